@@ -13,6 +13,12 @@ namespace espalier::ir {
 
 using InstanceId = std::uint32_t;
 
+/// What vectors hold, capacity included.
+template <class... T>
+std::size_t capacity_bytes(const std::vector<T>&... vectors) {
+  return ((vectors.capacity() * sizeof(T)) + ... + 0);
+}
+
 class InstanceGraph {
  public:
   InstanceGraph() { clear(); }
@@ -53,6 +59,9 @@ class InstanceGraph {
   }
 
   std::size_t size() const { return cell_.size(); }
+  std::size_t bytes() const {
+    return capacity_bytes(cell_, stream_, operand_begin_, index_begin_, operands_, indices_);
+  }
   std::size_t examples() const { return examples_; }
   CellId cell(InstanceId i) const { return cell_[i]; }
   std::span<const CellId> cells() const { return cell_; }
@@ -74,6 +83,13 @@ class InstanceGraph {
     std::uint32_t element = 0;
   };
   Stream stream(InstanceId i) const { return stream_[i]; }
+  /// Adds an instance that draws from a given stream, whatever example was begun.
+  InstanceId add_copy(CellId cell, std::span<const InstanceId> operands,
+                      std::span<const std::int32_t> indices, const Stream& stream) {
+    const InstanceId id = add_part(cell, operands, indices);
+    stream_.back() = stream;
+    return id;
+  }
 
   /// Instances below `done()` have run already (a value was asked for in the middle of recording);
   /// a strategy schedules those from `done()` on.

@@ -156,7 +156,7 @@ void add_reader_sum(Plan& plan, const Memory& memory, const CompiledKernel& kern
         plan.bind(index_pointer(gradients.offsets));
         break;
       case BufferRole::port_values:
-        plan.bind(index_pointer(gradients.extra));
+        plan.bind(index_pointer(gradients.summed));
         break;
       case BufferRole::port_gradient_rows:
         plan.bind(index_pointer(gradients.target));

@@ -34,7 +34,7 @@ void Layout::clear(const ir::Program& program) {
     gradient.rows = 0;
     gradient.target.clear();
     gradient.offsets.assign(1, 0);
-    gradient.extra.clear();
+    gradient.summed.clear();
   }
   first_target.clear();
   target_count.clear();
@@ -83,6 +83,38 @@ void Layout::append(const ir::InstanceGraph& graph, const Schedule& schedule,
       if (cell.ports[p].kind != PortKind::child) ++index;
     }
   }
+}
+
+void Layout::cut(std::size_t batch_count, std::size_t instance_count, const ir::Program& program) {
+  for (; batches.size() > batch_count; batches.pop_back()) {
+    const PlacedBatch& batch = batches.back();
+    CellLayout& cell = cells[batch.cell];
+    cell.instances.resize(batch.cell_row);
+    cell.state_rows.resize(batch.cell_row);
+    for (PortLayout& port : cell.ports) {
+      if (!port.offsets.empty()) port.offsets.resize(batch.cell_row + 1);
+      port.values.resize(port.offsets.empty() ? batch.cell_row : port.offsets.back());
+      if (!port.offsets.empty()) port.owners.resize(port.offsets.back());
+    }
+    state_sizes[program.cells[batch.cell].state] = batch.state_row;
+  }
+  rows.resize(instance_count);
+}
+
+std::size_t Layout::bytes() const {
+  const auto arrays_of = [](const PortLayout& port) {
+    return ir::capacity_bytes(port.values, port.offsets, port.owners, port.gradient_rows);
+  };
+  std::size_t bytes = ir::capacity_bytes(batches, rows, state_sizes, first_target, target_count,
+                                         loss_rows, next_operand_);
+  for (const CellLayout& cell : cells) {
+    bytes += ir::capacity_bytes(cell.instances, cell.state_rows);
+    for (const PortLayout& port : cell.ports) bytes += arrays_of(port);
+  }
+  for (const GradientState& gradient : gradients)
+    bytes += ir::capacity_bytes(gradient.target, gradient.offsets, gradient.summed);
+  for (const auto& rows_of_state : next_rows_) bytes += ir::capacity_bytes(rows_of_state);
+  return bytes;
 }
 
 /// `index` is the position of the port's value in the instances' indices; `next_operand_` of each

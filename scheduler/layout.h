@@ -55,18 +55,22 @@ class Layout {
   void grow(const ir::Program& program);
   /// Places the batches of `schedule` behind those placed before.
   void append(const ir::InstanceGraph& graph, const Schedule& schedule, const ir::Program& program);
+  /// Takes back all but the first `batch_count` batches, which hold the first `instance_count`
+  /// instances.
+  void cut(std::size_t batch_count, std::size_t instance_count, const ir::Program& program);
+  /// What the arrays hold, capacity included.
+  std::size_t bytes() const;
 
   // Gradient rows, made once the forward pass is complete. The gradient arena of a state has the
-  // state's rows first. A value with one reader gets its gradient stored there by that reader; for
-  // any other number of readers each reader stores into an extra row of its own and the rows are
-  // summed before the value's own batch runs backward: in the order of the readers' batches (in one
-  // batch by port, then by position), losses last. A value read twice by one instance has two
-  // readers.
+  // state's rows first. A value's first reader stores its gradient there, each other reader into an
+  // extra row of its own; the rows of values without exactly one reader are summed before the
+  // value's own batch runs backward: in the order of the readers' batches (in one batch by port,
+  // then by position), losses last. A value read twice by one instance has two readers.
   struct GradientState {
     std::uint32_t rows = 0;             ///< rows of the gradient arena, extra ones included
     std::vector<std::int32_t> target;   ///< state rows to be summed into (0 or ≥ 2 readers)
-    std::vector<std::int32_t> offsets;  ///< target.size() + 1 positions in `extra`
-    std::vector<std::int32_t> extra;    ///< the extra rows of each target, which are consecutive
+    std::vector<std::int32_t> offsets;  ///< target.size() + 1 positions in `summed`
+    std::vector<std::int32_t> summed;   ///< of each target: its own row, then its extra rows
   };
   std::vector<GradientState> gradients;  ///< one per state
   /// Batch b sums targets [first_target[b], first_target[b] + target_count[b]) of its cell's state.

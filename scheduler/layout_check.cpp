@@ -145,8 +145,8 @@ void check_gradients(const Layout& layout, const ir::InstanceGraph& graph,
   for_each_reader(layout, graph, program, losses,
                   [&](ir::StateId s, std::int32_t row, std::int32_t) { ++readers[s][row]; });
 
-  // Each batch's targets are its rows that do not have exactly one reader, each with as many extra
-  // rows; next[s][row] walks over a row's extra rows.
+  // Each batch's targets are its rows that do not have exactly one reader, each the sum of as many
+  // rows; next[s][row] walks over them.
   std::vector<std::vector<std::size_t>> next(states);
   for (std::size_t s = 0; s < states; ++s) next[s].resize(layout.state_sizes[s]);
   std::vector<std::size_t> targets(states, 0);
@@ -174,23 +174,28 @@ void check_gradients(const Layout& layout, const ir::InstanceGraph& graph,
   }
   for (std::size_t s = 0; s < states; ++s) {
     const Layout::GradientState& gradient = layout.gradients[s];
-    const std::size_t extras = gradient.extra.size();
+    const std::size_t summed = gradient.summed.size();
     internal_check(gradient.target.size() == targets[s] &&
                        gradient.offsets.size() == targets[s] + 1 && gradient.offsets[0] == 0 &&
-                       static_cast<std::size_t>(gradient.offsets.back()) == extras &&
-                       gradient.rows == layout.state_sizes[s] + extras,
-                   "state '{}' has {} targets, {} extra rows and {} rows", program.states[s].name,
-                   gradient.target.size(), extras, gradient.rows);
-    for (std::size_t k = 0; k < extras; ++k) {
-      internal_check(gradient.extra[k] == static_cast<std::int32_t>(layout.state_sizes[s] + k),
-                     "extra row {} of state '{}' is {}", k, program.states[s].name,
-                     gradient.extra[k]);
+                       static_cast<std::size_t>(gradient.offsets.back()) == summed,
+                   "state '{}' has {} targets and {} summed rows", program.states[s].name,
+                   gradient.target.size(), summed);
+    std::uint32_t rows = layout.state_sizes[s];
+    for (std::size_t t = 0; t < targets[s]; ++t) {
+      for (std::int32_t k = gradient.offsets[t]; k < gradient.offsets[t + 1]; ++k) {
+        const std::int32_t expected =
+            k == gradient.offsets[t] ? gradient.target[t] : static_cast<std::int32_t>(rows++);
+        internal_check(gradient.summed[k] == expected, "summed row {} of state '{}' is {}, not {}",
+                       k, program.states[s].name, gradient.summed[k], expected);
+      }
     }
+    internal_check(gradient.rows == rows, "state '{}' has {} gradient rows, not {}",
+                   program.states[s].name, gradient.rows, rows);
   }
   for_each_reader(layout, graph, program, losses,
                   [&](ir::StateId s, std::int32_t row, std::int32_t gradient_row) {
                     const std::int32_t expected =
-                        readers[s][row] == 1 ? row : layout.gradients[s].extra[next[s][row]++];
+                        readers[s][row] == 1 ? row : layout.gradients[s].summed[next[s][row]++];
                     internal_check(gradient_row == expected,
                                    "a reader of row {} of state '{}' stores into row {}, not {}",
                                    row, program.states[s].name, gradient_row, expected);

@@ -1,9 +1,18 @@
 // Layout::place_gradients: a row for every reader to store its gradient in.
-#include <numeric>
-
 #include "scheduler/layout.h"
 
 namespace espalier::scheduler {
+namespace {
+
+/// The gradient row of the next reader of `row`.
+std::int32_t hand_out(std::int32_t* next_row, std::int32_t row) {
+  std::int32_t& next = next_row[row];
+  if (next >= 0) return next++;
+  next = ~next;
+  return row;
+}
+
+}  // namespace
 
 void Layout::place_gradients(const ir::InstanceGraph& graph, const ir::Program& program,
                              std::span<const ir::InstanceId> losses) {
@@ -20,11 +29,12 @@ void Layout::place_gradients(const ir::InstanceGraph& graph, const ir::Program& 
   }
   for (ir::InstanceId loss : losses) ++next_rows_[state_of(graph.cell(loss))][rows[loss]];
 
-  // Turn each count into the gradient row of the first reader; a single reader gets the row itself.
+  // Turn each count into ~(the row of the second reader): the first gets the value's own row.
   for (std::size_t s = 0; s < gradients.size(); ++s) {
     gradients[s].rows = state_sizes[s];
     gradients[s].target.clear();
     gradients[s].offsets.assign(1, 0);
+    gradients[s].summed.clear();
   }
   first_target.resize(batches.size());
   target_count.resize(batches.size());
@@ -36,18 +46,16 @@ void Layout::place_gradients(const ir::InstanceGraph& graph, const ir::Program& 
     const std::uint32_t end = batches[b].state_row + batches[b].size;
     for (std::uint32_t row = batches[b].state_row; row < end; ++row) {
       const auto readers = static_cast<std::uint32_t>(next_row[row]);
-      next_row[row] = static_cast<std::int32_t>(readers == 1 ? row : gradient.rows);
+      next_row[row] = ~static_cast<std::int32_t>(gradient.rows);
       if (readers == 1) continue;
-      gradient.rows += readers;
       gradient.target.push_back(static_cast<std::int32_t>(row));
-      gradient.offsets.push_back(static_cast<std::int32_t>(gradient.rows - state_sizes[s]));
+      if (readers > 0) gradient.summed.push_back(static_cast<std::int32_t>(row));
+      for (std::uint32_t reader = 1; reader < readers; ++reader)
+        gradient.summed.push_back(static_cast<std::int32_t>(gradient.rows++));
+      gradient.offsets.push_back(static_cast<std::int32_t>(gradient.summed.size()));
     }
     first_target[b] = first;
     target_count[b] = static_cast<std::uint32_t>(gradient.target.size()) - first;
-  }
-  for (std::size_t s = 0; s < gradients.size(); ++s) {
-    gradients[s].extra.resize(gradients[s].rows - state_sizes[s]);
-    std::iota(gradients[s].extra.begin(), gradients[s].extra.end(), state_sizes[s]);
   }
 
   // Hand the rows out in batch order.
@@ -64,12 +72,14 @@ void Layout::place_gradients(const ir::InstanceGraph& graph, const ir::Program& 
                                   : end_row;
       port.gradient_rows.resize(end);
       std::int32_t* next_row = next_rows_[ports[p].state].data();
-      for (std::size_t k = begin; k < end; ++k) port.gradient_rows[k] = next_row[port.values[k]]++;
+      for (std::size_t k = begin; k < end; ++k)
+        port.gradient_rows[k] = hand_out(next_row, port.values[k]);
     }
   }
   loss_rows.clear();
   for (ir::InstanceId loss : losses)
-    loss_rows.push_back(next_rows_[state_of(graph.cell(loss))][rows[loss]]++);
+    loss_rows.push_back(hand_out(next_rows_[state_of(graph.cell(loss))].data(),
+                                 static_cast<std::int32_t>(rows[loss])));
 }
 
 }  // namespace espalier::scheduler

@@ -26,6 +26,7 @@ struct Schedule {
   std::span<const ir::InstanceId> instances(const Batch& batch) const {
     return {order.data() + batch.begin, batch.end - batch.begin};
   }
+  std::size_t bytes() const { return ir::capacity_bytes(batches, order); }
   bool operator==(const Schedule&) const = default;
 };
 

@@ -23,16 +23,16 @@ TEST(Gradients, OfSmallTrees) {
   layout.place_gradients(trees.graph, trees.program, losses);
   check_gradients(layout, trees.graph, trees.program, losses);
 
-  EXPECT_EQ(layout.gradients[0].rows, 8u);
+  EXPECT_EQ(layout.gradients[0].rows, 7u);
   EXPECT_EQ(layout.gradients[0].target, (Rows{4}));
   EXPECT_EQ(layout.gradients[0].offsets, (Rows{0, 2}));
-  EXPECT_EQ(layout.gradients[0].extra, (Rows{6, 7}));
+  EXPECT_EQ(layout.gradients[0].summed, (Rows{4, 6}));
   EXPECT_EQ(layout.gradients[1].rows, 3u);
   EXPECT_EQ(layout.first_target, (Counts{0, 0, 1, 0}));
   EXPECT_EQ(layout.target_count, (Counts{0, 1, 0, 0}));
-  EXPECT_EQ(layout.cells[SmallTrees::node].ports[0].gradient_rows, (Rows{0, 6}));
+  EXPECT_EQ(layout.cells[SmallTrees::node].ports[0].gradient_rows, (Rows{0, 4}));
   EXPECT_EQ(layout.cells[SmallTrees::node].ports[1].gradient_rows, (Rows{1, 2}));
-  EXPECT_EQ(layout.cells[SmallTrees::loss].ports[0].gradient_rows, (Rows{7, 5, 3}));
+  EXPECT_EQ(layout.cells[SmallTrees::loss].ports[0].gradient_rows, (Rows{6, 5, 3}));
   EXPECT_TRUE(layout.cells[SmallTrees::loss].ports[1].gradient_rows.empty());
   EXPECT_EQ(layout.loss_rows, (Rows{0, 1, 2}));
 }
@@ -52,10 +52,10 @@ TEST(Gradients, OfUnreadAndDoublyReadValues) {
   check_gradients(layout, trees.graph, trees.program, losses);
   EXPECT_EQ(layout.gradients[0].target, (Rows{0, 1}));
   EXPECT_EQ(layout.gradients[0].offsets, (Rows{0, 2, 2}));
-  EXPECT_EQ(layout.cells[SmallTrees::node].ports[0].gradient_rows, (Rows{3}));
-  EXPECT_EQ(layout.cells[SmallTrees::node].ports[1].gradient_rows, (Rows{4}));
+  EXPECT_EQ(layout.cells[SmallTrees::node].ports[0].gradient_rows, (Rows{0}));
+  EXPECT_EQ(layout.cells[SmallTrees::node].ports[1].gradient_rows, (Rows{3}));
   EXPECT_EQ(layout.gradients[1].target, (Rows{0}));
-  EXPECT_EQ(layout.loss_rows, (Rows{1, 2}));
+  EXPECT_EQ(layout.loss_rows, (Rows{0, 1}));
 }
 
 TEST(Gradients, ArePlacedAgainWithOtherLosses) {
@@ -67,7 +67,7 @@ TEST(Gradients, ArePlacedAgainWithOtherLosses) {
   }
 }
 
-/// A gradient arena of integers in which every row may be stored once.
+/// A gradient arena of integers in which every row may be stored once, and once more by its sum.
 class IntegerArena {
  public:
   explicit IntegerArena(std::uint32_t rows) : values_(rows), stored_(rows) {}
@@ -75,6 +75,10 @@ class IntegerArena {
     EXPECT_FALSE(stored_.at(row)) << "row " << row << " is stored twice";
     stored_[row] = true;
     values_[row] = value;
+  }
+  void store_sum(std::int32_t row, std::int64_t sum) {
+    stored_[row] = true;
+    values_[row] = sum;
   }
   std::int64_t load(std::int32_t row) const {
     EXPECT_TRUE(stored_.at(row)) << "row " << row << " is read before it is stored";
@@ -112,8 +116,8 @@ void play_backward(const Layout& layout, const ir::InstanceGraph& graph, const i
       const std::uint32_t target = layout.first_target[b] + t;
       std::int64_t sum = 0;
       for (std::int32_t k = gradient.offsets[target]; k < gradient.offsets[target + 1]; ++k)
-        sum += arenas[cell.state].load(gradient.extra[k]);
-      arenas[cell.state].store(gradient.target[target], sum);
+        sum += arenas[cell.state].load(gradient.summed[k]);
+      arenas[cell.state].store_sum(gradient.target[target], sum);
     }
     for (std::uint32_t k = 0; k < batch.size; ++k) {
       const std::uint32_t row = batch.cell_row + k;
@@ -175,15 +179,16 @@ TEST(CheckGradients, FindsEachFault) {
   // clang-format off
   expect_error("has 1 gradient rows for 2", [&](Layout& l) { rows(l).pop_back(); });
   expect_error("reader of row 0 of state 'State'", [&](Layout& l) { rows(l)[0] = 6; });
-  expect_error("stores into row 7, not 6", [&](Layout& l) { rows(l)[1] = 7; });
+  expect_error("stores into row 6, not 4", [&](Layout& l) { rows(l)[1] = 6; });
   expect_error("2 loss rows for 3", [&](Layout& l) { l.loss_rows.pop_back(); });
   expect_error("stores into row 1, not 0", [&](Layout& l) { l.loss_rows[0] = 1; });
   expect_error("is not target 0", [&](Layout& l) { l.gradients[0].target[0] = 3; });
   expect_error("does not sum 2 rows", [&](Layout& l) { l.gradients[0].offsets[1] = 1; });
   expect_error("batch 1 sums targets", [&](Layout& l) { l.target_count[1] = 0; });
   expect_error("batch 2 sums targets", [&](Layout& l) { l.first_target[2] = 0; });
-  expect_error("has 1 targets, 2 extra rows and 9", [&](Layout& l) { ++l.gradients[0].rows; });
-  expect_error("extra row 1", [&](Layout& l) { l.gradients[0].extra[1] = 6; });
+  expect_error("has 8 gradient rows, not 7", [&](Layout& l) { ++l.gradients[0].rows; });
+  expect_error("has 1 targets and 3 summed", [&](Layout& l) { l.gradients[0].summed.push_back(7); });
+  expect_error("summed row 1", [&](Layout& l) { l.gradients[0].summed[1] = 5; });
   // clang-format on
 }
 
