@@ -117,6 +117,11 @@ class Recorder {
   /// Instances whose one scalar is a term of the objective, in the order in which they were marked.
   std::span<const InstanceId> losses() const { return losses_; }
 
+  /// What the minibatch holds, capacity included.
+  std::size_t bytes() const {
+    return graph_.bytes() + capacity_bytes(losses_, call_states_, field_begin_, fields_);
+  }
+
   /// Room for lists of operands and indices that are put together at a call; reused.
   struct Scratch {
     std::vector<CallId> operands;

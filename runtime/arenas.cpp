@@ -14,12 +14,21 @@ Buffer<float>& Arenas::at(Table& table, int row, int i) {
   return buffers[std::size_t(i)];
 }
 
-void Arenas::reserve_values(const ir::Program& program, const scheduler::Layout& layout) {
+void Arenas::release() {
+  for (Table* table : {&values_, &gradients_, &residuals_, &contributions_})
+    for (auto& buffers : *table)
+      for (Buffer<float>& buffer : buffers) buffer.release();
+  for (auto& keys : keys_) keys.release();
+  scratch_.release();
+}
+
+void Arenas::reserve_values(const ir::Program& program, const scheduler::Layout& layout,
+                            bool keep) {
   for (std::size_t state = 0; state < layout.state_sizes.size(); ++state) {
     const auto& fields = program.states[state].fields;
     for (std::size_t field = 0; field < fields.size(); ++field)
       at(values_, int(state), int(field))
-          .reserve(layout.state_sizes[state] * std::size_t(fields[field].shape.size()), true);
+          .reserve(layout.state_sizes[state] * std::size_t(fields[field].shape.size()), keep);
   }
 }
 
@@ -40,8 +49,8 @@ void Arenas::reserve_kept(Table& table, std::span<const KeptRows> kept, ir::Cell
 }
 
 void Arenas::reserve_residuals(const TrainingModule& module, ir::CellId cell,
-                               const scheduler::CellLayout& layout) {
-  reserve_kept(residuals_, module.residuals, cell, layout, true);
+                               const scheduler::CellLayout& layout, bool keep) {
+  reserve_kept(residuals_, module.residuals, cell, layout, keep);
 }
 
 void Arenas::reserve_contributions(const TrainingModule& module, ir::CellId cell,

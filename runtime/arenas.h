@@ -13,13 +13,15 @@ namespace espalier::runtime {
 
 class Arenas {
  public:
-  explicit Arenas(MemoryCounter& counter) : counter_(counter), scratch_(counter) {}
+  Arenas() = default;
+  Arenas(const Arenas&) = delete;
+  Arenas& operator=(const Arenas&) = delete;
 
-  /// Room for the state rows of `layout`; rows so far are kept.
-  void reserve_values(const ir::Program& program, const scheduler::Layout& layout);
-  /// Room for the residuals of `cell`; rows so far are kept.
+  /// Room for the state rows of `layout`; rows so far are kept if `keep`, here and below.
+  void reserve_values(const ir::Program& program, const scheduler::Layout& layout, bool keep);
+  /// Room for the residuals of `cell`.
   void reserve_residuals(const TrainingModule& module, ir::CellId cell,
-                         const scheduler::CellLayout& layout);
+                         const scheduler::CellLayout& layout, bool keep);
   void reserve_contributions(const TrainingModule& module, ir::CellId cell,
                              const scheduler::CellLayout& layout);
   /// Room for the gradient rows of every state.
@@ -33,6 +35,11 @@ class Arenas {
   /// Random keys of a cell, one per cell row.
   Buffer<std::uint64_t>& keys(ir::CellId cell);
 
+  /// What all of these hold.
+  MemoryCounter& memory() { return counter_; }
+  /// Gives all memory back; nothing that was computed is left.
+  void release();
+
  private:
   using Table = std::vector<std::vector<Buffer<float>>>;
   /// The buffer, empty if it has not been reserved.
@@ -40,10 +47,10 @@ class Arenas {
   void reserve_kept(Table& table, std::span<const KeptRows> kept, ir::CellId cell,
                     const scheduler::CellLayout& layout, bool keep);
 
-  MemoryCounter& counter_;
+  MemoryCounter counter_;
   Table values_, gradients_, residuals_, contributions_;
   std::vector<Buffer<std::uint64_t>> keys_;
-  Buffer<float> scratch_;
+  Buffer<float> scratch_{counter_};
 };
 
 /// Rows of what is kept per cell row or child row.

@@ -16,16 +16,26 @@ void Buffer<T>::Free::operator()(T* pointer) const {
 
 template <class T>
 void Buffer<T>::reserve(std::size_t size, bool keep) {
+  const auto bytes = [](std::size_t n) { return static_cast<std::int64_t>(n * sizeof(T)); };
+  MemoryForecast* forecast = counter_->forecast;
+  if (forecast) forecast->fresh_bytes += bytes(size);
   if (size <= capacity_) return;
-  // Half as much again, so that slowly growing minibatches settle after a few steps.
-  const std::size_t capacity = std::max(size, capacity_ + capacity_ / 2);
+  // A little more than is asked for, so that slowly growing minibatches settle after a few steps;
+  // the first time exactly that, so that one large minibatch holds what it needs.
+  const std::size_t capacity = capacity_ == 0 ? size : size + size / 16;
+  const std::size_t copied = keep ? capacity_ : 0;  // and held beside the new ones meanwhile
+  if (forecast) {
+    forecast->bytes += bytes(capacity - capacity_);
+    forecast->peak_bytes = std::max(forecast->peak_bytes, forecast->bytes + bytes(copied));
+    return;
+  }
+  if (copied == 0) release();
   std::unique_ptr<T[], Free> grown(
       static_cast<T*>(::operator new(capacity * sizeof(T), alignment)));
-  if (keep && capacity_) std::memcpy(grown.get(), data_.get(), capacity_ * sizeof(T));
+  if (copied > 0) std::memcpy(grown.get(), data_.get(), copied * sizeof(T));
   data_ = std::move(grown);
   counter_->growths += 1;
-  counter_->bytes += static_cast<std::int64_t>((capacity - capacity_) * sizeof(T));
-  counter_->peak_bytes = std::max(counter_->peak_bytes, counter_->bytes);
+  counter_->count(bytes(capacity - capacity_), bytes(copied));
   capacity_ = capacity;
 }
 

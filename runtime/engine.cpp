@@ -1,50 +1,27 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "codegen/compiler.h"
 #include "ir/error.h"
 #include "ir/verify.h"
 #include "runtime/arenas.h"
 #include "runtime/binding.h"
+#include "runtime/check_options.h"
 #include "runtime/finite_check.h"
-#include "runtime/modules.h"
-#include "runtime/parameters.h"
+#include "runtime/placement.h"
 #include "runtime/plan.h"
-#include "runtime/random.h"
+#include "runtime/random_keys.h"
+#include "runtime/reservation.h"
+#include "runtime/stopwatch.h"
 #include "runtime/update.h"
-#include "scheduler/layout.h"
-#include "scheduler/strategy.h"
 
 namespace espalier {
 
-using runtime::TrainingModule;
+using runtime::Stopwatch;
 using scheduler::PlacedBatch;
 
 namespace {
-
-class Stopwatch {
- public:
-  /// Seconds since construction or the last call.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
-
-EngineOptions checked(EngineOptions options) {
-  user_check(options.device == Device::cpu,
-             "device 'cuda' was asked for, and this build has no CUDA backend");
-  user_check(options.threads >= 0 && options.threads <= 1024,
-             "the number of threads must lie in 0 … 1024, found {}", options.threads);
-  if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
-  return options;
-}
 
 const ir::Program& verified(const ir::Program& program) {
   ir::verify(program);
@@ -55,34 +32,34 @@ const ir::Program& verified(const ir::Program& program) {
 
 struct Engine::Impl {
   Impl(ir::Program p, EngineOptions o)
-      : options(checked(std::move(o))),
+      : options(runtime::checked(std::move(o), p)),
         source(verified(p)),
         recorder(source, options.granularity),
         compiler(codegen::host_target(options.target), {options.cache_directory}),
-        strategy(scheduler::make_strategy(options.strategy)),
+        placement(recorder, options),
         modules(program(), compiler, options.debug.verify),
         parameters(program(), options.seed, memory),
-        arenas(memory),
         update(program(), memory),
         team(options.threads) {
-    layout.clear(program());
     begin(Pass::training);
   }
 
   const ir::Program& program() const { return recorder.program(); }
 
-  runtime::Memory bound() { return {program(), layout, arenas, parameters, row_counts}; }
+  const scheduler::Layout& layout() const { return placement.layout(); }
+  runtime::Memory bound() { return {program(), layout(), arenas, parameters, row_counts}; }
 
   void begin(Pass new_pass) {
     recorder.clear();
-    layout.grow(program());
-    layout.clear(program());
+    placement.take_whole();
     pass = new_pass;
+    in_parts = false;
     statistics = {};
-    growths_before = memory.growths;
+    growths_before = growths();
     compilations_before = compiled();
   }
 
+  std::int64_t growths() { return memory.growths + arenas.memory().growths; }
   std::int64_t compiled() const {
     const auto s = compiler.statistics();
     return s.compilations + s.disk_hits;
@@ -92,23 +69,26 @@ struct Engine::Impl {
     user_check(&batch.recorder() == &recorder, "the minibatch belongs to another engine");
   }
 
-  /// Schedules and runs forward what has been recorded since the last time.
+  /// Runs forward what has been recorded since the last time.
   void flush() {
-    ir::InstanceGraph& graph = recorder.graph();
-    if (graph.done() == graph.size()) return;
-    if (options.debug.verify) ir::verify(graph, program());
-    Stopwatch watch;
-    if (cell_graph.cells.size() != program().cells.size())
-      cell_graph = scheduler::cell_graph(program());
-    strategy->run(graph, cell_graph, schedule);
-    if (options.debug.verify) scheduler::check(schedule, graph);
-    statistics.schedule_seconds += watch.lap();
-    const std::size_t first = layout.batches.size();
-    layout.grow(program());
-    layout.append(graph, schedule, program());
-    if (options.debug.verify) scheduler::check(layout, graph, program());
-    statistics.layout_seconds += watch.lap();
+    if (all_ran()) return;
+    place();
+    if (!fits(false))
+      runtime::exceeds_limit("what has been recorded", needed, options.memory_limit);
+    run_forward();
+  }
 
+  bool all_ran() { return placement.graph().done() == placement.graph().size(); }
+
+  void place() {
+    placement.place(statistics);
+    note_peak();
+  }
+
+  void run_forward() {
+    if (all_ran()) return;
+    Stopwatch watch;
+    const std::size_t first = placement.ran_batches();
     plan_forward(first);
     statistics.plan_seconds += watch.lap();
     parameters.repack(team);
@@ -117,64 +97,30 @@ struct Engine::Impl {
     else
       plan.run(team);
     statistics.forward_seconds += watch.lap();
-    statistics.instances = graph.size();
-    statistics.batches = layout.batches.size();
+    statistics.instances += placement.graph().size() - placement.graph().done();
+    statistics.batches += layout().batches.size() - first;
     statistics.launches += plan.size();
-    graph.set_done(ir::InstanceId(graph.size()));
-  }
-
-  const codegen::CompiledKernel& forward_kernel(ir::CellId cell) {
-    return pass == Pass::training ? *modules.training(cell).forward : modules.inference(cell);
+    placement.set_ran();
   }
 
   void plan_forward(std::size_t first_batch) {
-    arenas.reserve_values(program(), layout);
     row_counts.resize(program().cells.size());
-    for (std::size_t cell = 0; cell < layout.cells.size(); ++cell) {
-      row_counts[cell] = std::int32_t(layout.cells[cell].instances.size());
-      if (row_counts[cell] == 0 || pass != Pass::training) continue;
-      const auto id = ir::CellId(cell);
-      arenas.reserve_residuals(modules.training(id), id, layout.cells[cell]);
-      draw_keys(id);
-    }
+    for (std::size_t cell = 0; cell < layout().cells.size(); ++cell)
+      row_counts[cell] = std::int32_t(layout().cells[cell].instances.size());
     plan.clear();
+    runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
+    note_peak();
     checkpoints.clear();
-    reserve_scratch(first_batch, [&](ir::CellId cell) { return &forward_kernel(cell); });
-    for (std::size_t b = first_batch; b < layout.batches.size(); ++b) {
-      const PlacedBatch& batch = layout.batches[b];
-      add_batch(plan, bound(), forward_kernel(batch.cell), batch);
+    for (std::size_t b = first_batch; b < layout().batches.size(); ++b) {
+      const PlacedBatch& batch = layout().batches[b];
+      add_batch(plan, bound(), runtime::forward_kernel(modules, pass, batch.cell), batch);
       checkpoints.push_back(plan.size());
     }
-  }
-
-  template <class KernelOf>
-  void reserve_scratch(std::size_t first_batch, KernelOf kernel_of) {
-    std::size_t floats = 0;
-    for (std::size_t b = first_batch; b < layout.batches.size(); ++b) {
-      const PlacedBatch& batch = layout.batches[b];
-      const runtime::BatchRows rows(layout.cells[std::size_t(batch.cell)], batch.cell_row,
-                                    batch.cell_row + batch.size);
-      floats = std::max(floats, runtime::scratch_floats(kernel_of(batch.cell)->kernel, rows));
-    }
-    arenas.scratch().reserve(floats);
-  }
-
-  /// One key per instance from (seed, step, example, call): dropout does not depend on batching.
-  void draw_keys(ir::CellId cell) {
-    const auto& buffers = modules.training(cell).forward->kernel.buffers;
-    if (std::ranges::none_of(buffers, [](const codegen::Buffer& b) {
-          return b.role == codegen::BufferRole::random_keys;
-        }))
-      return;
-    const auto& instances = layout.cells[std::size_t(cell)].instances;
-    auto& keys = arenas.keys(cell);
-    keys.reserve(instances.size());
-    const std::uint64_t base = runtime::mix(options.seed, step);
-    for (std::size_t i = 0; i < instances.size(); ++i) {
-      const ir::InstanceGraph::Stream stream = recorder.graph().stream(instances[i]);
-      const std::uint64_t key = runtime::mix(base, runtime::mix(stream.example, stream.call));
-      const std::uint64_t first = stream.element * std::uint64_t(codegen::child_counter_stride);
-      keys.data()[i] = (key & ~std::uint64_t(UINT32_MAX)) | std::uint32_t(key + first);
+    for (std::size_t cell = 0; pass == Pass::training && cell < row_counts.size(); ++cell) {
+      const auto id = ir::CellId(cell);
+      if (row_counts[cell] > 0 && runtime::draws(modules.training(id).forward->kernel))
+        runtime::draw_keys(options.seed, step, placement.graph(), layout().cells[cell].instances,
+                           arenas.keys(id).data());
     }
   }
 
@@ -183,7 +129,7 @@ struct Engine::Impl {
     for (std::size_t i = 0; i < checkpoints.size(); ++i) {
       plan.run_serial(begin, checkpoints[i]);
       begin = checkpoints[i];
-      runtime::check_finite(bound(), recorder.graph(), layout.batches[first_batch + i]);
+      runtime::check_finite(bound(), placement.graph(), layout().batches[first_batch + i]);
     }
   }
 
@@ -193,74 +139,156 @@ struct Engine::Impl {
     return 1.0 / double(std::max<std::size_t>(1, examples ? examples : recorder.losses().size()));
   }
 
-  double loss(double scale) {
-    double sum = 0;
-    for (const ir::InstanceId id : recorder.losses())
-      sum += arenas.value(program().cells[std::size_t(recorder.graph().cell(id))].state,
-                          0)[layout.rows[id]];
-    return sum * scale;
+  ir::StateId state_of(ir::InstanceId id) {
+    return program().cells[std::size_t(placement.graph().cell(id))].state;
   }
 
-  StepResult finish(double scale) {
+  /// `sum` and the losses of what has run, one after the other.
+  double add_losses(double sum) {
+    for (const ir::InstanceId id : placement.losses())
+      sum += arenas.value(state_of(id), 0)[layout().rows[id]];
+    return sum;
+  }
+
+  StepResult finish(double loss) {
+    note_peak();
     StepResult result;
-    result.loss = loss(scale);
-    statistics.allocations = memory.growths - growths_before;
+    result.loss = loss;
+    statistics.allocations = growths() - growths_before;
     statistics.compilations = compiled() - compilations_before;
-    statistics.bytes_held = memory.bytes;
+    statistics.bytes_held = held();
+    statistics.peak_bytes = peak;
     result.statistics = statistics;
     return result;
   }
 
-  /// Forward, backward and weight gradients.
-  double backward(const Instances& batch, double scale) {
+  /// Forward, backward and weight gradients, in parts if the memory limit asks for it. Gives the
+  /// loss.
+  double gradients(const Instances& batch, double scale) {
     check_batch(batch);
     user_check(pass == Pass::training, "the minibatch was begun for inference");
     user_check(!recorder.losses().empty(), "no loss was marked in the minibatch");
-    flush();
+    place();
+    double loss = 0;
+    if (fits(true)) {
+      run_gradients(scale, false, loss);
+      return loss * scale;
+    }
+    struct BackToWhole {
+      runtime::Placement& placement;
+      ~BackToWhole() { placement.take_whole(); }
+    } const back{placement};
+    in_parts = true;
+    placement.release();
+    bool accumulates = false;
+    run_halves(recorder.losses(), scale, accumulates, loss);
+    return loss * scale;
+  }
+
+  void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates,
+                  double& loss) {
+    const std::size_t half = ir::middle(recorder.graph(), losses);
+    if (half == 0) runtime::exceeds_limit("one example", needed, options.memory_limit);
+    run_part(losses.first(half), scale, accumulates, loss);
+    run_part(losses.subspan(half), scale, accumulates, loss);
+  }
+
+  /// Runs the part of the minibatch that `losses` depend on, in halves if it does not fit.
+  void run_part(std::span<const ir::InstanceId> losses, double scale, bool& accumulates,
+                double& loss) {
+    placement.take_part(losses);
+    place();
+    if (!fits(true, accumulates)) return run_halves(losses, scale, accumulates, loss);
+    run_gradients(scale, accumulates, loss);
+    accumulates = true;
+  }
+
+  /// Forward, backward and weight gradients of what is placed; gradients and loss are added to
+  /// those so far, if `accumulates`.
+  void run_gradients(double scale, bool accumulates, double& loss) {
+    run_forward();
+    placement.place_gradients(statistics);
     Stopwatch watch;
-    layout.place_gradients(recorder.graph(), program(), recorder.losses());
-    if (options.debug.verify)
-      scheduler::check_gradients(layout, recorder.graph(), program(), recorder.losses());
-    statistics.layout_seconds += watch.lap();
-    plan_backward();
+    plan_backward(accumulates);
     statistics.plan_seconds += watch.lap();
     seed_losses(scale);
     parameters.repack(team);
     plan.run(team);
-    update.collect(bound(), modules, team);
+    update.collect(bound(), modules, accumulates, team);
     statistics.backward_seconds += watch.lap();
     statistics.launches += plan.size();
-    return update.norm();
+    statistics.parts += 1;
+    loss = add_losses(loss);
+    note_peak();
   }
 
-  void plan_backward() {
-    arenas.reserve_gradients(program(), layout);
-    for (std::size_t cell = 0; cell < layout.cells.size(); ++cell)
-      if (row_counts[cell] > 0)
-        arenas.reserve_contributions(modules.training(ir::CellId(cell)), ir::CellId(cell),
-                                     layout.cells[cell]);
+  void plan_backward(bool accumulates) {
     plan.clear();
-    reserve_scratch(0, [&](ir::CellId cell) { return modules.training(cell).backward; });
-    for (std::size_t b = layout.batches.size(); b-- > 0;) {
-      const PlacedBatch& batch = layout.batches[b];
-      if (layout.target_count[b] > 0) {
+    runtime::reserve_backward(bound(), modules, plan);
+    note_peak();
+    for (std::size_t b = layout().batches.size(); b-- > 0;) {
+      const PlacedBatch& batch = layout().batches[b];
+      if (layout().target_count[b] > 0) {
         const ir::StateId state = program().cells[std::size_t(batch.cell)].state;
-        add_reader_sum(plan, bound(), modules.reader_sum(state), state, layout.first_target[b],
-                       layout.target_count[b]);
+        add_reader_sum(plan, bound(), modules.reader_sum(state), state, layout().first_target[b],
+                       layout().target_count[b]);
       }
       add_batch(plan, bound(), *modules.training(batch.cell).backward, batch);
     }
     // Cells without instances too: the first of a param's cells clears its gradient.
     const auto& all = modules.training_modules();
-    for (std::size_t cell = 0; cell < all.size(); ++cell)
-      add_weights(plan, bound(), *all[cell]->weights, ir::CellId(cell));
+    for (std::size_t cell = 0; cell < all.size(); ++cell) {
+      const auto id = ir::CellId(cell);
+      if (!accumulates)
+        add_weights(plan, bound(), *all[cell]->weights, id);
+      else if (row_counts[cell] > 0)
+        add_weights(plan, bound(), modules.added_weights(id), id);
+    }
   }
 
   void seed_losses(double scale) {
-    const auto losses = recorder.losses();
+    const auto losses = placement.losses();
     for (std::size_t i = 0; i < losses.size(); ++i)
-      arenas.gradient(program().cells[std::size_t(recorder.graph().cell(losses[i]))].state,
-                      0)[layout.loss_rows[i]] = float(scale);
+      arenas.gradient(state_of(losses[i]), 0)[layout().loss_rows[i]] = float(scale);
+  }
+
+  /// Held by index arrays, capacity included.
+  std::int64_t index_bytes() const {
+    return std::int64_t(placement.bytes() + plan.bytes() + update.bytes() +
+                        ir::capacity_bytes(row_counts, checkpoints));
+  }
+  std::int64_t held() { return memory.bytes + arenas.memory().bytes + index_bytes(); }
+  void note_peak() {
+    runtime::MemoryCounter& counter = arenas.memory();
+    peak = std::max(peak, memory.bytes + counter.peak_bytes + index_bytes());
+    counter.peak_bytes = counter.bytes;
+  }
+
+  /// The most that will be held once what is placed has run; nothing of it runs here.
+  runtime::MemoryForecast foretell(bool with_gradients, bool accumulates) {
+    place();
+    if (with_gradients) placement.place_gradients(statistics);
+    row_counts.resize(program().cells.size());
+    checkpoints.reserve(layout().batches.size() - placement.ran_batches());
+    runtime::MemoryForecast forecast =
+        runtime::foretell(bound(), modules, plan, update, {pass, placement.ran_batches()},
+                          with_gradients, accumulates);
+    const std::int64_t others = memory.bytes + index_bytes();
+    forecast.peak_bytes += others;
+    forecast.fresh_bytes += others;
+    return forecast;
+  }
+
+  /// Whether what is placed can run within the memory limit; `needed` says what it takes. Memory
+  /// of earlier minibatches that stands in the way is given back.
+  bool fits(bool with_gradients, bool accumulates = false) {
+    if (options.memory_limit == 0) return true;
+    const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
+    needed = std::min(forecast.peak_bytes, forecast.fresh_bytes);
+    if (forecast.peak_bytes <= options.memory_limit) return true;
+    if (placement.ran_batches() > 0 || forecast.fresh_bytes > options.memory_limit) return false;
+    arenas.release();
+    return true;
   }
 
   ir::ParamId find_param(std::string_view name) const {
@@ -278,19 +306,18 @@ struct Engine::Impl {
   ir::Recorder recorder;
   runtime::MemoryCounter memory;
   codegen::Compiler compiler;
-  std::unique_ptr<scheduler::Strategy> strategy;
+  runtime::Placement placement;
   runtime::Modules modules;
   runtime::Parameters parameters;
   runtime::Arenas arenas;
   runtime::Update update;
   runtime::ThreadTeam team;
 
-  scheduler::CellGraph cell_graph;
-  scheduler::Schedule schedule;
-  scheduler::Layout layout;
   std::vector<std::int32_t> row_counts;
   runtime::Plan plan;
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
+  bool in_parts = false;                 // the minibatch ran so: values are not there
+  std::int64_t needed = 0, peak = 0;
 
   Pass pass = Pass::training;
   std::uint64_t step = 0;
@@ -312,30 +339,33 @@ Instances Engine::instances(Pass pass) {
 StepResult Engine::forward(const Instances& batch, std::optional<double> scale) {
   impl_->check_batch(batch);
   impl_->flush();
-  return impl_->finish(impl_->objective_scale(scale));
+  return impl_->finish(impl_->add_losses(0) * impl_->objective_scale(scale));
 }
 
 StepResult Engine::gradients(const Instances& batch, std::optional<double> scale) {
-  const double used = impl_->objective_scale(scale);
-  const double norm = impl_->backward(batch, used);
-  StepResult result = impl_->finish(used);
-  result.gradient_norm = norm;
+  const double loss = impl_->gradients(batch, impl_->objective_scale(scale));
+  StepResult result = impl_->finish(loss);
+  result.gradient_norm = impl_->update.norm();
   return result;
 }
 
 StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
-  const double used = impl.objective_scale(scale);
-  const double norm = impl.backward(batch, used);
+  const double loss = impl.gradients(batch, impl.objective_scale(scale));
   Stopwatch watch;
-  impl.update.apply(impl.parameters, optimizer, norm, impl.team);
+  impl.update.apply(impl.parameters, optimizer, impl.update.norm(), impl.team);
   impl.parameters.mark_changed();
   ++impl.step;
   impl.statistics.update_seconds = watch.lap();
-  StepResult result = impl.finish(used);
-  result.gradient_norm = norm;
+  StepResult result = impl.finish(loss);
+  result.gradient_norm = impl.update.norm();
   return result;
+}
+
+std::int64_t Engine::predict_bytes(const Instances& batch) {
+  impl_->check_batch(batch);
+  return impl_->foretell(impl_->pass == Pass::training, false).peak_bytes;
 }
 
 std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
@@ -345,11 +375,13 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
   user_check(field >= 0 && field < int(fields.size()), "field {} of a state of {} fields", field,
              fields.size());
   const auto [instance, at] = impl.recorder.instance(id, field);
+  user_check(!impl.in_parts,
+             "the minibatch ran in parts to keep to the memory limit, so no values are left");
   if (instance >= impl.recorder.graph().done()) impl.flush();
   const ir::StateId state =
       impl.program().cells[std::size_t(impl.recorder.graph().cell(instance))].state;
   const auto n = std::size_t(fields[std::size_t(field)].shape.size());
-  return {impl.arenas.value(state, at) + impl.layout.rows[instance] * n, n};
+  return {impl.arenas.value(state, at) + impl.layout().rows[instance] * n, n};
 }
 
 std::span<float> Engine::parameter(std::string_view name) {

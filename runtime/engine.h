@@ -32,10 +32,19 @@ class Engine {
   /// Runs the minibatch forward and backward and updates the params. The objective is `scale` ×
   /// the sum of the marked losses; by default 1 / the number of begun examples, or of losses if no
   /// example was begun. UserError if no loss was marked or the minibatch was begun for inference.
+  ///
+  /// With a memory limit, a minibatch that is predicted to exceed it runs in parts, each of some
+  /// examples (of some losses, if no example was begun) and what they depend on; gradients are
+  /// summed, values are not kept. UserError if a single example takes too much. `forward` and
+  /// `value` do not split: UserError if the recorded does not fit.
   StepResult train_step(const Instances& batch, Optimizer& optimizer,
                         std::optional<double> scale = {});
   /// The same without the update: gradient() reads the result.
   StepResult gradients(const Instances& batch, std::optional<double> scale = {});
+  /// Bytes that the engine will hold at the most once what has been recorded has run (forward and,
+  /// in training, backward), counted as StepStatistics::peak_bytes; what it holds now, if that is
+  /// more. Runs nothing; compiles the kernels and schedules, which the step then need not.
+  std::int64_t predict_bytes(const Instances& batch);
   /// Runs what has been recorded and not run yet; the loss is that of the marked losses.
   StepResult forward(const Instances& batch, std::optional<double> scale = {});
 

@@ -12,7 +12,7 @@ using codegen::CompiledKernel;
 
 namespace {
 
-/// extra rows [child rows] of a gradient arena, summed into its target rows.
+/// Rows of a gradient arena, the target row first among them, summed into the target row.
 codegen::Kernel reader_sum_kernel(const ir::State& state) {
   codegen::Kernel kernel;
   kernel.name = state.name + ".reader_sum";
@@ -113,6 +113,18 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   module.backward = compile(codegen::lower_backward(source, backward, accesses, target));
   module.weights = compile(codegen::lower_weight_gradient(source, backward, accumulates));
   return module;
+}
+
+const CompiledKernel& Modules::added_weights(ir::CellId id) {
+  added_weights_.resize(program_.cells.size());
+  const CompiledKernel*& kernel = added_weights_[std::size_t(id)];
+  if (!kernel) {
+    const ir::BackwardCell& backward = training(id).differentiated.backward;
+    const std::vector<bool> accumulates(backward.contributions.size(), true);
+    kernel = compile(
+        codegen::lower_weight_gradient(program_.cells[std::size_t(id)], backward, accumulates));
+  }
+  return *kernel;
 }
 
 const CompiledKernel& Modules::reader_sum(ir::StateId state) {

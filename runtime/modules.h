@@ -49,6 +49,8 @@ class Modules {
   const TrainingModule& training(ir::CellId cell);
   /// Modules made so far, in the order of cells.
   const std::vector<std::unique_ptr<TrainingModule>>& training_modules() const { return training_; }
+  /// As a training module's weights, but all gradients are added to what is there.
+  const codegen::CompiledKernel& added_weights(ir::CellId cell);
   /// Adds up the gradient rows of a state's readers: stage f handles field f.
   const codegen::CompiledKernel& reader_sum(ir::StateId state);
 
@@ -60,7 +62,7 @@ class Modules {
   const ir::Program& program_;
   codegen::Compiler& compiler_;
   bool verify_;
-  std::vector<const codegen::CompiledKernel*> inference_, reader_sums_;
+  std::vector<const codegen::CompiledKernel*> inference_, added_weights_, reader_sums_;
   std::vector<std::unique_ptr<TrainingModule>> training_;
   std::vector<bool> written_;  // param → some module stores its gradient
 };

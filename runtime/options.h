@@ -36,6 +36,8 @@ struct EngineOptions {
   /// Where compiled kernels are kept between runs; codegen::default_cache_directory() is the usual
   /// place, empty keeps none.
   std::filesystem::path cache_directory = {};
+  /// Bytes that the engine may hold, counted as StepStatistics::bytes_held; 0: as many as it takes.
+  std::int64_t memory_limit = 0;
   DebugOptions debug = {};
 };
 
@@ -54,7 +56,11 @@ struct StepStatistics {
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew
   std::int64_t compilations = 0;  ///< kernels that were compiled or loaded from disk
-  std::int64_t bytes_held = 0;    ///< by the engine's buffers, at the end of the step
+  int parts = 0;                  ///< that the minibatch was split into to train; 1: not at all
+  /// By the engine's buffers and index arrays, at the end of the step; the optimizer's state and
+  /// kernels are not counted.
+  std::int64_t bytes_held = 0;
+  std::int64_t peak_bytes = 0;  ///< the most ever held by the engine
 };
 
 struct StepResult {

@@ -41,6 +41,16 @@ class Plan {
     launches_.clear();
     pointers_.clear();
   }
+  /// What launches and pointers to so many buffers hold.
+  static std::size_t bytes_of(std::size_t launches, std::size_t pointers) {
+    return launches * sizeof(Launch) + pointers * sizeof(void*);
+  }
+  /// Room for so many launches, and pointers to their buffers.
+  void reserve(std::size_t launches, std::size_t pointers) {
+    launches_.reserve(launches);
+    pointers_.reserve(pointers);
+  }
+  std::size_t bytes() const { return bytes_of(launches_.capacity(), pointers_.capacity()); }
   /// Gives the memory of the next buffer of the kernel that `add` is about to append.
   void bind(void* memory) { pointers_.push_back(memory); }
   /// Appends the stages of a kernel, all of whose buffers have been bound, in their order.

@@ -12,9 +12,11 @@ namespace espalier::runtime {
 
 class SparseGradient {
  public:
-  explicit SparseGradient(MemoryCounter& counter) : sums_(counter) {}
+  explicit SparseGradient(MemoryCounter& counter) : sums_(counter), carried_(counter) {}
 
   void clear() { entries_.clear(); }
+  /// Begins anew with the sums so far, of rows of `width`: what is added comes on top of them.
+  void carry(std::size_t width);
   /// Row indices[i] gets gradient rows + i · width added, for each i.
   void add(std::span<const std::int32_t> indices, const float* rows, std::size_t width);
   /// Sorts the rows and sums what was added to each, in the order in which it was added.
@@ -24,6 +26,12 @@ class SparseGradient {
   std::span<const std::int32_t> rows() const { return rows_; }
   std::span<const float> sums() const { return sums_.first(rows_.size() * width_); }
 
+  /// What the lists of rows hold, capacity included; the sums are counted as buffers.
+  std::size_t bytes() const;
+  /// By how many bytes all this grows if `entries` contributions to `rows` rows are added, after
+  /// `carry` if `carries`.
+  std::size_t growth(std::size_t entries, std::size_t rows, std::size_t width, bool carries) const;
+
  private:
   struct Entry {
     std::uint64_t key = 0;  ///< row, then order of arrival
@@ -31,7 +39,7 @@ class SparseGradient {
   };
   std::vector<Entry> entries_;
   std::vector<std::int32_t> rows_;
-  Buffer<float> sums_;
+  Buffer<float> sums_, carried_;
   std::size_t width_ = 0;
 };
 

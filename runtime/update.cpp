@@ -34,22 +34,60 @@ std::size_t Update::width(ir::ParamId param) const {
   return std::size_t(shape.size() / shape[0]);
 }
 
-void Update::collect(const Memory& memory, const Modules& modules, ThreadTeam& team) {
-  for (Param& param : params_) {
-    param.sparse.clear();
-    param.dense = param.rows = false;
+void Update::classify(const Modules& modules) {
+  for (Param& param : params_) param.dense = param.rows = false;
+  for (const auto& module : modules.training_modules()) {
+    for (const ir::ParamId param : module->first_writes) params_[std::size_t(param)].dense = true;
+    for (const RowContribution& c : module->rows) params_[std::size_t(c.param)].rows = true;
+  }
+}
+
+std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+  classify(modules);
+  std::size_t bytes = 0;
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    const Param& param = params_[p];
+    const auto id = ir::ParamId(p);
+    if (!param.rows || param.dense) memory.parameters.gradient(id);
+    if (!param.rows) continue;
+    seen_.assign(memory.parameters.size(id) / width(id), false);
+    std::size_t entries = 0;
+    const auto& all = modules.training_modules();
+    for (std::size_t cell = 0; cell < all.size(); ++cell)
+      for (const RowContribution& c : all[cell]->rows) {
+        if (c.param != id) continue;
+        const auto& values = memory.layout.cells[cell].ports[std::size_t(c.index_port)].values;
+        entries += values.size();
+        for (const std::int32_t row : values) seen_[std::size_t(row)] = true;
+      }
+    const auto rows = std::size_t(std::ranges::count(seen_, true));
+    bytes += param.sparse.growth(entries, rows, width(id), accumulates && !param.dense);
+  }
+  return bytes;
+}
+
+std::size_t Update::bytes() const {
+  std::size_t bytes = seen_.capacity() / 8;
+  for (const Param& param : params_) bytes += param.sparse.bytes();
+  return bytes;
+}
+
+void Update::collect(const Memory& memory, const Modules& modules, bool accumulates,
+                     ThreadTeam& team) {
+  classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    if (accumulates && params_[p].rows && !params_[p].dense)
+      params_[p].sparse.carry(width(ir::ParamId(p)));
+    else
+      params_[p].sparse.clear();
   }
   const auto& all = modules.training_modules();
-  for (const auto& module : all)
-    for (const ir::ParamId param : module->first_writes) params_[std::size_t(param)].dense = true;
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
-      Param& param = params_[std::size_t(c.param)];
-      param.rows = true;
       if (memory.row_counts[cell] == 0) continue;
-      param.sparse.add(memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
-                       memory.arenas.contribution(ir::CellId(cell), c.contribution),
-                       std::size_t(c.elements));
+      params_[std::size_t(c.param)].sparse.add(
+          memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
+          memory.arenas.contribution(ir::CellId(cell), c.contribution), std::size_t(c.elements));
     }
   }
   team.run([&](int thread) {
@@ -65,7 +103,7 @@ void Update::collect(const Memory& memory, const Modules& modules, ThreadTeam& t
       continue;
     }
     const std::span<float> gradient = memory.parameters.gradient(id);
-    if (!param.dense) std::ranges::fill(gradient, 0.F);
+    if (!param.dense && !accumulates) std::ranges::fill(gradient, 0.F);
     if (param.rows) {
       const std::size_t n = width(id);
       const auto rows = param.sparse.rows();

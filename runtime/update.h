@@ -16,8 +16,13 @@ class Update {
   Update(const ir::Program& program, MemoryCounter& counter);
 
   /// Gathers the row contributions of all cells: summed per row where a param has no other
-  /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0.
-  void collect(const Memory& memory, const Modules& modules, ThreadTeam& team);
+  /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0. If
+  /// `accumulates`, all comes on top of what was collected before.
+  void collect(const Memory& memory, const Modules& modules, bool accumulates, ThreadTeam& team);
+  /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
+  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
+  /// Held by lists of rows; the gradients themselves are counted as buffers.
+  std::size_t bytes() const;
   /// Euclidean norm of all gradients; the same for any number of threads.
   double norm() const { return norm_; }
   void apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team);
@@ -31,10 +36,12 @@ class Update {
     SparseGradient sparse;
   };
   std::size_t width(ir::ParamId param) const;
+  void classify(const Modules& modules);
 
   const ir::Program& program_;
   std::vector<Param> params_;
   std::vector<StoredParam> stored_;
+  std::vector<bool> seen_;  // scratch of prepare: rows of a param
   double norm_ = 0;
 };
 

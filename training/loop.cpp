@@ -21,7 +21,9 @@ void add(StepStatistics& sum, const StepStatistics& step) {
   sum.update_seconds += step.update_seconds;
   sum.allocations += step.allocations;
   sum.compilations += step.compilations;
+  sum.parts += step.parts;
   sum.bytes_held = step.bytes_held;
+  sum.peak_bytes = step.peak_bytes;
 }
 
 /// One call of train().

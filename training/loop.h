@@ -56,7 +56,7 @@ struct TrainingResult {
   std::int64_t steps = 0;
   std::int64_t examples = 0;
   double training_seconds = 0;  ///< in steps alone
-  StepStatistics statistics;    ///< summed over the steps; bytes_held is of the last
+  StepStatistics statistics;  ///< summed over the steps; bytes_held and peak_bytes are of the last
 };
 
 /// Runs the epochs and writes a line for each to `progress`. UserErrors of the parts and of the

@@ -1,0 +1,32 @@
+#include "runtime/check_options.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "ir/error.h"
+
+namespace espalier::runtime {
+
+void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit) {
+  const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
+  throw UserError(fmt::format("the memory limit is {:.2f} MiB, but {} takes {:.2f} MiB", mib(limit),
+                              what, mib(bytes)));
+}
+
+EngineOptions checked(EngineOptions options, const ir::Program& program) {
+  user_check(options.device == Device::cpu,
+             "device 'cuda' was asked for, and this build has no CUDA backend");
+  user_check(options.threads >= 0 && options.threads <= 1024,
+             "the number of threads must lie in 0 … 1024, found {}", options.threads);
+  if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
+  user_check(options.memory_limit >= 0, "the memory limit must not be negative, found {} bytes",
+             options.memory_limit);
+  std::int64_t params = 0;  // values and gradients
+  for (const ir::Param& param : program.params)
+    params += 2 * std::int64_t(sizeof(float)) * param.shape.size();
+  if (options.memory_limit > 0 && params > options.memory_limit)
+    exceeds_limit("the model with its gradients", params, options.memory_limit);
+  return options;
+}
+
+}  // namespace espalier::runtime

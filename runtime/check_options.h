@@ -1,0 +1,20 @@
+// What can be wrong with an engine's options, checked when it is made and, for the memory limit,
+// when a minibatch is about to run.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "ir/program.h"
+#include "runtime/options.h"
+
+namespace espalier::runtime {
+
+/// `options` with the machine's number of threads filled in. UserError for what this build or
+/// machine lacks and for a memory limit below what the params and their gradients take.
+EngineOptions checked(EngineOptions options, const ir::Program& program);
+
+/// Throws the UserError that `what` takes more than the limit.
+[[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit);
+
+}  // namespace espalier::runtime

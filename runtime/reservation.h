@@ -1,0 +1,33 @@
+// The memory of a pass: what the batches and rows of a layout need of arenas and plan. Reserved by
+// the engine before a pass runs; foretold, by the same functions, before a minibatch runs at all.
+#pragma once
+
+#include "runtime/binding.h"
+#include "runtime/options.h"
+#include "runtime/update.h"
+
+namespace espalier::runtime {
+
+/// A pass over placed batches.
+struct PassRows {
+  Pass pass = Pass::training;
+  std::size_t first_batch = 0;  ///< those before have run forward; their rows are kept
+};
+
+/// The kernel that runs a cell forward.
+const codegen::CompiledKernel& forward_kernel(Modules& modules, Pass pass, ir::CellId cell);
+/// Whether the kernel draws random numbers.
+bool draws(const codegen::Kernel& kernel);
+
+/// Room for the forward pass; in training also the scratch of the backward pass.
+void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRows rows);
+/// Room for the backward pass, once gradients are placed.
+void reserve_backward(const Memory& memory, Modules& modules, Plan& plan);
+
+/// What arenas, plan and sparse gradients would hold after a forward pass and, if `gradients`, a
+/// backward pass (`accumulates` as in Update::collect), gradients being placed then. Makes what
+/// does not depend on the minibatch: kernels, packed weights, dense gradients.
+MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan, Update& update,
+                        PassRows rows, bool gradients, bool accumulates);
+
+}  // namespace espalier::runtime
