@@ -25,6 +25,62 @@ nlohmann::ordered_json rows(const ConfusionMatrix& matrix) {
   return json;
 }
 
+/// One run over trees: what it sums up.
+class Evaluator {
+ public:
+  Evaluator(Engine& engine, models::TreeModel& model, bool sentiment)
+      : engine_(engine),
+        model_(model),
+        sentiment_(sentiment),
+        result_{.roots = ConfusionMatrix(model.options().classes),
+                .nodes = ConfusionMatrix(model.options().classes),
+                .binary_roots = {}} {}
+
+  /// Adds up trees [first, first + count), in halves if the memory limit asks for it.
+  void add(std::span<const data::Tree> trees, std::size_t first, std::size_t count) {
+    const auto batch = trees.subspan(first, count);
+    const Instances instances = engine_.instances(Pass::inference);
+    predictions_.clear();
+    ends_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      instances.begin_example(first + i);
+      model_.record_predictions(instances, batch[i], predictions_);
+      ends_.push_back(predictions_.size());
+    }
+    const std::int64_t limit = engine_.options().memory_limit;
+    if (limit > 0 && count > 1 && engine_.predict_bytes(instances) > limit) {
+      add(trees, first, count / 2);
+      add(trees, first + count / 2, count - count / 2);
+      return;
+    }
+    for (std::size_t i = 0, at = 0; i < count; ++i)
+      for (; at < ends_[i]; ++at) add(predictions_[at], batch[i].root());
+  }
+
+  Evaluation finish() {
+    if (sentiment_) result_.binary_roots = metrics_.binary_roots();
+    return std::move(result_);
+  }
+
+ private:
+  void add(const models::Prediction& prediction, int root) {
+    const std::span<const float> logits = engine_.value(prediction.logits);
+    const int predicted = argmax(logits);
+    result_.nodes.add(prediction.label, predicted);
+    if (prediction.node != root) return;
+    result_.roots.add(prediction.label, predicted);
+    if (sentiment_) metrics_.add(prediction.label, logits, true);
+  }
+
+  Engine& engine_;
+  models::TreeModel& model_;
+  bool sentiment_;
+  Evaluation result_;
+  SentimentMetrics metrics_;
+  std::vector<models::Prediction> predictions_;
+  std::vector<std::size_t> ends_;  // of each tree's predictions
+};
+
 }  // namespace
 
 double Evaluation::accuracy() const {
@@ -38,34 +94,10 @@ bool is_sentiment(const data::Dataset& dataset) {
 Evaluation evaluate(Engine& engine, models::TreeModel& model, std::span<const data::Tree> trees,
                     bool sentiment) {
   const double begun = steady_seconds();
-  Evaluation result{.roots = ConfusionMatrix(model.options().classes),
-                    .nodes = ConfusionMatrix(model.options().classes),
-                    .binary_roots = {}};
-  SentimentMetrics metrics;
-  std::vector<models::Prediction> predictions;
-  std::vector<std::size_t> ends;  // of each tree's predictions
-  for (std::size_t first = 0; first < trees.size(); first += kBatch) {
-    const auto batch = trees.subspan(first, std::min(kBatch, trees.size() - first));
-    const Instances instances = engine.instances(Pass::inference);
-    predictions.clear();
-    ends.clear();
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      instances.begin_example(first + i);
-      model.record_predictions(instances, batch[i], predictions);
-      ends.push_back(predictions.size());
-    }
-    for (std::size_t i = 0, at = 0; i < batch.size(); ++i)
-      for (; at < ends[i]; ++at) {
-        const models::Prediction& prediction = predictions[at];
-        const std::span<const float> logits = engine.value(prediction.logits);
-        const bool root = prediction.node == batch[i].root();
-        const int predicted = argmax(logits);
-        result.nodes.add(prediction.label, predicted);
-        if (root) result.roots.add(prediction.label, predicted);
-        if (root && sentiment) metrics.add(prediction.label, logits, root);
-      }
-  }
-  if (sentiment) result.binary_roots = metrics.binary_roots();
+  Evaluator evaluator(engine, model, sentiment);
+  for (std::size_t first = 0; first < trees.size(); first += kBatch)
+    evaluator.add(trees, first, std::min(kBatch, trees.size() - first));
+  Evaluation result = evaluator.finish();
   result.examples = std::ssize(trees);
   result.seconds = steady_seconds() - begun;
   return result;

@@ -145,6 +145,11 @@ void add_engine_flags(CLI::App& parser, EngineConfig& config) {
   add_target_flag(parser, config.target);
   add_choice(parser, "--device", config.device, "where to run", {"cpu", "cuda", "auto"},
              config.device);
+  parser
+      .add_option("--memory-limit", config.memory_limit,
+                  "most bytes of the engine, e.g. 500M or 2G: minibatches are split; 0: none [0]")
+      ->transform(byte_size())
+      ->option_text("BYTES");
   parser.add_flag("--check-finite", config.check_finite,
                   "stop at the first NaN or Inf and name cell, op and example");
 }

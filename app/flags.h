@@ -59,7 +59,7 @@ struct ModelFlags {
 
 /// How minibatches are scheduled: --strategy and --granularity.
 void add_schedule_flags(CLI::App& parser, EngineConfig& config);
-/// Those and --threads, --target, --device, --check-finite.
+/// Those and --threads, --target, --device, --memory-limit, --check-finite.
 void add_engine_flags(CLI::App& parser, EngineConfig& config);
 
 /// --target, for verbs that compile without an engine.

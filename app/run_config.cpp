@@ -51,6 +51,7 @@ EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
   options.seed = seed;
   options.target = config.target;
   options.cache_directory = codegen::default_cache_directory();
+  options.memory_limit = config.memory_limit;
   options.debug.check_finite = config.check_finite;
   return options;
 }
@@ -136,6 +137,7 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"threads", config.engine.threads},
                                  {"target", config.engine.target},
                                  {"device", config.engine.device},
+                                 {"memory_limit", config.engine.memory_limit},
                                  {"check_finite", config.engine.check_finite}};
   if (config.embed_lr) json["embed_lr"] = *config.embed_lr;
   return json;

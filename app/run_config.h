@@ -38,6 +38,7 @@ struct EngineConfig {
   int threads = 0;                   ///< 0: all cores
   std::string target;                ///< empty: the widest
   std::string device = "auto";       ///< cpu, cuda, auto
+  std::int64_t memory_limit = 0;     ///< bytes; 0: none
   bool check_finite = false;
 };
 

@@ -55,7 +55,9 @@ ordered_json statistics_json(const RunReport& report) {
           {"allocations_after_warm_up", allocations},
           {"compilations", sum.compilations},
           {"compilations_after_warm_up", compilations},
-          {"bytes_held", sum.bytes_held}};
+          {"parts_per_step", static_cast<double>(sum.parts) / steps},
+          {"bytes_held", sum.bytes_held},
+          {"peak_bytes", sum.peak_bytes}};
 }
 
 ordered_json seconds_json(const RunReport& report) {

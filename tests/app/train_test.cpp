@@ -18,7 +18,7 @@ using nlohmann::json;
 json reproducible(json object) {
   if (object.is_object())
     for (const char* key : {"seconds", "examples_per_second", "kernels", "threads", "bytes_held",
-                            "allocations", "compilations"})
+                            "peak_bytes", "allocations", "compilations"})
       object.erase(key);
   if (object.is_structured())
     for (json& member : object) member = reproducible(member);
@@ -49,6 +49,22 @@ TEST(Train, SameSeedSameBits) {
   EXPECT_EQ(reproducible(train_json({"--dropout", "0.3", "--threads", "2"})), reproducible(first));
   EXPECT_NE(train_json({"--dropout", "0.3", "--seed", "43"})["epochs"][0]["loss"],
             first["epochs"][0]["loss"]);
+}
+
+TEST(Train, AMemoryLimitSplitsMinibatchesAndEvaluation) {
+  const Arguments flags = {"--hidden", "40", "--batch", "80", "--dropout", "0.3"};
+  const json whole = train_json(flags);
+  EXPECT_EQ(whole["statistics"]["parts_per_step"], 1);
+  const std::int64_t peak = whole["statistics"]["peak_bytes"];
+  Arguments limited = flags;
+  limited.insert(limited.end(), {"--memory-limit", std::to_string(peak * 7 / 10)});
+  const json parts = train_json(limited);
+  EXPECT_GE(parts["statistics"]["parts_per_step"], 2);
+  EXPECT_LE(parts["statistics"]["bytes_held"], peak * 7 / 10);
+  // Only the order in which gradients are summed differs.
+  EXPECT_EQ(parts["epochs"][0]["loss"], whole["epochs"][0]["loss"]);
+  EXPECT_NEAR(double(parts["epochs"][1]["loss"]), double(whole["epochs"][1]["loss"]), 1e-4);
+  EXPECT_EQ(parts["test"]["nodes"], whole["test"]["nodes"]);
 }
 
 TEST(Train, StepsAllocateAndCompileNothingAfterTheFirstEpoch) {
