@@ -349,7 +349,9 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
   const ir::StateId state =
       impl.program().cells[std::size_t(impl.recorder.graph().cell(instance))].state;
   const auto n = std::size_t(fields[std::size_t(field)].shape.size());
-  return {impl.arenas.value(state, at) + impl.layout.rows[instance] * n, n};
+  return {impl.arenas.value(state, at) +
+              impl.layout.rows[instance] * std::size_t(codegen::row_stride(std::int64_t(n))),
+          n};
 }
 
 std::span<float> Engine::parameter(std::string_view name) {
