@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/denormals.h"
+
 namespace espalier::runtime {
 
 using codegen::RowDomain;
@@ -83,6 +85,7 @@ void Plan::run(ThreadTeam& team) const {
 }
 
 void Plan::run_serial(std::size_t begin, std::size_t end) const {
+  const FlushDenormals flushing;
   for (std::size_t i = begin; i < end; ++i) run_share(launches_[i], 0, 1);
 }
 
