@@ -75,6 +75,7 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"train", "--data", "listops", "--dropout", "nan"}, "found 'nan'"},
       {{"train", "--data", "imdb"}, "found 'imdb', expected listops, listops:FILE"},
       {{"train", "--data", "sst:"}, "found 'sst:'"},
+      {{"train", "--data", "conllu:"}, "found 'conllu:'"},
       {{"train", "--data", "listops", "--hidden", "many"}, "--hidden"},
       {{"train", "--data", "listops", "--dropout", "1"}, "--dropout"},
       {{"train", "--data", "listops", "--lr", "-1"}, "--lr"},
