@@ -221,21 +221,24 @@ TEST(Train, ATerminalShowsABarAndNoColorHolds) {
   EXPECT_NE(run(tiny_training({"--color", "always"}), options).out.find(green), std::string::npos);
 }
 
-TEST(Train, InterruptSavesAndExitsWith130) {
+void expect_saved_after(int signal) {
   for (const char* moment : {"strategy phase", "epoch 1/"}) {
     const TemporaryFolder folder;
     Process process(
         tiny_training({"--epochs", "100000", "--examples", "1000", "--save", folder / "run"}));
     ASSERT_TRUE(process.wait_for_error_text(moment));
-    process.signal(SIGINT);
+    process.signal(signal);
     const Output output = process.wait();
-    EXPECT_EQ(output.status, 130) << output.err;
+    EXPECT_EQ(output.status, 128 + signal) << output.err;
     EXPECT_NE(output.err.find("the model is saved in"), std::string::npos) << output.err;
     const Output loaded = run({"eval", "--load", folder / "run"});
     EXPECT_EQ(loaded.status, 0) << loaded.err;
     EXPECT_TRUE(json::parse(read_file(folder / "run/metrics.json"))["interrupted"]);
   }
 }
+
+TEST(Train, InterruptSavesAndExitsWith130) { expect_saved_after(SIGINT); }
+TEST(Train, TerminationSavesAndExitsWith143) { expect_saved_after(SIGTERM); }
 
 TEST(Train, ProcessesShareAKernelCache) {
   const TemporaryFolder folder;
