@@ -169,7 +169,7 @@ TEST_F(CachedCompiler, RebuildsAWholeFileThatHoldsNoObject) {
                                                        "ELF");
   ASSERT_NE(begin, text.npos);
   if (end == text.npos) GTEST_SKIP() << "this machine's objects are not ELF";
-  const KernelCache cache(options().cache_directory);
+  KernelCache cache(options().cache_directory);
   const std::string key = text.substr(begin, end - begin);
   for (const std::string& object : {std::string("no object"), text.substr(end, 200)}) {
     ASSERT_TRUE(cache.store(key, object));
@@ -237,7 +237,7 @@ TEST_F(CachedCompiler, IsSharedByProcesses) {
 
 TEST(KernelCache, StoresAnyBytesUnderAnyKey) {
   const TemporaryFolder folder;
-  const KernelCache cache(folder.path());
+  KernelCache cache(folder.path());
   const std::string bytes("\0\xff\n", 3);
   EXPECT_FALSE(cache.load("a"));
   for (const std::string& key : {std::string(), std::string("a"), std::string("\0", 1)}) {
@@ -250,7 +250,7 @@ TEST(KernelCache, StoresAnyBytesUnderAnyKey) {
 }
 
 TEST(KernelCache, WithoutAFolderIsEmpty) {
-  const KernelCache cache({});
+  KernelCache cache({});
   EXPECT_TRUE(cache.store("a", "b"));
   EXPECT_FALSE(cache.load("a"));
 }
