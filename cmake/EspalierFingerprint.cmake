@@ -30,7 +30,7 @@ function(espalier_fingerprint output)
     COMMAND "${CMAKE_COMMAND}" -D "OUTPUT=${output}" -D "ROOT=${PROJECT_SOURCE_DIR}" -D
             "FILES=${names}" -P "${script}"
     DEPENDS ${sources} "${script}"
-    COMMENT "Hashing the sources of ${ARGN}"
+    COMMENT "Hashing the sources that kernels depend on"
     VERBATIM)
 endfunction()
 
