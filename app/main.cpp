@@ -1,5 +1,5 @@
 // The `espalier` command. Results go to stdout, all else to stderr; exit 0 done, 1 failed, 2 usage,
-// 130 after Ctrl-C.
+// 130 after Ctrl-C, 143 after SIGTERM.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -81,7 +81,8 @@ int run(int argc, char** argv) {
         return status;
       }
   } catch (const CLI::Success& asked) {  // --help, --version
-    return root.exit(asked);
+    const std::string unknown = root.get_subcommands().empty() ? unexpected(root) : "";
+    return unknown.empty() ? root.exit(asked) : usage_error(root, unknown);
   } catch (const CLI::ParseError& error) {
     const std::string unknown = unexpected(root);
     return usage_error(root, unknown.empty() ? error.what() : unknown);
