@@ -97,13 +97,14 @@ DataConfig DataFlags::resolve(DataConfig base) const {
   return base;
 }
 
-void ModelFlags::add_sizes(CLI::App& parser) {
+void ModelFlags::add_sizes(CLI::App& parser, bool with_dropout) {
   parser.add_option("--hidden", hidden, "elements of a state " + usual(&RunConfig::hidden))
       ->check(whole(1, widest))
       ->option_text("N");
   parser.add_option("--embed", embed, "elements of a word vector " + usual(&RunConfig::embed))
       ->check(whole(1, widest))
       ->option_text("N");
+  if (!with_dropout) return;
   parser
       .add_option(
           "--dropout", dropout,
@@ -112,9 +113,9 @@ void ModelFlags::add_sizes(CLI::App& parser) {
       ->option_text("P");
 }
 
-void ModelFlags::add(CLI::App& parser) {
+void ModelFlags::add(CLI::App& parser, bool with_dropout) {
   add_choice(parser, "--model", name, "the model", model_names(), name);
-  add_sizes(parser);
+  add_sizes(parser, with_dropout);
   add_choice(parser, "--loss", loss, "where labels count", {"every-node", "root"},
              "every-node; listops, and lstm but for conllu, root");
 }

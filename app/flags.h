@@ -53,8 +53,8 @@ struct ModelFlags {
   std::optional<double> dropout;
   std::optional<std::string> loss;
 
-  void add(CLI::App& parser);
-  void add_sizes(CLI::App& parser);
+  void add(CLI::App& parser, bool with_dropout = true);
+  void add_sizes(CLI::App& parser, bool with_dropout = true);
   void resolve(RunConfig& config) const;
 };
 

@@ -32,7 +32,8 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
     const codegen::CompiledStage& compiled = kernel.stages[s];
     const Stage& stage = kernel.kernel.stages[s];
-    Launch launch{compiled.run, first, Split::serial, compiled.row_tile, 0, 1, compiled.parts};
+    Launch launch{compiled.run,   first,   Split::serial, compiled.row_tile, 0, 1,
+                  compiled.parts, &kernel, int(s)};
     if (compiled.rows == RowDomain::instances) {
       launch.row_begin = rows.begin;
       launch.row_end = rows.end;

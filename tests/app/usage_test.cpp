@@ -23,6 +23,8 @@ TEST(Usage, HelpGoesToStdout) {
                                      {"eval", "--help"},
                                      {"schedule", "--help"},
                                      {"ir", "--help"},
+                                     {"bench", "--help"},
+                                     {"bench", "step", "--help"},
                                      {"info", "--help"}}) {
     const Output output = run(arguments);
     EXPECT_EQ(output.status, 0);
@@ -30,7 +32,7 @@ TEST(Usage, HelpGoesToStdout) {
     EXPECT_EQ(output.err, "");
   }
   const Output help = run({"--help"});
-  for (std::string_view verb : {"train", "eval", "schedule", "ir", "info"})
+  for (std::string_view verb : {"train", "eval", "schedule", "ir", "bench", "info"})
     expect_contains(help.out, verb);
 }
 
@@ -88,6 +90,11 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"ir", "lstn"}, "nearest: 'lstm'"},
       {{"ir", "lstm", "--pass", "simplfy"}, "nearest: 'simplify'"},
       {{"schedule", "--data", "listops", "--format", "yaml"}, "text, dot, json"},
+      {{"bench"}, "subcommand is required"},
+      {{"bench", "stp"}, "unknown verb 'stp': expected one of step"},
+      {{"bench", "step"}, "--data is required"},
+      {{"bench", "step", "--data", "listops", "--bach", "3"}, "nearest: '--batch'"},
+      {{"bench", "step", "--data", "listops", "--pass", "backward"}, "train, forward"},
   };
   for (const auto& [arguments, message] : cases) {
     const Output output = run(arguments);
