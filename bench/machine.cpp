@@ -60,9 +60,11 @@ void measure_flops(runtime::ThreadTeam& team, Machine& machine) {
   const auto seconds = [&](int threads, std::int64_t rounds, int tries) {
     return best_seconds(team, threads, tries, [&](int) { keep(loops.multiply_add(rounds)); });
   };
+  // As long as some hundred steps: for a few milliseconds a CPU may clock higher than it can go on.
+  constexpr double window = 0.1;
+  constexpr int tries = 5;
   std::int64_t rounds = 1000;
-  while (seconds(1, rounds, 1) < 2e-3) rounds *= 2;
-  constexpr int tries = 30;
+  while (seconds(1, rounds, 1) < window) rounds *= 2;
   const double work = loops.flops_per_round * static_cast<double>(rounds);
   machine.flops_one_thread = std::max(machine.flops_one_thread, work / seconds(1, rounds, tries));
   machine.flops = std::max(machine.flops, work * team.size() / seconds(team.size(), rounds, tries));
