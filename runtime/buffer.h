@@ -1,6 +1,7 @@
-// Memory of the engine: 64-byte aligned, grows and never shrinks, so that after warm-up a step
-// allocates nothing. Growth is counted in one place, where it can also be foretold: while a
-// counter has a forecast, reserving adds to that and allocates nothing.
+// Memory of the engine: aligned to cache lines, large blocks in huge pages; grows and never
+// shrinks, so that after warm-up a step allocates nothing. Growth is counted in one place, where it
+// can also be foretold: while a counter has a forecast, reserving adds to that and allocates
+// nothing.
 #pragma once
 
 #include <cstddef>
@@ -51,6 +52,8 @@ class Buffer {
 
   /// Room for `size` elements; elements so far are kept if `keep`, new ones are not initialised.
   void reserve(std::size_t size, bool keep = false);
+  /// The capacity after `reserve(size)`.
+  std::size_t capacity_for(std::size_t size) const;
   /// Gives the memory back.
   void release() {
     counter_->bytes -= static_cast<std::int64_t>(std::exchange(capacity_, 0) * sizeof(T));
@@ -65,6 +68,7 @@ class Buffer {
 
  private:
   struct Free {
+    std::size_t block = 0;  ///< its bytes
     void operator()(T* pointer) const;
   };
   MemoryCounter* counter_;

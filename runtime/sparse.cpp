@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "codegen/kernel_ir.h"
+
 namespace espalier::runtime {
 
 void SparseGradient::carry(std::size_t width) {
   std::swap(sums_, carried_);
   entries_.clear();
-  add(rows_, carried_.data(), width);
+  add_strided(rows_, carried_.data(), width);
 }
 
 std::size_t SparseGradient::bytes() const {
@@ -24,17 +26,22 @@ std::size_t SparseGradient::growth(std::size_t entries, std::size_t rows, std::s
     entries += rows_.size();
     rows += rows_.size();
   }
-  const std::size_t capacity = carries ? carried_.capacity() : sums_.capacity();
+  const Buffer<float>& sums = carries ? carried_ : sums_;
   return more(entries, entries_.capacity()) * sizeof(Entry) +
          more(rows, rows_.capacity()) * sizeof(std::int32_t) +
-         more(rows * width, capacity) * sizeof(float);
+         more(sums.capacity_for(rows * width), sums.capacity()) * sizeof(float);
 }
 
 void SparseGradient::add(std::span<const std::int32_t> indices, const float* rows,
                          std::size_t width) {
+  add_strided(indices, rows, std::size_t(codegen::row_stride(std::int64_t(width))));
+}
+
+void SparseGradient::add_strided(std::span<const std::int32_t> indices, const float* rows,
+                                 std::size_t stride) {
   entries_.reserve(entries_.size() + indices.size());
   for (std::size_t i = 0; i < indices.size(); ++i)
-    entries_.push_back({std::uint64_t(indices[i]) << 32 | entries_.size(), rows + i * width});
+    entries_.push_back({std::uint64_t(indices[i]) << 32 | entries_.size(), rows + i * stride});
 }
 
 void SparseGradient::finish(std::size_t width) {

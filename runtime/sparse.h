@@ -17,7 +17,7 @@ class SparseGradient {
   void clear() { entries_.clear(); }
   /// Begins anew with the sums so far, of rows of `width`: what is added comes on top of them.
   void carry(std::size_t width);
-  /// Row indices[i] gets gradient rows + i · width added, for each i.
+  /// Row indices[i] gets row i of `rows`, an arena (codegen::row_stride), added, for each i.
   void add(std::span<const std::int32_t> indices, const float* rows, std::size_t width);
   /// Sorts the rows and sums what was added to each, in the order in which it was added.
   void finish(std::size_t width);
@@ -37,6 +37,8 @@ class SparseGradient {
     std::uint64_t key = 0;  ///< row, then order of arrival
     const float* gradient = nullptr;
   };
+  void add_strided(std::span<const std::int32_t> indices, const float* rows, std::size_t stride);
+
   std::vector<Entry> entries_;
   std::vector<std::int32_t> rows_;
   Buffer<float> sums_, carried_;

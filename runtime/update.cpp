@@ -87,7 +87,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
       if (memory.row_counts[cell] == 0) continue;
       params_[std::size_t(c.param)].sparse.add(
           memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
-          memory.arenas.contribution(ir::CellId(cell), c.contribution), std::size_t(c.elements));
+          memory.arenas.contribution(ir::CellId(cell), c.contribution), width(c.param));
     }
   }
   team.run([&](int thread) {
