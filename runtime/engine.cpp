@@ -366,7 +366,6 @@ StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
   const double loss = impl.gradients(batch, impl.objective_scale(scale));
   Stopwatch watch;
   impl.update.apply(impl.parameters, optimizer, impl.update.norm(), impl.team);
-  impl.parameters.mark_changed();
   ++impl.step;
   impl.statistics.update_seconds = watch.lap();
   StepResult result = impl.finish(loss);
@@ -398,8 +397,9 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
 }
 
 std::span<float> Engine::parameter(std::string_view name) {
-  impl_->parameters.mark_changed();
-  return impl_->parameters.values(impl_->find_param(name));
+  const ir::ParamId param = impl_->find_param(name);
+  impl_->parameters.mark_changed(param);
+  return impl_->parameters.values(param);
 }
 
 std::span<const float> Engine::parameter(std::string_view name) const {

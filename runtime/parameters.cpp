@@ -4,9 +4,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "runtime/pack.h"
 #include "runtime/random.h"
 
 namespace espalier::runtime {
+namespace {
+/// Rows of a weight matrix that are packed together: they fill whole cache lines of a packed copy.
+constexpr std::int64_t rows_a_piece = 16;
+}  // namespace
 
 Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter)
     : program_(program), counter_(counter) {
@@ -46,41 +51,49 @@ float* Parameters::packed(const codegen::Packing& packing) {
   return data.data();
 }
 
-void Parameters::repack(ThreadTeam& team) {
-  const auto stale = [&](const Packed& packed) { return changed_ || !packed.fresh; };
-  if (!changed_ && std::ranges::all_of(packed_, [](const auto& p) { return p->fresh; })) return;
-  team.run([&](int thread) {
-    for (const auto& packed : packed_)
-      if (stale(*packed))
-        for (std::int64_t panel = thread; panel < packed->packing.panels(); panel += team.size())
-          pack_panel(*packed, panel);
-  });
-  for (const auto& packed : packed_) packed->fresh = true;
-  changed_ = false;
+void Parameters::mark_changed(ir::ParamId param) {
+  for (const auto& packed : packed_)
+    for (const codegen::Packing::Block& block : packed->packing.blocks)
+      if (block.param == param) packed->fresh = false;
 }
 
-void Parameters::pack_panel(Packed& packed, std::int64_t panel) {
-  const codegen::Packing& p = packed.packing;
-  const std::int64_t n = p.gate_length(), first = panel * p.lanes;
-  const std::int64_t count = std::min<std::int64_t>(p.lanes, n - first);
-  for (int gate = 0; gate < p.gates; ++gate) {
-    const std::int64_t row_begin = gate * n + first;
-    for (const codegen::Packing::Block& block : p.blocks) {
-      const std::int64_t low = std::max<std::int64_t>(row_begin, block.row);
-      const std::int64_t high = std::min<std::int64_t>(row_begin + count, block.row + block.rows);
-      if (low >= high) continue;
-      // Element (row, k) of the matrix: `down` floats further a row, `right` floats further a k.
-      const std::int64_t down = block.transposed ? 1 : block.param_columns;
-      const std::int64_t right = block.transposed ? block.param_columns : 1;
-      const float* from = values_[std::size_t(block.param)].data() +
-                          std::int64_t(block.param_row) * block.param_columns + block.param_column +
-                          (low - block.row) * down;
-      float* to = packed.data.data() + ((panel * p.k + block.column) * p.gates + gate) * p.lanes +
-                  (low - row_begin);
-      for (std::int64_t k = 0; k < block.columns; ++k, from += right, to += p.gates * p.lanes)
-        for (std::int64_t lane = 0; lane < high - low; ++lane) to[lane] = from[lane * down];
+void Parameters::repack(ThreadTeam& team) {
+  if (std::ranges::all_of(packed_, [](const auto& packed) { return packed->fresh; })) return;
+  team.run([&](int thread) {
+    for (const auto& packed : packed_) {
+      if (packed->fresh) continue;
+      for (const codegen::Packing::Block& block : packed->packing.blocks) {
+        const std::int64_t pieces =
+            std::int64_t(size(block.param)) / block.param_columns / rows_a_piece + 1;
+        const std::int64_t first = pieces * thread / team.size();
+        const std::int64_t last = pieces * (thread + 1) / team.size();
+        pack_rows(packed->packing, block, values(block.param).data(), first * rows_a_piece,
+                  last * rows_a_piece, packed->data.data());
+      }
     }
-  }
+  });
+  for (const auto& packed : packed_) packed->fresh = true;
+}
+
+std::size_t Parameters::piece(ir::ParamId param) const {
+  std::size_t floats = 0;
+  for (const auto& packed : packed_)
+    for (const codegen::Packing::Block& block : packed->packing.blocks) {
+      if (block.param != param) continue;
+      const auto rows = std::size_t(rows_a_piece * block.param_columns);
+      if (floats != 0 && floats != rows) return size(param);  // seen as matrices of two widths
+      floats = rows;
+    }
+  return floats == 0 ? 4096 : floats;
+}
+
+void Parameters::pack(ir::ParamId param, std::size_t begin, std::size_t end) {
+  for (const auto& packed : packed_)
+    for (const codegen::Packing::Block& block : packed->packing.blocks)
+      if (block.param == param)
+        pack_rows(packed->packing, block, values(param).data(),
+                  std::int64_t(begin) / block.param_columns,
+                  std::int64_t(end) / block.param_columns, packed->data.data());
 }
 
 }  // namespace espalier::runtime

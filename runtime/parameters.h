@@ -34,8 +34,14 @@ class Parameters {
   /// The packed copy for a kernel; made at first use. The pointer holds for ever.
   float* packed(const codegen::Packing& packing);
   /// Values were changed: packed copies are renewed by the next `repack`.
-  void mark_changed() { changed_ = true; }
+  void mark_changed(ir::ParamId param);
   void repack(ThreadTeam& team);
+
+  /// Floats of a param that are best changed and packed together; whole rows of its packed copies.
+  std::size_t piece(ir::ParamId param) const;
+  /// Renews values [begin, end), whole pieces or the rest, in the packed copies. Threads may share
+  /// the pieces.
+  void pack(ir::ParamId param, std::size_t begin, std::size_t end);
 
  private:
   struct Packed {
@@ -43,13 +49,11 @@ class Parameters {
     Buffer<float> data;
     bool fresh = false;
   };
-  void pack_panel(Packed& packed, std::int64_t panel);
 
   const ir::Program& program_;
   MemoryCounter& counter_;
   std::vector<Buffer<float>> values_, gradients_;
   std::vector<std::unique_ptr<Packed>> packed_;
-  bool changed_ = true;
 };
 
 }  // namespace espalier::runtime

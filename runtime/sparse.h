@@ -17,12 +17,15 @@ class SparseGradient {
   void clear() { entries_.clear(); }
   /// Begins anew with the sums so far, of rows of `width`: what is added comes on top of them.
   void carry(std::size_t width);
-  /// Row indices[i] gets row i of `rows`, an arena (codegen::row_stride), added, for each i.
-  void add(std::span<const std::int32_t> indices, const float* rows, std::size_t width);
-  /// Sorts the rows and sums what was added to each, in the order in which it was added.
-  void finish(std::size_t width);
+  /// Row indices[i] gets gradient rows + i · stride added, for each i.
+  void add(std::span<const std::int32_t> indices, const float* rows, std::size_t stride);
+  /// Sorts the rows and makes room for their sums.
+  void sort(std::size_t width);
+  /// Sums what was added to rows()[first], … rows()[last − 1], in the order in which it was added.
+  /// Threads may share the rows.
+  void sum(std::size_t first, std::size_t last);
 
-  /// Rows with a gradient, ascending, and their sums [rows, width]; after `finish`.
+  /// Rows with a gradient, ascending, and their sums [rows, width]; after `sort` and `sum`.
   std::span<const std::int32_t> rows() const { return rows_; }
   std::span<const float> sums() const { return sums_.first(rows_.size() * width_); }
 
@@ -37,10 +40,9 @@ class SparseGradient {
     std::uint64_t key = 0;  ///< row, then order of arrival
     const float* gradient = nullptr;
   };
-  void add_strided(std::span<const std::int32_t> indices, const float* rows, std::size_t stride);
-
   std::vector<Entry> entries_;
   std::vector<std::int32_t> rows_;
+  std::vector<std::uint32_t> first_entries_;  // row → its first entry, one more at the end
   Buffer<float> sums_, carried_;
   std::size_t width_ = 0;
 };

@@ -1,23 +1,37 @@
 #include "runtime/update.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <utility>
+
+#include "runtime/vector_clones.h"
 
 namespace espalier::runtime {
 namespace {
 
-/// Sum of squares with eight lanes of partial sums, in one fixed order.
-double square_sum(std::span<const float> values) {
-  std::array<double, 8> lanes{};
+/// Floats whose squares one thread sums.
+constexpr std::size_t block = 4096;
+
+std::size_t blocks(std::size_t floats) { return (floats + block - 1) / block; }
+
+/// Sum of squares with 16 lanes of partial sums, in one fixed order.
+ESPALIER_VECTOR_CLONES double square_sum(const float* values, std::size_t size) {
+  constexpr std::size_t width = 16;
+  double lanes[width] = {};
   std::size_t i = 0;
-  for (; i + 8 <= values.size(); i += 8)
-    for (std::size_t lane = 0; lane < 8; ++lane)
+  for (; i + width <= size; i += width)
+    for (std::size_t lane = 0; lane < width; ++lane)
       lanes[lane] += double(values[i + lane]) * double(values[i + lane]);
   double sum = 0;
-  for (; i < values.size(); ++i) sum += double(values[i]) * double(values[i]);
+  for (; i < size; ++i) sum += double(values[i]) * double(values[i]);
   for (double lane : lanes) sum += lane;
   return sum;
+}
+
+/// The thread's share of `count` pieces of work: [first, second).
+std::pair<std::size_t, std::size_t> share(std::size_t count, int thread, int threads) {
+  const auto t = std::size_t(thread), n = std::size_t(threads);
+  return {count * t / n, count * (t + 1) / n};
 }
 
 }  // namespace
@@ -44,11 +58,11 @@ void Update::classify(const Modules& modules) {
 
 std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
   classify(modules);
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, squares = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const Param& param = params_[p];
     const auto id = ir::ParamId(p);
-    if (!param.rows || param.dense) memory.parameters.gradient(id);
+    if (!param.rows || param.dense) squares += blocks(memory.parameters.gradient(id).size());
     if (!param.rows) continue;
     seen_.assign(memory.parameters.size(id) / width(id), false);
     std::size_t entries = 0;
@@ -61,13 +75,16 @@ std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool a
         for (const std::int32_t row : values) seen_[std::size_t(row)] = true;
       }
     const auto rows = std::size_t(std::ranges::count(seen_, true));
-    bytes += param.sparse.growth(entries, rows, width(id), accumulates && !param.dense);
+    const bool carries = accumulates && !param.dense;
+    bytes += param.sparse.growth(entries, rows, width(id), carries);
+    if (!param.dense)
+      squares += blocks((rows + (carries ? param.sparse.rows().size() : 0)) * width(id));
   }
-  return bytes;
+  return bytes + (std::max(squares, squares_.capacity()) - squares_.capacity()) * sizeof(double);
 }
 
 std::size_t Update::bytes() const {
-  std::size_t bytes = seen_.capacity() / 8;
+  std::size_t bytes = seen_.capacity() / 8 + squares_.capacity() * sizeof(double);
   for (const Param& param : params_) bytes += param.sparse.bytes();
   return bytes;
 }
@@ -85,34 +102,66 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
       if (memory.row_counts[cell] == 0) continue;
+      const std::int64_t stride = codegen::row_stride(std::int64_t(width(c.param)));
       params_[std::size_t(c.param)].sparse.add(
           memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
-          memory.arenas.contribution(ir::CellId(cell), c.contribution), width(c.param));
+          memory.arenas.contribution(ir::CellId(cell), c.contribution), std::size_t(stride));
     }
+  }
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    const auto id = ir::ParamId(p);
+    if (params_[p].rows) params_[p].sparse.sort(width(id));
+    if (!params_[p].rows && !params_[p].dense && !accumulates)
+      std::ranges::fill(memory.parameters.gradient(id), 0.F);
   }
   team.run([&](int thread) {
-    for (std::size_t p = std::size_t(thread); p < params_.size(); p += std::size_t(team.size()))
-      if (params_[p].rows) params_[p].sparse.finish(width(ir::ParamId(p)));
+    for (Param& param : params_) {
+      if (!param.rows) continue;
+      const auto [first, last] = share(param.sparse.rows().size(), thread, team.size());
+      param.sparse.sum(first, last);
+      if (param.dense) add_rows(memory.parameters, param, first, last);
+    }
+  });
+  measure_norm(memory.parameters, team);
+}
+
+/// Adds summed rows [first, last) to the dense gradient.
+void Update::add_rows(Parameters& parameters, const Param& param, std::size_t first,
+                      std::size_t last) {
+  const auto id = ir::ParamId(&param - params_.data());
+  const std::size_t n = width(id);
+  float* const gradient = parameters.gradient(id).data();
+  for (std::size_t i = first; i < last; ++i) {
+    float* const to = gradient + std::size_t(param.sparse.rows()[i]) * n;
+    const float* const from = param.sparse.sums().data() + i * n;
+    for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
+  }
+}
+
+void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
+  const auto values = [&](std::size_t p) -> std::span<const float> {
+    if (params_[p].rows && !params_[p].dense) return params_[p].sparse.sums();
+    return parameters.gradient(ir::ParamId(p));
+  };
+  std::size_t count = 0;
+  for (std::size_t p = 0; p < params_.size(); ++p) count += blocks(values(p).size());
+  squares_.reserve(count);
+  squares_.resize(count);
+  team.run([&](int thread) {
+    const auto [begin, end] = share(count, thread, team.size());
+    std::size_t first = 0;  // block of the param
+    for (std::size_t p = 0; p < params_.size(); ++p) {
+      const std::span<const float> of = values(p);
+      const std::size_t last = first + blocks(of.size());
+      for (std::size_t i = std::max(begin, first); i < std::min(end, last); ++i) {
+        const std::size_t at = (i - first) * block;
+        squares_[i] = square_sum(of.data() + at, std::min(block, of.size() - at));
+      }
+      first = last;
+    }
   });
   double sum = 0;
-  for (std::size_t p = 0; p < params_.size(); ++p) {
-    Param& param = params_[p];
-    const auto id = ir::ParamId(p);
-    if (param.rows && !param.dense) {
-      sum += square_sum(param.sparse.sums());
-      continue;
-    }
-    const std::span<float> gradient = memory.parameters.gradient(id);
-    if (!param.dense && !accumulates) std::ranges::fill(gradient, 0.F);
-    if (param.rows) {
-      const std::size_t n = width(id);
-      const auto rows = param.sparse.rows();
-      for (std::size_t i = 0; i < rows.size(); ++i)
-        for (std::size_t j = 0; j < n; ++j)
-          gradient[std::size_t(rows[i]) * n + j] += param.sparse.sums()[i * n + j];
-    }
-    sum += square_sum(gradient);
-  }
+  for (const double square : squares_) sum += square;
   norm_ = std::sqrt(sum);
 }
 
@@ -120,31 +169,44 @@ void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, Th
   optimizer.prepare(stored_);
   optimizer.begin_step({norm, 1.0});
   team.run([&](int thread) {
-    const auto t = std::size_t(thread), threads = std::size_t(team.size());
     for (std::size_t p = 0; p < params_.size(); ++p) {
-      const auto id = ir::ParamId(p);
-      const std::span<float> values = parameters.values(id);
-      const Param& param = params_[p];
-      if (!param.rows || param.dense) {
-        const std::size_t begin = values.size() * t / threads;
-        const std::size_t size = values.size() * (t + 1) / threads - begin;
-        if (size > 0)
-          optimizer.update(id, begin, values.subspan(begin, size),
-                           parameters.gradient(id).subspan(begin, size));
-        continue;
-      }
-      const std::size_t n = width(id), rows = values.size() / n;
-      const std::size_t first = rows * t / threads, last = rows * (t + 1) / threads;
-      const auto touched = param.sparse.rows();
-      const auto low = std::ranges::lower_bound(touched, std::int32_t(first));
-      const auto high = std::ranges::lower_bound(touched, std::int32_t(last));
-      if (first == last || (low == high && !optimizer.updates_every_row(id))) continue;
-      const auto from = std::size_t(low - touched.begin()), count = std::size_t(high - low);
-      optimizer.update_rows(id, first, n, values.subspan(first * n, (last - first) * n),
-                            touched.subspan(from, count),
-                            param.sparse.sums().subspan(from * n, count * n));
+      if (params_[p].rows && !params_[p].dense)
+        update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
+      else
+        update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
     }
   });
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (params_[p].rows && !params_[p].dense) parameters.mark_changed(ir::ParamId(p));
+}
+
+/// Updates the thread's share and packs it anew while it is in the cache.
+void Update::update_dense(Parameters& parameters, Optimizer& optimizer, ir::ParamId id, int thread,
+                          int threads) {
+  const std::span<float> values = parameters.values(id);
+  const std::span<const float> gradient = parameters.gradient(id);
+  const std::size_t piece = parameters.piece(id);
+  const auto [first, last] = share((values.size() + piece - 1) / piece, thread, threads);
+  for (std::size_t i = first; i < last; ++i) {
+    const std::size_t begin = i * piece, size = std::min(piece, values.size() - begin);
+    optimizer.update(id, begin, values.subspan(begin, size), gradient.subspan(begin, size));
+    parameters.pack(id, begin, begin + size);
+  }
+}
+
+void Update::update_rows(Parameters& parameters, Optimizer& optimizer, ir::ParamId id, int thread,
+                         int threads) {
+  const std::span<float> values = parameters.values(id);
+  const SparseGradient& sparse = params_[std::size_t(id)].sparse;
+  const std::size_t n = width(id);
+  const auto [first, last] = share(values.size() / n, thread, threads);
+  const auto touched = sparse.rows();
+  const auto low = std::ranges::lower_bound(touched, std::int32_t(first));
+  const auto high = std::ranges::lower_bound(touched, std::int32_t(last));
+  if (first == last || (low == high && !optimizer.updates_every_row(id))) return;
+  const auto from = std::size_t(low - touched.begin()), count = std::size_t(high - low);
+  optimizer.update_rows(id, first, n, values.subspan(first * n, (last - first) * n),
+                        touched.subspan(from, count), sparse.sums().subspan(from * n, count * n));
 }
 
 std::vector<float> Update::dense_gradient(Parameters& parameters, ir::ParamId id) const {

@@ -25,6 +25,7 @@ class Update {
   std::size_t bytes() const;
   /// Euclidean norm of all gradients; the same for any number of threads.
   double norm() const { return norm_; }
+  /// The optimizer's updates; packed copies of dense params are renewed with them.
   void apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team);
 
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) const;
@@ -36,12 +37,19 @@ class Update {
     SparseGradient sparse;
   };
   std::size_t width(ir::ParamId param) const;
+  void add_rows(Parameters& parameters, const Param& param, std::size_t first, std::size_t last);
+  void measure_norm(Parameters& parameters, ThreadTeam& team);
+  void update_dense(Parameters& parameters, Optimizer& optimizer, ir::ParamId param, int thread,
+                    int threads);
+  void update_rows(Parameters& parameters, Optimizer& optimizer, ir::ParamId param, int thread,
+                   int threads);
   void classify(const Modules& modules);
 
   const ir::Program& program_;
   std::vector<Param> params_;
   std::vector<StoredParam> stored_;
-  std::vector<bool> seen_;  // scratch of prepare: rows of a param
+  std::vector<double> squares_;  // of the gradients, block by block
+  std::vector<bool> seen_;       // scratch of prepare: rows of a param
   double norm_ = 0;
 };
 

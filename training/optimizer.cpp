@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "ir/error.h"
+#include "runtime/vector_clones.h"
 
 namespace espalier {
 namespace {
@@ -51,6 +52,53 @@ std::vector<std::string_view> buffer_names(const UpdateRule& rule) {
       return {"adam.mean", "adam.square"};
   }
   return {};
+}
+
+/// What rows without a gradient get.
+constexpr std::array<float, 1024> no_gradient{};
+
+/// The updates of UpdateRule, for gradients g = scale · gradient + l2 · p.
+struct Rates {
+  float scale, l2, rate;
+};
+
+ESPALIER_VECTOR_CLONES void update_sgd(Rates r, std::size_t size, float* __restrict p,
+                                       const float* __restrict gradient) {
+  for (std::size_t i = 0; i < size; ++i) p[i] -= r.rate * (r.scale * gradient[i] + r.l2 * p[i]);
+}
+
+ESPALIER_VECTOR_CLONES void update_momentum(Rates r, float momentum, std::size_t size,
+                                            float* __restrict p, const float* __restrict gradient,
+                                            float* __restrict m) {
+  for (std::size_t i = 0; i < size; ++i) {
+    m[i] = momentum * m[i] + (r.scale * gradient[i] + r.l2 * p[i]);
+    p[i] -= r.rate * m[i];
+  }
+}
+
+ESPALIER_VECTOR_CLONES void update_adagrad(Rates r, float epsilon, std::size_t size,
+                                           float* __restrict p, const float* __restrict gradient,
+                                           float* __restrict s) {
+  for (std::size_t i = 0; i < size; ++i) {
+    const float g = r.scale * gradient[i] + r.l2 * p[i];
+    s[i] += g * g;
+    p[i] -= r.rate * g / (std::sqrt(s[i]) + epsilon);
+  }
+}
+
+struct AdamRule {
+  float new_mean, keep_square, new_square, correction, epsilon;
+};
+
+ESPALIER_VECTOR_CLONES void update_adam(Rates r, AdamRule a, std::size_t size, float* __restrict p,
+                                        const float* __restrict gradient, float* __restrict m,
+                                        float* __restrict v) {
+  for (std::size_t i = 0; i < size; ++i) {
+    const float g = r.scale * gradient[i] + r.l2 * p[i];
+    m[i] += a.new_mean * (g - m[i]);
+    v[i] = a.keep_square * v[i] + a.new_square * (g * g);
+    p[i] -= r.rate * m[i] / (std::sqrt(v[i]) / a.correction + a.epsilon);
+  }
 }
 
 }  // namespace
@@ -133,62 +181,34 @@ void StandardOptimizer::begin_step(const GradientInfo& gradients) {
   }
 }
 
-template <class Gradient>
 void StandardOptimizer::apply(Slot& slot, std::size_t first, std::span<float> values,
-                              Gradient gradient) const {
+                              const float* gradient) const {
   const UpdateRule& rule = slot.rule;
-  const auto l2 = static_cast<float>(rule.l2);
-  const float scale = scale_, rate = slot.rate;
+  const Rates rates{scale_, static_cast<float>(rule.l2), slot.rate};
   const std::size_t size = values.size();
   float* const p = values.data();
-  const auto decayed = [=](std::size_t i) { return scale * gradient(i) + l2 * p[i]; };
+  const auto buffer = [&](std::size_t i) { return slot.buffers[i].data() + first; };
   switch (rule.kind) {
-    case Kind::sgd: {
-      if (rule.momentum == 0) {
-        for (std::size_t i = 0; i < size; ++i) p[i] -= rate * decayed(i);
-        return;
-      }
-      const auto momentum = static_cast<float>(rule.momentum);
-      float* const m = slot.buffers[0].data() + first;
-      for (std::size_t i = 0; i < size; ++i) {
-        m[i] = momentum * m[i] + decayed(i);
-        p[i] -= rate * m[i];
-      }
-      return;
-    }
-    case Kind::adagrad: {
-      const auto epsilon = static_cast<float>(rule.epsilon);
-      float* const s = slot.buffers[0].data() + first;
-      for (std::size_t i = 0; i < size; ++i) {
-        const float g = decayed(i);
-        s[i] += g * g;
-        p[i] -= rate * g / (std::sqrt(s[i]) + epsilon);
-      }
-      return;
-    }
-    case Kind::adam: {
-      const auto epsilon = static_cast<float>(rule.epsilon);
-      const auto keep = static_cast<float>(rule.beta2);
-      const auto new_mean = static_cast<float>(1 - rule.beta1);
-      const auto new_square = static_cast<float>(1 - rule.beta2);
-      const float correction = slot.correction;
-      float* const m = slot.buffers[0].data() + first;
-      float* const v = slot.buffers[1].data() + first;
-      for (std::size_t i = 0; i < size; ++i) {
-        const float g = decayed(i);
-        m[i] += new_mean * (g - m[i]);
-        v[i] = keep * v[i] + new_square * (g * g);
-        p[i] -= rate * m[i] / (std::sqrt(v[i]) / correction + epsilon);
-      }
-      return;
-    }
+    case Kind::sgd:
+      if (rule.momentum == 0) return update_sgd(rates, size, p, gradient);
+      return update_momentum(rates, static_cast<float>(rule.momentum), size, p, gradient,
+                             buffer(0));
+    case Kind::adagrad:
+      return update_adagrad(rates, static_cast<float>(rule.epsilon), size, p, gradient, buffer(0));
+    case Kind::adam:
+      return update_adam(rates,
+                         {.new_mean = static_cast<float>(1 - rule.beta1),
+                          .keep_square = static_cast<float>(rule.beta2),
+                          .new_square = static_cast<float>(1 - rule.beta2),
+                          .correction = slot.correction,
+                          .epsilon = static_cast<float>(rule.epsilon)},
+                         size, p, gradient, buffer(0), buffer(1));
   }
 }
 
 void StandardOptimizer::update(ir::ParamId param, std::size_t first, std::span<float> values,
                                std::span<const float> gradient) {
-  const float* g = gradient.data();
-  apply(slots_[param], first, values, [g](std::size_t i) { return g[i]; });
+  apply(slots_[param], first, values, gradient.data());
 }
 
 bool StandardOptimizer::updates_every_row(ir::ParamId param) const {
@@ -205,8 +225,11 @@ void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, st
   std::size_t done = 0;  // floats of `values`
   const auto skip_to = [&](std::size_t next) {
     if (every_row && next > done)
-      apply(slot, first + done, values.subspan(done, next - done),
-            [](std::size_t) { return 0.0f; });
+      while (done < next) {
+        const std::size_t count = std::min(next - done, no_gradient.size());
+        apply(slot, first + done, values.subspan(done, count), no_gradient.data());
+        done += count;
+      }
   };
   for (std::size_t k = 0; k < rows.size(); ++k) {
     const std::size_t begin = (static_cast<std::size_t>(rows[k]) - first_row) * width;

@@ -104,8 +104,7 @@ class StandardOptimizer final : public Optimizer {
     float rate = 0, correction = 1;  // of this step; the latter is Adam's √(1 − beta2ᵗ)
   };
 
-  template <class Gradient>
-  void apply(Slot& slot, std::size_t first, std::span<float> values, Gradient gradient) const;
+  void apply(Slot& slot, std::size_t first, std::span<float> values, const float* gradient) const;
 
   OptimizerOptions options_;
   std::vector<Slot> slots_;
