@@ -57,7 +57,7 @@ struct Engine::Impl {
   Impl(ir::Program p, EngineOptions o)
       : options(checked(std::move(o))),
         source(verified(p)),
-        recorder(source, options.granularity),
+        recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(codegen::host_target(options.target), {options.cache_directory}),
         strategy(scheduler::make_strategy(options.strategy)),
         modules(program(), compiler, options.debug.verify),
@@ -74,7 +74,7 @@ struct Engine::Impl {
   runtime::Memory bound() { return {program(), layout, arenas, parameters, row_counts}; }
 
   void begin(Pass new_pass) {
-    recorder.clear();
+    recorder.clear(/*random=*/new_pass == Pass::training);
     layout.grow(program());
     layout.clear(program());
     pass = new_pass;
@@ -117,6 +117,7 @@ struct Engine::Impl {
     else
       plan.run(team);
     statistics.forward_seconds += watch.lap();
+    statistics.calls = recorder.size();
     statistics.instances = graph.size();
     statistics.batches = layout.batches.size();
     statistics.launches += plan.size();
