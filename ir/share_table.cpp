@@ -10,15 +10,12 @@ constexpr std::size_t first_capacity = 1024;
 std::uint32_t hash_of(CellId cell, std::span<const InstanceId> operands,
                       std::span<const std::int32_t> indices) {
   auto hash = static_cast<std::uint64_t>(cell);
-  // Multiplying carries differences up, the shift brings them back down.
-  const auto mix = [&](std::uint32_t value) {
-    hash = (hash ^ value) * 0x9e3779b97f4a7c15;
-    hash ^= hash >> 32;
-  };
+  // Multiplying carries differences up, to where the result is taken.
+  const auto mix = [&](std::uint32_t value) { hash = (hash ^ value) * 0x9e3779b97f4a7c15; };
   mix(static_cast<std::uint32_t>(operands.size()));
   for (InstanceId operand : operands) mix(operand);
   for (std::int32_t index : indices) mix(static_cast<std::uint32_t>(index));
-  return static_cast<std::uint32_t>(hash);
+  return static_cast<std::uint32_t>(hash >> 32);
 }
 
 }  // namespace
@@ -26,11 +23,10 @@ std::uint32_t hash_of(CellId cell, std::span<const InstanceId> operands,
 InstanceId ShareTable::find_or_insert(const InstanceGraph& graph, CellId cell,
                                       std::span<const InstanceId> operands,
                                       std::span<const std::int32_t> indices) {
-  if (2 * used_ >= slots_.size()) grow();
+  if (2 * used_ >= mask_) grow();
   const std::uint32_t hash = hash_of(cell, operands, indices);
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t at = hash & mask;
-  for (; slots_[at].generation == generation_; at = (at + 1) & mask) {
+  std::size_t at = hash & mask_;
+  for (; slots_[at].generation == generation_; at = (at + 1) & mask_) {
     const Slot& slot = slots_[at];
     if (slot.hash == hash && graph.cell(slot.instance) == cell &&
         std::ranges::equal(graph.operands(slot.instance), operands) &&
@@ -53,11 +49,11 @@ void ShareTable::clear() {
 void ShareTable::grow() {
   std::vector<Slot> old(std::max(first_capacity, 2 * slots_.size()));
   old.swap(slots_);
-  const std::size_t mask = slots_.size() - 1;
+  mask_ = slots_.size() - 1;
   for (const Slot& slot : old) {
     if (slot.generation != generation_) continue;
-    std::size_t at = slot.hash & mask;
-    while (slots_[at].generation == generation_) at = (at + 1) & mask;
+    std::size_t at = slot.hash & mask_;
+    while (slots_[at].generation == generation_) at = (at + 1) & mask_;
     slots_[at] = slot;
   }
 }

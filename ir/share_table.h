@@ -32,8 +32,8 @@ class ShareTable {
 
   void grow();
 
-  std::vector<Slot> slots_;  // a power of two of them, at most half in use; linear probing
-  std::size_t used_ = 0;
+  std::vector<Slot> slots_;          // a power of two of them, at most half in use; linear probing
+  std::size_t mask_ = 0, used_ = 0;  // mask_: their number less one
   std::uint32_t generation_ = 1;
 };
 
