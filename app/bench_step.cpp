@@ -190,8 +190,8 @@ class StepBench {
     }
     if (config_.run.model == "lstm") facts.nodes = facts.tokens;  // it reads the leaves only
 
-    if (!recorder_) recorder_.emplace(program_, granularity_of(config_.run.engine));
-    recorder_->clear();
+    if (!recorder_) recorder_.emplace(program_, record_options(config_.run.engine));
+    recorder_->clear(/*random=*/config_.training);
     record(Instances(*recorder_), minibatch);
     const ir::Program& program = recorder_->program();
     if (!counter_) counter_.emplace(program);

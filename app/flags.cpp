@@ -67,6 +67,17 @@ void add_choice(CLI::App& parser, const std::string& flag, std::optional<std::st
       ->option_text("NAME");
 }
 
+void add_switch(CLI::App& parser, const std::string& flag, bool& value,
+                std::string_view description) {
+  const std::vector<std::string> names = {"on", "off"};
+  parser
+      .add_option_function<std::string>(
+          flag, [&value](const std::string& name) { value = name == "on"; },
+          choice_text(description, names, value ? "on" : "off"))
+      ->check(one_of(names))
+      ->option_text("NAME");
+}
+
 void DataFlags::add(CLI::App& parser, bool required) {
   parser.add_option("--data", spec, "listops | listops:FILE | sst:DIR | ptb:FILE | conllu:DIR")
       ->check(CLI::Validator(data_form, ""))
@@ -132,6 +143,8 @@ void add_schedule_flags(CLI::App& parser, EngineConfig& config) {
              strategy_names(), config.strategy);
   add_choice(parser, "--granularity", config.granularity, "an instance per call or per op",
              {"cell", "op"}, config.granularity);
+  add_switch(parser, "--share", config.share, "equal calls run once a minibatch");
+  add_switch(parser, "--hoist", config.hoist, "what depends on no state runs as one batch");
 }
 
 void add_target_flag(CLI::App& parser, std::string& target) {

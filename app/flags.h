@@ -58,7 +58,11 @@ struct ModelFlags {
   void resolve(RunConfig& config) const;
 };
 
-/// How minibatches are scheduled: --strategy and --granularity.
+/// A flag that is on or off.
+void add_switch(CLI::App& parser, const std::string& flag, bool& value,
+                std::string_view description);
+
+/// How minibatches are recorded and scheduled: --strategy, --granularity, --share and --hoist.
 void add_schedule_flags(CLI::App& parser, EngineConfig& config);
 /// Those and --threads, --target, --device, --memory-limit, --check-finite.
 void add_engine_flags(CLI::App& parser, EngineConfig& config);

@@ -17,6 +17,7 @@
 #include "ir/expand.h"
 #include "ir/fuse_contractions.h"
 #include "ir/gradient.h"
+#include "ir/hoist.h"
 #include "ir/print.h"
 #include "ir/simplify.h"
 #include "ir/verify.h"
@@ -29,7 +30,7 @@ struct IrFlags {
   ModelFlags model;
   int vocabulary = 1000, classes = 5;
   std::string granularity = "cell", pass, cell, target;
-  bool kernels = false;
+  bool hoist = EngineConfig().hoist, kernels = false;
 
   void add(CLI::App& parser);
 };
@@ -47,7 +48,8 @@ void IrFlags::add(CLI::App& parser) {
   add_choice(parser, "--granularity", granularity, "cells as written, or one op each",
              {"cell", "op"}, granularity);
   add_choice(parser, "--pass", pass, "only the program after this pass",
-             {"trace", "fuse_contractions", "simplify", "differentiate"}, "all");
+             {"trace", "hoist", "fuse_contractions", "simplify", "differentiate"}, "all");
+  add_switch(parser, "--hoist", hoist, "the pass that splits what depends on no state off a cell");
   parser.add_option("--cell", cell, "only this cell")->option_text("NAME");
   parser.add_flag("--kernels", kernels, "the kernels of each cell too");
   add_target_flag(parser, target);
@@ -59,7 +61,8 @@ class Dump {
   Dump(const IrFlags& flags, ir::Program program) : flags_(flags), program_(std::move(program)) {
     if (flags.cell.empty()) return;
     std::vector<std::string_view> names;
-    for (const ir::Cell& cell : program_.cells) names.push_back(cell.name);
+    const ir::Program cells = hoisted(program_);
+    for (const ir::Cell& cell : cells.cells) names.push_back(cell.name);
     user_check(std::ranges::find(names, flags.cell) != names.end(),
                "cell: found '{}', expected one of {}; nearest: '{}'", flags.cell,
                fmt::join(names, ", "), nearest_name(flags.cell, names));
@@ -67,6 +70,8 @@ class Dump {
 
   void run() {
     show("trace");
+    program_ = hoisted(std::move(program_));
+    if (flags_.hoist) show("hoist");
     // On the body as it was written, before slices move.
     for (ir::Cell& cell : program_.cells) cell = ir::fuse_contractions(cell);
     show("fuse_contractions");
@@ -84,6 +89,11 @@ class Dump {
   }
 
  private:
+  ir::Program hoisted(ir::Program program) const {
+    const bool splits = flags_.hoist && flags_.granularity == "cell";
+    return splits ? ir::Hoisting(program).program() : program;
+  }
+
   bool chosen(const ir::Cell& cell) const {
     return flags_.cell.empty() || cell.name == flags_.cell;
   }

@@ -38,15 +38,20 @@ data::Dataset load(const DataConfig& config, std::string_view model, data::LoadO
   return dataset;
 }
 
-ir::Granularity granularity_of(const EngineConfig& config) {
-  return config.granularity == "op" ? ir::Granularity::op : ir::Granularity::cell;
+ir::RecordOptions record_options(const EngineConfig& config) {
+  return {.granularity = config.granularity == "op" ? ir::Granularity::op : ir::Granularity::cell,
+          .share = config.share,
+          .hoist = config.hoist};
 }
 
 EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
   EngineOptions options;
   options.device = config.device == "cuda" ? Device::cuda : Device::cpu;
   options.strategy = config.strategy;
-  options.granularity = granularity_of(config);
+  const ir::RecordOptions recorded = record_options(config);
+  options.granularity = recorded.granularity;
+  options.share = recorded.share;
+  options.hoist = recorded.hoist;
   options.threads = config.threads;
   options.seed = seed;
   options.target = config.target;
@@ -147,6 +152,8 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"seed", config.seed},
                                  {"strategy", config.engine.strategy},
                                  {"granularity", config.engine.granularity},
+                                 {"share", config.engine.share},
+                                 {"hoist", config.engine.hoist},
                                  {"threads", config.engine.threads},
                                  {"target", config.engine.target},
                                  {"device", config.engine.device},

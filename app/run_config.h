@@ -35,6 +35,8 @@ data::Dataset load(const DataConfig& config, std::string_view model,
 struct EngineConfig {
   std::string strategy = "phase";
   std::string granularity = "cell";  ///< or op
+  bool share = false;                ///< equal calls run once
+  bool hoist = false;                ///< what depends on indices alone runs as one batch
   int threads = 0;                   ///< 0: all cores
   std::string target;                ///< empty: the widest
   std::string device = "auto";       ///< cpu, cuda, auto
@@ -42,7 +44,7 @@ struct EngineConfig {
   bool check_finite = false;
 };
 
-ir::Granularity granularity_of(const EngineConfig& config);
+ir::RecordOptions record_options(const EngineConfig& config);
 /// With the user's kernel cache.
 EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed);
 

@@ -48,6 +48,7 @@ ordered_json statistics_json(const RunReport& report) {
     compilations += report.epochs[i].compilations;
   }
   return {{"steps", report.training.steps},
+          {"calls_per_step", static_cast<double>(sum.calls) / steps},
           {"instances_per_step", static_cast<double>(sum.instances) / steps},
           {"batches_per_step", static_cast<double>(sum.batches) / steps},
           {"launches_per_step", static_cast<double>(sum.launches) / steps},

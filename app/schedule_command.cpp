@@ -48,7 +48,7 @@ scheduler::ScheduleReport first_minibatch(const ScheduleFlags& flags) {
   const auto model = models::find_model(config.model).make(model_options(config, dataset));
 
   ir::Program program = model->program();
-  ir::Recorder recorder(program, granularity_of(flags.engine));
+  ir::Recorder recorder(program, record_options(flags.engine));
   const Instances instances(recorder);
   data::Minibatches minibatches(static_cast<int>(dataset.train.size()),
                                 flags.batch.value_or(config.batch), flags.seed);

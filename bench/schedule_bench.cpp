@@ -4,15 +4,18 @@
 //   schedule_bench [trees] [words per tree]
 //
 // Prints the median of many warm runs in ns per instance. The targets: recording ≤ 50, a strategy
-// with its layout ≤ 50.
+// with its layout ≤ 50. Before them, in ns per call, what the recorder makes of calls: instances as
+// they are, and with equal ones shared; words are as frequent as in a text.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <random>
 
 #include "ir/instances.h"
+#include "ir/recorder.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"
 #include "scheduler/strategy.h"
@@ -45,7 +48,9 @@ Tree random_tree(int words, std::mt19937& random) {
   Tree tree;
   for (int height = 0; words > 0 || height > 1;) {
     if (height < 2 || (words > 0 && random() % 2 == 0)) {
-      tree.push_back(static_cast<std::int32_t>(random() % 20000));
+      // Of every rank about as many as of its double: Zipf's law.
+      const double rank = std::pow(20000.0, static_cast<double>(random()) / 4294967296.0);
+      tree.push_back(static_cast<std::int32_t>(rank) - 1);
       --words;
       ++height;
     } else {
@@ -56,26 +61,30 @@ Tree random_tree(int words, std::mt19937& random) {
   return tree;
 }
 
-void record(const std::vector<Tree>& trees, std::vector<InstanceId>& stack,
-            std::vector<InstanceId>& losses, ir::InstanceGraph& graph) {
-  graph.clear();
-  losses.clear();
+/// `call` records a call and gives its number.
+template <class Recorder, class Call>
+void record(const std::vector<Tree>& trees, std::vector<InstanceId>& stack, Recorder& recorder,
+            const Call& call) {
+  recorder.clear();
   for (std::size_t t = 0; t < trees.size(); ++t) {
-    graph.begin_example(t);
+    recorder.begin_example(t);
     stack.clear();
     for (std::int32_t word : trees[t]) {
       if (word >= 0) {
-        stack.push_back(graph.add(leaf, {}, {&word, 1}));
+        stack.push_back(call(leaf, {}, {&word, 1}));
       } else {
-        const InstanceId parent = graph.add(node, {stack.data() + stack.size() - 2, 2}, {});
+        const InstanceId parent = call(node, {stack.data() + stack.size() - 2, 2}, {});
         stack.pop_back();
         stack.back() = parent;
       }
       const std::int32_t label = 2;
-      losses.push_back(graph.add(loss, {&stack.back(), 1}, {&label, 1}));
+      call(loss, {&stack.back(), 1}, {&label, 1});
     }
   }
 }
+
+using Operands = std::span<const InstanceId>;
+using Indices = std::span<const std::int32_t>;
 
 /// Times of one stage; the machine is noisy, so the median counts.
 class Stage {
@@ -118,7 +127,26 @@ int main(int argc, char** argv) {
   const std::size_t runs = std::max<std::size_t>(20, 20'000'000 / n);
   fmt::print("{} trees, {} instances; ns per instance, medians of {} runs\n\n", tree_count, n,
              runs);
-  fmt::print("{:<10} {:>9} {:>8} {:>7} {:>9} {:>13}\n", "strategy", "recording", "schedule",
+  for (const bool share : {false, true}) {
+    ir::Program copy = program;
+    ir::Recorder recorder(copy, {.share = share});
+    std::vector<InstanceId> stack;
+    Stage calls;
+    std::size_t instances = 0;
+    for (std::size_t run = 0; run < runs; ++run) {
+      calls.time(n, [&] {
+        record(minibatches[run % minibatches.size()], stack, recorder,
+               [&](ir::CellId cell, Operands operands, Indices indices) {
+                 return recorder.call(cell, operands, indices);
+               });
+      });
+      instances += recorder.graph().size();
+    }
+    fmt::print("calls {:<6} {:>5.1f} ns, {:.0f} instances\n", share ? "shared" : "", calls.median(),
+               static_cast<double>(instances) / static_cast<double>(runs));
+  }
+
+  fmt::print("\n{:<10} {:>9} {:>8} {:>7} {:>9} {:>13}\n", "strategy", "recording", "schedule",
              "append", "gradients", "without rec.");
 
   for (const scheduler::StrategyInfo& info : scheduler::strategies()) {
@@ -130,7 +158,14 @@ int main(int argc, char** argv) {
     Stage recording, scheduling, placing, gradients;
     for (std::size_t run = 0; run < runs; ++run) {
       const auto& trees = minibatches[run % minibatches.size()];
-      recording.time(n, [&] { record(trees, stack, losses, graph); });
+      recording.time(n, [&] {
+        losses.clear();
+        record(trees, stack, graph, [&](ir::CellId cell, Operands operands, Indices indices) {
+          const InstanceId id = graph.add(cell, operands, indices);
+          if (cell == loss) losses.push_back(id);
+          return id;
+        });
+      });
       scheduling.time(n, [&] { strategy->run(graph, cells, schedule); });
       placing.time(n, [&] {
         layout.clear(program);

@@ -8,11 +8,17 @@
 #include "ir/error.h"
 #include "ir/index_bounds.h"
 #include "ir/op.h"
+#include "ir/simplify.h"
 
 namespace espalier::ir {
 
-Recorder::Recorder(Program& program, Granularity granularity) : program_(program) {
-  if (granularity == Granularity::op) expansion_ = std::make_unique<Expansion>(program);
+Recorder::Recorder(Program& program, RecordOptions options)
+    : program_(program), share_(options.share) {
+  if (options.granularity == Granularity::op)
+    expansion_ = std::make_unique<Expansion>(program);
+  else if (options.hoist)
+    hoisting_ = std::make_unique<Hoisting>(program);
+  spelled_ = expansion_ || hoisting_ || share_;
   for (const Cell& cell : program.cells) register_cell(cell);
   clear();
 }
@@ -32,12 +38,17 @@ void Recorder::register_cell(const Cell& cell) {
   ports.operands = static_cast<std::uint32_t>(operand_states_.size()) - ports.operand_begin;
   ports.indices = static_cast<std::uint32_t>(index_bounds_.size()) - ports.index_begin;
   cells_.push_back(ports);
+  while (draws_.size() < this->program().cells.size())
+    draws_.push_back(has_dropout(this->program().cells[draws_.size()]));
 }
 
-void Recorder::clear() {
+void Recorder::clear(bool random) {
+  random_ = random;
+  table_.clear();
   graph_.clear();
   losses_.clear();
   call_states_.clear();
+  call_instances_.clear();
   field_begin_.clear();
   fields_.clear();
   ++generation_;
@@ -99,9 +110,45 @@ void Recorder::loss(CallId call) {
   losses_.push_back(instance(call, 0).first);
 }
 
-CallId Recorder::expand(CellId cell, std::span<const CallId> operands,
-                        std::span<const std::int32_t> indices) {
+InstanceId Recorder::add(CellId cell, std::span<const InstanceId> operands,
+                         std::span<const std::int32_t> indices, std::uint32_t element) {
+  if (share_ && !(random_ && draws_[cell])) {
+    const InstanceId found = table_.find_or_insert(graph_, cell, operands, indices);
+    if (found < graph_.size()) return found;
+  }
+  return graph_.add_part(cell, operands, indices, element);
+}
+
+CallId Recorder::spell(CellId cell, std::span<const CallId> operands,
+                       std::span<const std::int32_t> indices) {
   graph_.begin_call();
+  if (expansion_)
+    expand(cell, operands, indices);
+  else
+    call_instances_.push_back(record(cell, operands, indices));
+  return static_cast<CallId>(call_states_.size() - 1);
+}
+
+InstanceId Recorder::record(CellId cell, std::span<const CallId> operands,
+                            std::span<const std::int32_t> indices) {
+  step_operands_.clear();
+  for (CallId operand : operands) step_operands_.push_back(call_instances_[operand]);
+  if (!hoisting_) return add(cell, step_operands_, indices);
+  const HoistedCell& spelled = hoisting_->cells()[cell];
+  if (spelled.hoisted < 0) return add(spelled.cell, step_operands_, indices);
+  step_operands_.push_back(add(spelled.hoisted, {}, pick(indices, spelled.hoisted_indices)));
+  return add(spelled.cell, step_operands_, pick(indices, spelled.indices));
+}
+
+std::span<const std::int32_t> Recorder::pick(std::span<const std::int32_t> indices,
+                                             std::span<const int> positions) {
+  step_indices_.clear();
+  for (int position : positions) step_indices_.push_back(indices[position]);
+  return step_indices_;
+}
+
+void Recorder::expand(CellId cell, std::span<const CallId> operands,
+                      std::span<const std::int32_t> indices) {
   operand_first_.clear();
   index_first_.clear();
   std::uint32_t operand = 0, index = 0;
@@ -114,10 +161,11 @@ CallId Recorder::expand(CellId cell, std::span<const CallId> operands,
   }
   const CellTemplate& body = expansion_->templates()[cell];
   step_first_.clear();
+  step_instances_.clear();
   for (const Step& step : body.steps) {
     const std::uint32_t children =
         step.over < 0 ? 1 : static_cast<std::uint32_t>(indices[index_first_[step.over]]);
-    step_first_.push_back(static_cast<InstanceId>(graph_.size()));
+    step_first_.push_back(static_cast<std::uint32_t>(step_instances_.size()));
     for (std::uint32_t element = 0; element < (step.combines ? 1 : children); ++element) {
       step_operands_.clear();
       step_indices_.clear();
@@ -130,18 +178,18 @@ CallId Recorder::expand(CellId cell, std::span<const CallId> operands,
       }
       if (step.combines) step_indices_.push_back(static_cast<std::int32_t>(children));
       for (int port : step.index_ports) step_indices_.push_back(indices[index_first_[port]]);
-      graph_.add_part(step.cell, step_operands_, step_indices_, element);
+      step_instances_.push_back(add(step.cell, step_operands_, step_indices_, element));
     }
   }
   field_begin_.push_back(static_cast<std::uint32_t>(fields_.size()));
   for (const StepSource& output : body.outputs) fields_.push_back(read(output, operands, 0));
-  return static_cast<CallId>(field_begin_.size() - 1);
 }
 
 InstanceId Recorder::read(const StepSource& source, std::span<const CallId> operands,
                           std::uint32_t element) const {
   const std::uint32_t offset = source.each ? element : 0;
-  if (source.kind == StepSource::Kind::step) return step_first_[source.id] + offset;
+  if (source.kind == StepSource::Kind::step)
+    return step_instances_[step_first_[source.id] + offset];
   return instance(operands[operand_first_[source.id] + offset], source.field).first;
 }
 
@@ -181,8 +229,9 @@ CellId Recorder::intern(const Op* op, const Attributes& attributes,
   Cell cell = make();
   cell.name = unused_cell_name(program_, cell.name);
   program_.cells.push_back(std::move(cell));
-  register_cell(program_.cells.back());
   if (expansion_) expansion_->add(program_, program_.cells.back());
+  if (hoisting_) hoisting_->add(program_, program_.cells.back());
+  register_cell(program_.cells.back());
   const auto id = static_cast<CellId>(program_.cells.size() - 1);
   op_cells_.emplace(hash, OpKey{op, attributes, {operands.begin(), operands.end()}, id});
   return id;

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "ir/expand.h"
+#include "ir/hoist.h"
 #include "ir/instances.h"
 #include "ir/program.h"
+#include "ir/share_table.h"
 
 namespace espalier::ir {
 
@@ -21,6 +23,16 @@ namespace espalier::ir {
 using CallId = std::uint32_t;
 
 enum class Granularity : std::uint8_t { cell, op };
+
+/// How calls become instances.
+struct RecordOptions {
+  Granularity granularity = Granularity::cell;
+  /// Equal instances without randomness are one: calls of one cell on the same operands and
+  /// indices, and so equal subtrees.
+  bool share = false;
+  /// Cells are split by ir/hoist.h. Nothing is left to split at granularity `op`.
+  bool hoist = false;
+};
 
 class Recorder;
 
@@ -52,7 +64,9 @@ class Recorder {
  public:
   /// Records calls of the cells of `program`, which outlives the recorder and to which one-op cells
   /// are appended; nobody else may grow it.
-  explicit Recorder(Program& program, Granularity granularity = Granularity::cell);
+  explicit Recorder(Program& program, RecordOptions options = {});
+  Recorder(Program& program, Granularity granularity)
+      : Recorder(program, RecordOptions{.granularity = granularity}) {}
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
@@ -65,7 +79,7 @@ class Recorder {
     if (!fits(cell, operands, indices)) [[unlikely]]
       check(cell, operands, indices);
     call_states_.push_back(cells_[cell].state);
-    if (expansion_) return expand(cell, operands, indices);
+    if (spelled_) return spell(cell, operands, indices);
     return graph_.add(cell, operands, indices);
   }
 
@@ -75,8 +89,9 @@ class Recorder {
   /// Calls from here on belong to the example with this id (dropout is keyed by it).
   void begin_example(std::uint64_t id) { graph_.begin_example(id); }
 
-  /// Forgets the minibatch: handles made so far turn invalid, capacity is kept.
-  void clear();
+  /// Forgets the minibatch: handles made so far turn invalid, capacity is kept. `random` says
+  /// whether dropout draws in the next one: if not, its calls may be shared too.
+  void clear(bool random = true);
 
   /// The number of calls; the first has the handle 0.
   std::size_t size() const { return call_states_.size(); }
@@ -93,7 +108,8 @@ class Recorder {
 
   /// The instance, and the field of its state, that hold field `field` of a call.
   std::pair<InstanceId, int> instance(CallId call, int field) const {
-    if (!expansion_) return {call, field};
+    if (!spelled_) return {call, field};
+    if (!expansion_) return {call_instances_[call], field};
     return {fields_[field_begin_[call] + field], 0};
   }
 
@@ -108,9 +124,12 @@ class Recorder {
   Granularity granularity() const { return expansion_ ? Granularity::op : Granularity::cell; }
   /// The cells that calls name.
   const Program& source() const { return program_; }
-  /// The cells that instances name: `source()`, or its expansion to one-op cells. Grows at its end
-  /// (cells and states) whenever arithmetic outside cells brings a new one-op cell.
-  const Program& program() const { return expansion_ ? expansion_->program() : program_; }
+  /// The cells that instances name: `source()`, its expansion to one-op cells, or its split cells.
+  /// Grows at its end (cells and states) whenever arithmetic outside cells brings a new one-op
+  /// cell.
+  const Program& program() const {
+    return expansion_ ? expansion_->program() : hoisting_ ? hoisting_->program() : program_;
+  }
 
   InstanceGraph& graph() { return graph_; }
   const InstanceGraph& graph() const { return graph_; }
@@ -119,7 +138,8 @@ class Recorder {
 
   /// What the minibatch holds, capacity included.
   std::size_t bytes() const {
-    return graph_.bytes() + capacity_bytes(losses_, call_states_, field_begin_, fields_);
+    return graph_.bytes() + table_.bytes() +
+           capacity_bytes(losses_, call_states_, field_begin_, fields_);
   }
 
   /// Room for lists of operands and indices that are put together at a call; reused.
@@ -159,8 +179,18 @@ class Recorder {
   void check(CellId cell, std::span<const CallId> operands,
              std::span<const std::int32_t> indices) const;
   [[noreturn]] void refuse(const CallHandle& handle) const;
-  CallId expand(CellId cell, std::span<const CallId> operands,
-                std::span<const std::int32_t> indices);
+  /// A call that is not simply one new instance of its number.
+  CallId spell(CellId cell, std::span<const CallId> operands,
+               std::span<const std::int32_t> indices);
+  /// The instance that holds the call: shared, split, or neither.
+  InstanceId record(CellId cell, std::span<const CallId> operands,
+                    std::span<const std::int32_t> indices);
+  void expand(CellId cell, std::span<const CallId> operands, std::span<const std::int32_t> indices);
+  /// An instance of the open call, or an equal one of an earlier call.
+  InstanceId add(CellId cell, std::span<const InstanceId> operands,
+                 std::span<const std::int32_t> indices, std::uint32_t element = 0);
+  std::span<const std::int32_t> pick(std::span<const std::int32_t> indices,
+                                     std::span<const int> positions);
   InstanceId read(const StepSource& source, std::span<const CallId> operands,
                   std::uint32_t element) const;
   void register_cell(const Cell& cell);
@@ -178,6 +208,9 @@ class Recorder {
 
   Program& program_;
   std::unique_ptr<Expansion> expansion_;  // granularity op
+  std::unique_ptr<Hoisting> hoisting_;
+  bool share_ = false;
+  bool spelled_ = false;  // any of these: calls and instances have numbers of their own
   InstanceGraph graph_;
   std::vector<InstanceId> losses_;
   std::vector<StateId> call_states_;
@@ -188,11 +221,17 @@ class Recorder {
   std::vector<std::uint32_t> index_bounds_;  // an index is less than its bound
   std::unordered_multimap<std::size_t, OpKey> op_cells_;
 
+  ShareTable table_;
+  std::vector<std::uint8_t> draws_;  // cell of program() → has dropout
+  bool random_ = true;               // dropout draws
+
+  std::vector<InstanceId> call_instances_;  // granularity cell
   // granularity op
   std::vector<std::uint32_t> field_begin_;  // call → position in fields_
   std::vector<InstanceId> fields_;
-  // scratch of expand
-  std::vector<InstanceId> step_first_, step_operands_;
+  // scratch of spell
+  std::vector<std::uint32_t> step_first_;  // step → position in step_instances_
+  std::vector<InstanceId> step_instances_, step_operands_;
   std::vector<std::uint32_t> operand_first_, index_first_;  // port → position
   std::vector<std::int32_t> step_indices_;
 

@@ -222,6 +222,11 @@ Value simplify(GraphBuilder& b, const Op& op, std::span<const Value> operands,
 
 Cell simplify(const Cell& cell) { return rebuild(cell, GraphBuilder::Mode::simplify); }
 
+bool has_dropout(const Cell& cell) {
+  return std::ranges::any_of(cell.graph.nodes(),
+                             [](const Node& node) { return node.op->name == "dropout_mask"; });
+}
+
 Cell without_dropout(const Cell& cell) {
   return rebuild(cell, GraphBuilder::Mode::simplify,
                  [](GraphBuilder& builder, const Node& node, std::span<const Value>) {

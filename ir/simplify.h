@@ -18,6 +18,9 @@ Value simplify(GraphBuilder& builder, const Op& op, std::span<const Value> opera
 /// The cell rebuilt through the identities, without dead nodes. Idempotent.
 Cell simplify(const Cell& cell);
 
+/// Whether training draws a dropout mask in the cell.
+bool has_dropout(const Cell& cell);
+
 /// The cell with each dropout mask replaced by ones: what inference runs.
 Cell without_dropout(const Cell& cell);
 

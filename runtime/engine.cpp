@@ -34,7 +34,7 @@ struct Engine::Impl {
   Impl(ir::Program p, EngineOptions o)
       : options(runtime::checked(std::move(o), p)),
         source(verified(p)),
-        recorder(source, options.granularity),
+        recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(codegen::host_target(options.target), {options.cache_directory}),
         placement(recorder, options),
         modules(program(), compiler, options.debug.verify),
@@ -50,7 +50,7 @@ struct Engine::Impl {
   runtime::Memory bound() { return {program(), layout(), arenas, parameters, row_counts}; }
 
   void begin(Pass new_pass) {
-    recorder.clear();
+    recorder.clear(/*random=*/new_pass == Pass::training);
     placement.take_whole();
     pass = new_pass;
     in_parts = false;
@@ -98,6 +98,7 @@ struct Engine::Impl {
     else
       run_plan();
     statistics.forward_seconds += watch.lap();
+    statistics.calls = recorder.size();
     statistics.instances += placement.graph().size() - placement.graph().done();
     statistics.batches += layout().batches.size() - first;
     statistics.launches += plan.size();

@@ -30,6 +30,12 @@ struct EngineOptions {
   Device device = Device::cpu;
   std::string strategy = "phase";
   ir::Granularity granularity = ir::Granularity::cell;
+  /// Equal calls without randomness (the same word's leaf, the same subtree) are computed once per
+  /// minibatch; outputs have the same bits.
+  bool share = false;
+  /// What a recurrent cell computes from its indices alone runs as one batch (ir/hoist.h). Decides
+  /// in which order sums are formed, as models do.
+  bool hoist = false;
   int threads = 1;          ///< 0: as many as the machine has cores
   std::uint64_t seed = 0;   ///< of initial values and dropout
   std::string target = {};  ///< "avx512", "avx2", "portable"; empty: the widest the host runs
@@ -49,7 +55,8 @@ enum class Pass : std::uint8_t {
 
 /// Measured for one minibatch, from the first recorded call on.
 struct StepStatistics {
-  std::size_t instances = 0;
+  std::size_t calls = 0;      ///< as recorded
+  std::size_t instances = 0;  ///< as run: fewer with sharing, more with hoisting or op by op
   std::size_t batches = 0;
   std::size_t launches = 0;  ///< of kernel stages, forward, backward and weight gradients
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;

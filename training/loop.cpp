@@ -10,6 +10,7 @@ namespace espalier {
 namespace {
 
 void add(StepStatistics& sum, const StepStatistics& step) {
+  sum.calls += step.calls;
   sum.instances += step.instances;
   sum.batches += step.batches;
   sum.launches += step.launches;

@@ -35,6 +35,33 @@ TEST(ScheduleCommand, JsonHoldsEveryInstanceOnce) {
     }
 }
 
+TEST(ScheduleCommand, SharesAndHoists) {
+  const auto report = [](const Arguments& more) {
+    Arguments arguments = {"--model", "lstm", "--format", "json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return json::parse(run(schedule(arguments)).out);
+  };
+  const auto hoisted = [](const json& report) {
+    std::vector<std::size_t> sizes;
+    for (const json& batch : report["batches"])
+      if (batch["cell"] == "step.hoisted") sizes.push_back(batch["size"]);
+    return sizes;
+  };
+  const json plain = report({"--share", "off", "--hoist", "off"}),
+             share = report({"--share", "on"}), hoist = report({"--hoist", "on"}),
+             both = report({"--share", "on", "--hoist", "on"});
+  const auto instances = [](const json& report) { return report["instances"].get<int>(); };
+  EXPECT_LT(instances(share), instances(plain));
+  EXPECT_EQ(hoisted(plain).size(), 0u);
+  ASSERT_EQ(hoisted(hoist).size(), 1u) << "one batch for all words";
+  EXPECT_EQ(instances(hoist), instances(plain) + int(hoisted(hoist)[0]));
+  ASSERT_EQ(hoisted(both).size(), 1u);
+  // ListOps has few words.
+  EXPECT_LE(hoisted(both)[0], 20u);
+  EXPECT_EQ(instances(both), instances(share) + int(hoisted(both)[0]));
+  EXPECT_EQ(run(schedule({"--share", "maybe"})).status, 2);
+}
+
 TEST(ScheduleCommand, TextAndDot) {
   const Output text = run(schedule({}));
   EXPECT_EQ(text.status, 0);
@@ -71,6 +98,22 @@ TEST(IrCommand, ShowsEveryPassAndTheKernels) {
     at = output.out.find(part, at);
     ASSERT_NE(at, std::string::npos) << part;
   }
+}
+
+TEST(IrCommand, ShowsWhatIsHoisted) {
+  const auto print = [](const char* hoist, const char* cell) {
+    return run({"ir", "lstm", "--hidden", "8", "--embed", "6", "--hoist", hoist, "--cell", cell,
+                "--pass", "fuse_contractions"});
+  };
+  // One product of both, or one for each.
+  EXPECT_NE(print("off", "step").out.find("[32, 14]"), std::string::npos);
+  EXPECT_NE(print("on", "step").out.find("port hoisted.0 : f32[32]"), std::string::npos);
+  EXPECT_NE(print("on", "step.hoisted").out.find("row("), std::string::npos);
+  EXPECT_EQ(print("off", "step.hoisted").status, 1);
+  const Output pass = run({"ir", "lstm", "--hidden", "8", "--hoist", "on", "--pass", "hoist"});
+  const ir::Program program = ir::parse(pass.out);
+  EXPECT_EQ("# after hoist\n" + ir::print(program) + "\n", pass.out);
+  EXPECT_EQ(program.cells.size(), 5u);
 }
 
 TEST(IrCommand, CanShowOneCell) {

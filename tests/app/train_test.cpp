@@ -94,6 +94,17 @@ TEST(Train, OpGranularityLearnsTheSame) {
   EXPECT_NEAR(op["epochs"][1]["loss"], cell["epochs"][1]["loss"].get<double>(), 1e-4);
 }
 
+TEST(Train, SharingAndHoistingLearnTheSame) {
+  const json plain = train_json({}), share = train_json({"--share", "on", "--hoist", "on"});
+  const auto& all = plain["statistics"];
+  const auto& few = share["statistics"];
+  EXPECT_EQ(all["instances_per_step"], all["calls_per_step"]);
+  EXPECT_EQ(few["calls_per_step"], all["calls_per_step"]);
+  EXPECT_LT(few["instances_per_step"], few["calls_per_step"]);
+  EXPECT_NEAR(share["epochs"][1]["loss"], plain["epochs"][1]["loss"].get<double>(), 1e-4);
+  EXPECT_EQ(share["options"]["share"], true);
+}
+
 TEST(Train, EvalOfASavedModelGivesTheSameAccuracy) {
   const TemporaryFolder folder;
   const json trained = train_json({"--save", folder / "run"});
@@ -110,8 +121,10 @@ TEST(Train, EvalOfASavedModelGivesTheSameAccuracy) {
   };
   const json test = evaluate({});
   EXPECT_EQ(reproducible(test["metrics"]), reproducible(trained["test"]));
-  for (const Arguments& more :
-       {Arguments{"--strategy", "unbatched"}, {"--threads", "2"}, {"--data", "listops"}})
+  for (const Arguments& more : {Arguments{"--strategy", "unbatched"},
+                                {"--threads", "2"},
+                                {"--data", "listops"},
+                                {"--share", "on"}})
     EXPECT_EQ(reproducible(evaluate(more)["metrics"]), reproducible(test["metrics"])) << more[0];
   const int best = trained["best_epoch"];
   EXPECT_EQ(evaluate({"--split", "dev"})["metrics"]["accuracy"],

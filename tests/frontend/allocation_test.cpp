@@ -24,9 +24,11 @@ TEST(WarmRecording, AllocatesNothing) {
   });
   const auto loss =
       model.cell("loss", [=](State s, Index i) { return cross_entropy(matmul(w, s.h), i); });
-  for (const auto granularity : {ir::Granularity::cell, ir::Granularity::op}) {
+  using enum ir::Granularity;
+  for (const ir::RecordOptions options :
+       {ir::RecordOptions{cell}, {op}, {cell, true}, {op, true}, {cell, true, true}}) {
     ir::Program program = model.program();
-    ir::Recorder recorder(program, granularity);
+    ir::Recorder recorder(program, options);
     const Instances g(recorder);
     std::vector<Call<State>> kids;
     std::size_t before = 0;

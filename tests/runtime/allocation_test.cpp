@@ -15,7 +15,7 @@ namespace {
 TEST(WarmStep, AllocatesAndCompilesNothing) {
   for (const models::ModelInfo& info : models::models()) {
     for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
-      for (const int threads : {1, 2}) {
+      for (const auto& [threads, spelled] : {std::pair{1, false}, {2, false}, {2, true}}) {
         SCOPED_TRACE(std::string(info.name) + " " + std::string(strategy.name));
         const std::string name(info.name);
         const auto model = make_model(name, 12, 20, 0.5);
@@ -26,6 +26,7 @@ TEST(WarmStep, AllocatesAndCompilesNothing) {
         EngineOptions options;
         options.strategy = strategy.name;
         options.threads = threads;
+        options.share = options.hoist = spelled;
         options.cache_directory = codegen::default_cache_directory();
         options.debug.verify = false;  // the checks themselves allocate
         Engine engine(model->program(), options);

@@ -1,5 +1,7 @@
 // The engine against the oracle in double, and against itself: bits that must not depend on the
 // strategy, the threads, or what else is in the batch (architecture section 9).
+#include "tests/runtime/engine_oracle.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,41 +12,13 @@
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
-#include "tests/support/oracle.h"
-#include "tests/support/random_programs.h"
+#include "tests/support/random_calls.h"
 
 namespace espalier::test {
 namespace {
 
 using models::TreeModel;
-
-/// The engine's last gradients and `loss` against the same calls evaluated in double.
-template <class Record>
-void expect_equals_oracle(const Engine& engine, double loss, const Record& record,
-                          double examples) {
-  ir::Program program = engine.program();
-  Oracle::Tensors params;
-  for (const ir::Param& param : program.params) {
-    const auto values = engine.parameter(param.name);
-    params.emplace_back(values.begin(), values.end());
-  }
-  Oracle oracle(program, params);
-  ir::Recorder recorder(program);
-  record(Instances(recorder));
-  const double expected = oracle.loss(recorder.graph(), recorder.losses(), 1 / examples);
-  EXPECT_NEAR(loss, expected, 64 * 0x1p-24 * std::abs(expected));
-  const Oracle::Tensors gradients =
-      oracle.gradients(recorder.graph(), recorder.losses(), 1 / examples);
-  for (std::size_t p = 0; p < gradients.size(); ++p) {
-    const std::vector<float> actual = engine.gradient(program.params[p].name);
-    double largest = 1e-3;
-    for (double x : gradients[p]) largest = std::max(largest, std::abs(x));
-    ASSERT_EQ(actual.size(), gradients[p].size());
-    for (std::size_t i = 0; i < gradients[p].size(); ++i)
-      EXPECT_NEAR(actual[i], gradients[p][i], 256 * 0x1p-24 * largest)
-          << program.params[p].name << " at " << i;
-  }
-}
+using test::expect_equals_oracle;
 
 void expect_equals_oracle(Engine& engine, TreeModel& model, const std::vector<data::Tree>& trees) {
   const double loss = outcome(engine, model, trees, all(trees)).loss;
@@ -147,46 +121,6 @@ TEST_P(EveryModel, StepsRepeatToTheBit) {
 
 INSTANTIATE_TEST_SUITE_P(Zoo, EveryModel, ::testing::ValuesIn(model_names()),
                          [](const auto& info) { return info.param; });
-
-/// Random calls of the cells of tests/support/random_programs.h: DAGs of all arities, a loss for
-/// each example.
-void record_random(const Instances& batch, std::uint64_t example) {
-  const ir::Program& program = batch.recorder().source();
-  Random random(example * 77 + 5);
-  std::vector<ir::CallId> calls;
-  const auto cell = [&](const char* name) {
-    for (std::size_t i = 0; i < program.cells.size(); ++i)
-      if (program.cells[i].name == name) return ir::CellId(i);
-    throw InternalError(name);
-  };
-  const auto index = [&] { return std::int32_t(random.integer(random_index_bound)); };
-  const auto call = [&](const char* name, std::vector<ir::CallId> operands,
-                        std::vector<std::int32_t> indices) {
-    return batch.recorder().call(cell(name), operands, indices);
-  };
-  const auto recent = [&] {  // values may be read twice, or never
-    return calls[calls.size() - 1 -
-                 std::size_t(random.integer(int(std::min<std::size_t>(4, calls.size()))))];
-  };
-  batch.begin_example(example);
-  const int size = 2 + random.integer(14);
-  for (int i = 0; i < size; ++i) {
-    const int kind = calls.empty() ? 0 : random.integer(4);
-    if (kind == 0) {
-      calls.push_back(call("leaf", {}, {index()}));
-    } else if (kind == 1) {
-      calls.push_back(call("unary", {recent()}, {index()}));
-    } else if (kind == 2) {
-      calls.push_back(call("node", {recent(), recent()}, {}));
-    } else {
-      std::vector<ir::CallId> children;
-      for (int k = random.integer(4); k > 0; --k) children.push_back(recent());
-      const auto count = std::int32_t(children.size());
-      calls.push_back(call("nary", children, {index(), count}));
-    }
-  }
-  batch.loss(batch.recorder().handle(call("loss", {calls.back()}, {index()})));
-}
 
 TEST(RandomPrograms, EqualTheOracleWithTheSameBitsEverywhere) {
   for (std::uint64_t seed = 0; seed < 6; ++seed) {
