@@ -99,56 +99,60 @@ struct State {
   Expression h, c;
 };
 
-struct Classifier {
-  Expression out, bias;
-  std::vector<Expression> losses;
+// The graph of a minibatch. Instances batch only if they read the same parameter nodes, hence one
+// set of these for all examples.
+struct Recording {
+  Model& m;
+  dynet::ComputationGraph& g;
+  Expression w = parameter(g, m.w), u = parameter(g, m.u), b = parameter(g, m.b);
+  Expression out = parameter(g, m.out), out_bias = parameter(g, m.out_bias);
+  Expression b_leaf = m.tree ? parameter(g, m.b_leaf) : Expression();
+  Expression u_right = m.tree ? parameter(g, m.u_right) : Expression();
+  std::vector<Expression> losses = {};
 
-  void add(const Expression& h, unsigned label) {
-    losses.push_back(dynet::pickneglogsoftmax(dynet::affine_transform({bias, out, h}), label));
+  void classify(const Expression& h, unsigned label) {
+    losses.push_back(dynet::pickneglogsoftmax(dynet::affine_transform({out_bias, out, h}), label));
   }
+  Expression word(std::int32_t id) { return lookup(g, m.embed, static_cast<unsigned>(id)); }
 };
 
-void record_tree(dynet::ComputationGraph& g, Model& m, const Example& tree, Classifier& classify) {
-  const unsigned d = m.hidden;
-  const Expression w = parameter(g, m.w), b_leaf = parameter(g, m.b_leaf), b = parameter(g, m.b);
-  const Expression u = parameter(g, m.u), u_right = parameter(g, m.u_right);
+void record_tree(Recording& r, const Example& tree) {
+  const unsigned d = r.m.hidden;
   std::vector<State> states(tree.words.size());
   // Breadth first, the last inner node has the last two nodes as children.
   std::size_t child = tree.words.size();
   for (std::size_t n = tree.words.size(); n-- > 0;) {
     State& s = states[n];
     if (tree.words[n] >= 0) {
-      const Expression x = lookup(g, m.embed, static_cast<unsigned>(tree.words[n]));
-      const Expression gates = dynet::affine_transform({b_leaf, w, x});
+      const Expression x = r.word(tree.words[n]);
+      const Expression gates = dynet::affine_transform({r.b_leaf, r.w, x});
       const Expression io = logistic(pick_range(gates, 0, 2 * d));
       s.c = cmult(pick_range(io, 0, d), tanh(pick_range(gates, 2 * d, 3 * d)));
       s.h = cmult(pick_range(io, d, 2 * d), tanh(s.c));
     } else {
       child -= 2;
-      const State &l = states[child], &r = states[child + 1];
-      const Expression gates = dynet::affine_transform({b, u, l.h, u_right, r.h});
+      const State &left = states[child], &right = states[child + 1];
+      const Expression gates = dynet::affine_transform({r.b, r.u, left.h, r.u_right, right.h});
       const Expression iffo = logistic(pick_range(gates, 0, 4 * d));
       s.c = cmult(pick_range(iffo, 0, d), tanh(pick_range(gates, 4 * d, 5 * d))) +
-            cmult(pick_range(iffo, d, 2 * d), l.c) + cmult(pick_range(iffo, 2 * d, 3 * d), r.c);
+            cmult(pick_range(iffo, d, 2 * d), left.c) + cmult(pick_range(iffo, 2 * d, 3 * d), right.c);
       s.h = cmult(pick_range(iffo, 3 * d, 4 * d), tanh(s.c));
     }
-    classify.add(s.h, tree.labels[n]);
+    r.classify(s.h, tree.labels[n]);
   }
 }
 
-void record_sequence(dynet::ComputationGraph& g, Model& m, const Example& tokens,
-                     Classifier& classify) {
-  const unsigned d = m.hidden;
-  const Expression w = parameter(g, m.w), u = parameter(g, m.u), b = parameter(g, m.b);
-  State s{zeros(g, {d}), zeros(g, {d})};
+void record_sequence(Recording& r, const Example& tokens) {
+  const unsigned d = r.m.hidden;
+  State s{zeros(r.g, {d}), zeros(r.g, {d})};
   for (std::size_t n = 0; n < tokens.words.size(); ++n) {
-    const Expression x = lookup(g, m.embed, static_cast<unsigned>(tokens.words[n]));
-    const Expression gates = dynet::affine_transform({b, w, x, u, s.h});
+    const Expression x = r.word(tokens.words[n]);
+    const Expression gates = dynet::affine_transform({r.b, r.w, x, r.u, s.h});
     const Expression ifo = logistic(pick_range(gates, 0, 3 * d));
     s.c = cmult(pick_range(ifo, 0, d), tanh(pick_range(gates, 3 * d, 4 * d))) +
           cmult(pick_range(ifo, d, 2 * d), s.c);
     s.h = cmult(pick_range(ifo, 2 * d, 3 * d), tanh(s.c));
-    classify.add(s.h, tokens.labels[n]);
+    r.classify(s.h, tokens.labels[n]);
   }
 }
 
@@ -169,12 +173,11 @@ Step run_step(Model& m, const std::vector<Example>& examples, std::size_t place,
   s.place = place;
   const double begin = now();
   dynet::ComputationGraph g;
-  Classifier classify{parameter(g, m.out), parameter(g, m.out_bias), {}};
+  Recording recording{m, g};
   const std::size_t first = place * size, last = std::min(first + size, examples.size());
   for (std::size_t n = first; n < last; ++n)
-    m.tree ? record_tree(g, m, examples[n], classify)
-           : record_sequence(g, m, examples[n], classify);
-  const Expression loss = sum(classify.losses) / static_cast<float>(last - first);
+    m.tree ? record_tree(recording, examples[n]) : record_sequence(recording, examples[n]);
+  const Expression loss = sum(recording.losses) / static_cast<float>(last - first);
   const double recorded = now();
   s.loss = as_scalar(g.forward(loss));
   const double forward = now();
