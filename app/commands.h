@@ -28,6 +28,7 @@ Command add_train_command(CLI::App& parent);
 Command add_eval_command(CLI::App& parent);
 Command add_schedule_command(CLI::App& parent);
 Command add_ir_command(CLI::App& parent);
+Command add_bench_command(CLI::App& parent);
 Command add_info_command(CLI::App& parent);
 
 }  // namespace espalier::app

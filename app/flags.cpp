@@ -31,9 +31,10 @@ CLI::Validator one_of(std::vector<std::string> names) {
 /// What is wrong with the form of a data set's name; whether it exists is found when it is read.
 std::string data_form(const std::string& spec) {
   if (spec == "listops") return {};
-  for (const std::string_view kind : {"listops:", "sst:", "ptb:"})
+  for (const std::string_view kind : {"listops:", "sst:", "ptb:", "conllu:"})
     if (spec.starts_with(kind) && spec.size() > kind.size()) return {};
-  return fmt::format("found '{}', expected listops, listops:FILE, sst:DIR or ptb:FILE", spec);
+  return fmt::format("found '{}', expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
+                     spec);
 }
 
 std::string choice_text(std::string_view description, const std::vector<std::string>& names,
@@ -67,7 +68,7 @@ void add_choice(CLI::App& parser, const std::string& flag, std::optional<std::st
 }
 
 void DataFlags::add(CLI::App& parser, bool required) {
-  parser.add_option("--data", spec, "listops | listops:FILE | sst:DIR | ptb:FILE")
+  parser.add_option("--data", spec, "listops | listops:FILE | sst:DIR | ptb:FILE | conllu:DIR")
       ->check(CLI::Validator(data_form, ""))
       ->option_text("DATA")
       ->required(required);
@@ -96,13 +97,14 @@ DataConfig DataFlags::resolve(DataConfig base) const {
   return base;
 }
 
-void ModelFlags::add_sizes(CLI::App& parser) {
+void ModelFlags::add_sizes(CLI::App& parser, bool with_dropout) {
   parser.add_option("--hidden", hidden, "elements of a state " + usual(&RunConfig::hidden))
       ->check(whole(1, widest))
       ->option_text("N");
   parser.add_option("--embed", embed, "elements of a word vector " + usual(&RunConfig::embed))
       ->check(whole(1, widest))
       ->option_text("N");
+  if (!with_dropout) return;
   parser
       .add_option(
           "--dropout", dropout,
@@ -111,11 +113,11 @@ void ModelFlags::add_sizes(CLI::App& parser) {
       ->option_text("P");
 }
 
-void ModelFlags::add(CLI::App& parser) {
+void ModelFlags::add(CLI::App& parser, bool with_dropout) {
   add_choice(parser, "--model", name, "the model", model_names(), name);
-  add_sizes(parser);
+  add_sizes(parser, with_dropout);
   add_choice(parser, "--loss", loss, "where labels count", {"every-node", "root"},
-             "every-node; listops and lstm root");
+             "every-node; listops, and lstm but for conllu, root");
 }
 
 void ModelFlags::resolve(RunConfig& config) const {

@@ -29,10 +29,11 @@ void add_choice(CLI::App& parser, const std::string& flag, std::optional<std::st
                 std::string_view description, const std::vector<std::string>& names,
                 std::string_view otherwise);
 
-/// `[150; listops 64]`: what the recipes say, for the help.
+/// `[150; listops 128, conllu 256]`: what the recipes say, for the help.
 template <class T>
 std::string usual(T RunConfig::* member) {
-  return fmt::format("[{}; listops {}]", recipe("sst:", "").*member, recipe("listops", "").*member);
+  return fmt::format("[{}; listops {}, conllu {}]", recipe("sst:", "").*member,
+                     recipe("listops", "").*member, recipe("conllu:", "").*member);
 }
 
 struct DataFlags {
@@ -52,8 +53,8 @@ struct ModelFlags {
   std::optional<double> dropout;
   std::optional<std::string> loss;
 
-  void add(CLI::App& parser);
-  void add_sizes(CLI::App& parser);
+  void add(CLI::App& parser, bool with_dropout = true);
+  void add_sizes(CLI::App& parser, bool with_dropout = true);
   void resolve(RunConfig& config) const;
 };
 

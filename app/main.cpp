@@ -1,5 +1,5 @@
 // The `espalier` command. Results go to stdout, all else to stderr; exit 0 done, 1 failed, 2 usage,
-// 130 after Ctrl-C.
+// 130 after Ctrl-C, 143 after SIGTERM.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -22,11 +22,19 @@ std::string nearest(const std::string& found, const std::vector<std::string>& na
   return nearest_name(found, views);
 }
 
+/// The verb that was parsed, or the verb within a verb; else the root.
+const CLI::App& parsed_verb(const CLI::App& root) {
+  const auto parsed = root.get_subcommands();
+  return parsed.empty() ? root : parsed_verb(*parsed.front());
+}
+
 /// The complaint about a verb or a flag that nobody knows; empty if there is none.
 std::string unexpected(const CLI::App& root) {
   const std::vector<std::string> arguments = root.remaining(true);
   if (arguments.empty()) return "";
-  const bool has_verb = !root.get_subcommands().empty();
+  const CLI::App& parser = parsed_verb(root);
+  const auto verbs = parser.get_subcommands([](const CLI::App*) { return true; });
+  const bool has_verb = verbs.empty();
   // Values of unknown flags stay behind too: with a verb it is the flag that matters.
   std::string found = arguments.front();
   for (const std::string& argument : arguments)
@@ -36,22 +44,20 @@ std::string unexpected(const CLI::App& root) {
     }
   std::vector<std::string> names;
   if (found.starts_with("-")) {
-    const CLI::App& parser = has_verb ? *root.get_subcommands().front() : root;
     for (const CLI::Option* option : parser.get_options())
       for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     return fmt::format("unknown flag '{}'; nearest: '{}'", found, nearest(found, names));
   }
   if (has_verb) return fmt::format("unexpected '{}'", found);
-  for (const CLI::App* verb : root.get_subcommands([](const CLI::App*) { return true; }))
-    names.push_back(verb->get_name());
+  for (const CLI::App* verb : verbs) names.push_back(verb->get_name());
   return fmt::format("unknown verb '{}': expected one of {}; nearest: '{}'", found,
                      fmt::join(names, ", "), nearest(found, names));
 }
 
 int usage_error(const CLI::App& root, std::string_view message) {
   std::string verb;
-  if (const auto parsed = root.get_subcommands(); !parsed.empty())
-    verb = " " + parsed.front()->get_name();
+  for (const CLI::App* parser = &parsed_verb(root); parser != &root; parser = parser->get_parent())
+    verb = " " + parser->get_name() + verb;
   std::cerr << "espalier: error: " << message << "\nTry 'espalier" << verb << " --help'.\n";
   return kUsage;
 }
@@ -66,9 +72,9 @@ int run(int argc, char** argv) {
   root.set_version_flag("--version", fmt::format("espalier {}", build_info().version));
   root.set_help_flag("--help", "Print this help and exit");
   root.require_subcommand(1)->get_formatter()->column_width(34);
-  const Command commands[] = {add_train_command(root), add_eval_command(root),
+  const Command commands[] = {add_train_command(root),    add_eval_command(root),
                               add_schedule_command(root), add_ir_command(root),
-                              add_info_command(root)};
+                              add_bench_command(root),    add_info_command(root)};
   root.footer(
       "'espalier VERB --help' lists the flags of a verb.");  // here, or the verbs have it too
   try {
@@ -81,7 +87,8 @@ int run(int argc, char** argv) {
         return status;
       }
   } catch (const CLI::Success& asked) {  // --help, --version
-    return root.exit(asked);
+    const std::string unknown = root.get_subcommands().empty() ? unexpected(root) : "";
+    return unknown.empty() ? root.exit(asked) : usage_error(root, unknown);
   } catch (const CLI::ParseError& error) {
     const std::string unknown = unexpected(root);
     return usage_error(root, unknown.empty() ? error.what() : unknown);

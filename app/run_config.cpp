@@ -72,6 +72,19 @@ RunConfig recipe(std::string_view data, std::string_view model) {
     config.clip = 5;
     return config;
   }
+  if (data.starts_with("conllu:")) {
+    config.hidden = 256;
+    config.embed = 256;
+    config.dropout = 0.3;
+    config.labels_at = models::LabelsAt::every_node;
+    config.batch = 64;
+    config.epochs = 3;  // then it begins to learn the words by heart
+    config.optimizer = "adam";
+    config.lr = 0.005;
+    config.schedule.kind = "linear";
+    config.clip = 5;
+    return config;
+  }
   config.embed_lr = 0.1;
   config.l2 = 1e-4;
   config.dropout = 0.5;

@@ -66,7 +66,7 @@ struct RunConfig {
 };
 
 /// What is used for such data and such a model where the user says nothing. SST and PTB: the recipe
-/// of Tai et al. 2015.
+/// of Tai et al. 2015. CoNLL-U: a tagger, with its loss at every word.
 RunConfig recipe(std::string_view data, std::string_view model);
 
 models::ModelOptions model_options(const RunConfig& config, const data::Dataset& dataset);

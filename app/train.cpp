@@ -131,6 +131,8 @@ class Trainer {
   }
 
   std::ostream& log() { return log_; }
+  /// Of an interrupted run.
+  int exit_status() const { return guard_.exit_status(); }
 
  private:
   EpochSize begin_epoch(int epoch) {
@@ -204,7 +206,7 @@ int train(const RunConfig& config, const TrainOutputs& outputs) {
                 << (outputs.folder.empty() ? std::string("; nothing was saved (--save does)")
                                            : "; the model is saved in " + outputs.folder)
                 << std::endl;
-  return kInterruptedExit;
+  return trainer.exit_status();
 }
 
 }  // namespace espalier::app

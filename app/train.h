@@ -15,8 +15,8 @@ struct TrainOutputs {
   ColorChoice color = ColorChoice::automatic;
 };
 
-/// Gives the exit status: 0, or 130 after Ctrl-C, once the step is done and the model saved.
-/// UserErrors pass through.
+/// Gives the exit status: 0, or 130 after Ctrl-C and 143 after SIGTERM, once the step is done and
+/// the model saved. UserErrors pass through.
 int train(const RunConfig& config, const TrainOutputs& outputs);
 
 }  // namespace espalier::app

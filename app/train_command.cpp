@@ -38,7 +38,7 @@ void TrainFlags::add_optimizer(CLI::App& parser) {
   for (const OptimizerInfo& info : optimizers()) optimizer_names.emplace_back(info.name);
   const RunConfig sst = recipe("sst:", ""), listops = recipe("listops", "");
   add_choice(parser, "--optimizer", optimizer, "the optimizer", optimizer_names,
-             fmt::format("{}; listops {}", sst.optimizer, listops.optimizer));
+             fmt::format("{}; listops, conllu {}", sst.optimizer, listops.optimizer));
   const auto number = [&](const char* flags, std::optional<double>& value,
                           const std::string& text) {
     parser.add_option(flags, value, text)->check(real(0, largest))->option_text("X");
@@ -47,15 +47,16 @@ void TrainFlags::add_optimizer(CLI::App& parser) {
   number("--momentum", momentum, "of sgd [0]");
   number(
       "--embed-lr", embed_lr,
-      fmt::format("word vectors by plain SGD at this rate [{}; listops, other optimizer: as all]",
-                  sst.embed_lr.value_or(0)));
+      fmt::format(
+          "word vectors by plain SGD at this rate [{}; listops, conllu, other optimizer: as all]",
+          sst.embed_lr.value_or(0)));
   number("--l2", l2, "weight decay of all but the word vectors " + usual(&RunConfig::l2));
   number("--clip,--max-grad-norm", clip,
          "scale gradients down to this norm; 0: never " + usual(&RunConfig::clip));
   const auto kinds = rate_schedules();
   add_choice(parser, "--lr-schedule", lr_schedule, "how the learning rate changes",
              {kinds.begin(), kinds.end()},
-             fmt::format("{}; listops {}", sst.schedule.kind, listops.schedule.kind));
+             fmt::format("{}; listops, conllu {}", sst.schedule.kind, listops.schedule.kind));
   parser.add_option("--warmup-steps", warmup_steps, "over which the learning rate rises [0]")
       ->check(whole(0, most_examples))
       ->option_text("N");

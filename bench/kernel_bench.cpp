@@ -234,7 +234,9 @@ int main(int argc, char** argv) {
     bench.contractions("tree-lstm cell, 5 x 150, K 300", 150, 300, 5, true);
     bench.contractions("K 512, N 1280", 1280, 512, 1, false);
     bench.contractions("K 150, N 150", 150, 150, 1, false);
-    bench.outer_products(750, 300);
+    bench.outer_products(750, 150);
+    bench.outer_products(450, 300);
+    bench.outer_products(2560, 512);
     bench.outer_products(150, 150);
     bench.functions();
     bench.report_compilations();

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "codegen/cpu_jit.h"
+#include "codegen/fingerprint.h"
 #include "codegen/kernel_cache.h"
 #include "codegen/print_kernel.h"
 #include "codegen/tiling.h"
@@ -18,9 +19,6 @@
 namespace espalier::codegen {
 
 namespace {
-
-/// Of the emitters: raise it with every change of the code that they make.
-constexpr int codegen_version = 1;
 
 std::string print_target(const Target& target) {
   return fmt::format("target {} cpu {} features {} width {} registers {} fma {}\n", target.name,
@@ -42,7 +40,7 @@ struct Compiler::Impl {
       : target(std::move(t)),
         cache(std::move(options.cache_directory)),
         jit(target),
-        key_prefix(fmt::format("codegen {} {}\n{}", codegen_version, Jit::version(),
+        key_prefix(fmt::format("codegen {} {}\n{}", source_fingerprint(), Jit::version(),
                                print_target(target))) {}
 
   std::vector<StageFunction> functions(const Kernel& kernel, const std::string& text) {

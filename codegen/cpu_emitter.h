@@ -140,7 +140,7 @@ class Emitter {
 
   // Outer products (cpu_outer.cpp).
   struct Product;
-  void product_columns(const Product& product, Value* row, int rows);
+  void product_rows(const Product& product, Value* column, int lanes);
   void product_tile(const Product& product, Value* row, int rows, Value* column, int lanes);
   void product_epilogue(const Product& product, Value* rows);
 

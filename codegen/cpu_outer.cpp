@@ -14,7 +14,7 @@ namespace espalier::codegen {
 
 namespace {
 /// Rows of both factors that stay in the cache.
-constexpr std::int64_t depth = 256;
+constexpr std::int64_t depth = 64;
 }  // namespace
 
 struct Emitter::Product {
@@ -27,6 +27,8 @@ struct Emitter::Product {
   // of the block at hand
   Value* first_row = nullptr;      ///< i of the partial sums' first row
   Value* first_column = nullptr;   ///< j of their first column
+  Value* whole_rows = nullptr;     ///< in whole tiles
+  Value* last_rows = nullptr;      ///< whether a rest of the rows follows
   Value* whole_columns = nullptr;  ///< in whole tiles
   Value* last_columns = nullptr;   ///< whether a rest of the columns follows
   Value* depth_begin = nullptr;
@@ -75,15 +77,15 @@ void Emitter::product_tile(const Product& product, Value* row, int rows, Value* 
       b_.CreateAlignedStore(sums[static_cast<std::size_t>(r) * vectors + v], place(r, v), align);
 }
 
-/// The tiles of `rows` rows from `row` on, over the block's columns.
-void Emitter::product_columns(const Product& product, Value* row, int rows) {
-  const int tile_lanes = product.tile.vectors * target_.width;
-  loop(i64(0), product.whole_columns, tile_lanes,
-       [&](Value* column) { product_tile(product, row, rows, column, tile_lanes); });
-  const auto rest = static_cast<int>(stage_.extents[1] % tile_lanes);
+/// The tiles of the block's rows at `column`: they share the columns, which stay in the nearest
+/// cache.
+void Emitter::product_rows(const Product& product, Value* column, int lanes) {
+  const auto rest = static_cast<int>(stage_.extents[0] % product.tile.rows);
+  loop(i64(0), product.whole_rows, product.tile.rows,
+       [&](Value* row) { product_tile(product, row, product.tile.rows, column, lanes); });
   if (rest == 0) return;
-  branch(product.last_columns,
-         [&] { product_tile(product, row, rows, product.whole_columns, rest); });
+  branch(product.last_rows,
+         [&] { product_tile(product, product.whole_rows, rest, column, lanes); });
 }
 
 /// Stores the block: the sums are where the stage's expressions say.
@@ -133,7 +135,8 @@ void Emitter::emit_outer_product() {
     product.first_row = b_.CreateMul(part, i64(tile.block_rows));
     Value* rows = least(b_.CreateSub(i64(m), product.first_row), i64(tile.block_rows));
     Value* rest_rows = b_.CreateURem(rows, i64(tile.rows));
-    Value* whole_rows = b_.CreateSub(rows, rest_rows);
+    product.whole_rows = b_.CreateSub(rows, rest_rows);
+    product.last_rows = b_.CreateICmpNE(rest_rows, i64(0));
     loop(i64(0), i64(blocks), 1, [&](Value* block) {
       product.first_column = b_.CreateMul(block, i64(block_columns));
       product.whole_columns =
@@ -146,11 +149,12 @@ void Emitter::emit_outer_product() {
       loop(depth_begin, depth_end, depth, [&](Value* begin) {
         product.depth_begin = begin;
         product.depth_end = least(b_.CreateAdd(begin, i64(depth)), depth_end);
-        loop(i64(0), whole_rows, tile.rows,
-             [&](Value* row) { product_columns(product, row, tile.rows); });
-        if (m % tile.rows == 0) return;
-        branch(b_.CreateICmpNE(rest_rows, i64(0)),
-               [&] { product_columns(product, whole_rows, static_cast<int>(m % tile.rows)); });
+        const auto tile_lanes = static_cast<int>(tile.vectors * target_.width);
+        loop(i64(0), product.whole_columns, tile_lanes,
+             [&](Value* column) { product_rows(product, column, tile_lanes); });
+        const auto rest = static_cast<int>(k % tile_lanes);
+        if (rest == 0) return;
+        branch(product.last_columns, [&] { product_rows(product, product.whole_columns, rest); });
       });
       product_epilogue(product, rows);
     });

@@ -82,7 +82,7 @@ ExprId Expressions::index_value(NodeId id, const RowContext& rows) {
 
 Place Expressions::place_of(const Output& output) {
   const ir::Type& type = graph_[output.node].type;
-  return {buffer(output.role, output.a, output.b, type.shape.size(),
+  return {buffer(output.role, output.a, output.b, row_stride(type.shape.size()),
                  output.role == BufferRole::child_gradient ? ir::per_instance : type.children),
           type.shape,
           {}};
@@ -97,7 +97,7 @@ ExprId Expressions::address(const Place& place, const RowContext& rows,
   ExprId row = rows.row;
   if (target.role == BufferRole::child_gradient)
     row = builder_.load_index(buffer(BufferRole::port_gradient_rows, target.a), rows.row);
-  return builder_.add(builder_.multiply(row, place.shape.size()), flat(place.shape, shifted));
+  return builder_.add(builder_.multiply(row, target.row_elements), flat(place.shape, shifted));
 }
 
 ExprId Expressions::value(NodeId id, const RowContext& rows, std::span<const ExprId> coordinates) {
@@ -191,9 +191,10 @@ ExprId Expressions::leaf(const Node& node, const RowContext& rows,
   const auto [a, b] = node.attributes.ints;
   const Shape& shape = node.type.shape;
   const auto in_rows = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
-    const BufferId from = buffer(role, a, field, shape.size(), children);
-    return builder_.load(
-        from, builder_.add(builder_.multiply(row, shape.size()), flat(shape, coordinates)));
+    const std::int64_t stride = row_stride(shape.size());
+    const BufferId from = buffer(role, a, field, stride, children);
+    return builder_.load(from,
+                         builder_.add(builder_.multiply(row, stride), flat(shape, coordinates)));
   };
   if (name == "constant") return builder_.number(node.attributes.number);
   if (name == "iota") return builder_.to_float(coordinates[0]);
@@ -252,8 +253,9 @@ std::vector<Segment> Expressions::segments(NodeId id, const RowContext& rows) {
   const std::int64_t n = node.type.shape.size();
   const auto [a, b] = node.attributes.ints;
   const auto row_of = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
+    const std::int64_t stride = row_stride(n);
     return std::vector<Segment>{
-        {buffer(role, a, field, n, children), builder_.multiply(row, n), n}};
+        {buffer(role, a, field, stride, children), builder_.multiply(row, stride), n}};
   };
   if (const auto found = places_.find(id); found != places_.end() && !found->second.empty()) {
     const Place& place = found->second.front();

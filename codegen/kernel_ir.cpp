@@ -4,6 +4,13 @@
 
 namespace espalier::codegen {
 
+std::int64_t row_stride(std::int64_t n) {
+  constexpr std::int64_t line = 16;
+  if (n < line) return n;
+  const std::int64_t lines = (n + line - 1) / line;
+  return (lines % 16 == 0 ? lines + 1 : lines) * line;
+}
+
 Element element(BufferRole role) {
   if (role == BufferRole::random_keys) return Element::u64;
   return role >= BufferRole::port_values ? Element::i32 : Element::f32;

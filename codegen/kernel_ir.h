@@ -48,10 +48,14 @@ enum class BufferRole : std::uint8_t {
 enum class Element : std::uint8_t { f32, i32, u64 };
 Element element(BufferRole role);
 
+/// Floats from one row of n elements to the next: rows begin at cache lines, and the same element
+/// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
+std::int64_t row_stride(std::int64_t n);
+
 struct Buffer {
   BufferRole role = BufferRole::scratch;
   int a = 0, b = 0;
-  std::int64_t row_elements = 0;  ///< n of one row; of the whole for params
+  std::int64_t row_elements = 0;  ///< from one row to the next; of the whole for params
   /// Rows count the children of this port rather than cell rows (residual, contribution, scratch).
   std::int8_t children = ir::per_instance;
 

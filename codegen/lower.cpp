@@ -32,8 +32,8 @@ class Lowering {
     for (NodeId id = input_.graph.size() - 1; id >= 0; --id)
       if (plan_.stored[id] && expressions_.places(id).empty()) {
         const ir::Type& type = input_.graph[id].type;
-        give_place(id, {expressions_.buffer(BufferRole::scratch, scratch++, 0, type.shape.size(),
-                                            type.children),
+        give_place(id, {expressions_.buffer(BufferRole::scratch, scratch++, 0,
+                                            row_stride(type.shape.size()), type.children),
                         type.shape,
                         {}});
       }

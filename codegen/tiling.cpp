@@ -29,11 +29,13 @@ ProductTile product_tile(const Stage& stage, const Target& target) {
   const TileShape shape = tile_shape(target, 1, static_cast<long>(k));
   ProductTile tile{.rows = static_cast<int>(std::min<std::int64_t>(shape.rows, m)),
                    .vectors = shape.vectors};
-  constexpr std::int64_t max_columns = 512;
+  // Partial sums and a block of both factors lie in the second-level cache together. Many rows
+  // share the reads of a column block; but leave some eight parts to share among threads.
+  constexpr std::int64_t max_rows = 320, max_columns = 256;
   const std::int64_t tile_columns = std::int64_t{tile.vectors} * target.width;
   tile.block_tiles = std::clamp<std::int64_t>(k / tile_columns, 1, max_columns / tile_columns);
-  // Many rows share the reads of a column block; but leave some four parts to share among threads.
-  tile.block_rows = tile.rows * std::clamp<std::int64_t>(m / (4 * tile.rows), 1, 8);
+  tile.block_rows =
+      tile.rows * std::clamp<std::int64_t>(ceil_div(m, 8 * tile.rows), 1, max_rows / tile.rows);
   return tile;
 }
 

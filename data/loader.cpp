@@ -1,11 +1,14 @@
 #include "data/loader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
 #include <system_error>
 #include <utility>
 
+#include "data/conllu.h"
 #include "data/text_file.h"
 #include "ir/error.h"
 
@@ -71,6 +74,46 @@ void load_ptb(const std::string& file, const LoadOptions& options, Dataset& data
   if (!dataset.vocabulary.frozen()) forget_words_outside_train(dataset);
 }
 
+// The one file in `folder` whose name has this ending.
+std::filesystem::path only_file(const std::filesystem::path& folder, std::string_view ending) {
+  std::vector<std::string> names;
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(folder, error);
+  user_check(!error, "{}: cannot read the directory: {}", folder.string(), error.message());
+  for (const auto& entry : entries)
+    if (std::string name = entry.path().filename().string(); name.ends_with(ending))
+      names.push_back(std::move(name));
+  std::ranges::sort(names);
+  user_check(names.size() == 1, "{}: found {}, expected exactly one file *{}", folder.string(),
+             names.empty() ? "none" : fmt::format("{}", fmt::join(names, " and ")), ending);
+  return folder / names[0];
+}
+
+void load_conllu(const std::string& folder, const LoadOptions& options, Dataset& dataset) {
+  dataset.classes = static_cast<int>(conllu::kTags.size());
+  dataset.label_names.assign(conllu::kTags.begin(), conllu::kTags.end());
+  const TreebankOptions& wanted = options.treebank;
+  user_check(!wanted.binary,
+             "{}: found sentences, which are sequences of words, expected a model that reads them, "
+             "such as lstm; this one reads binary trees",
+             dataset.name);
+  user_check(wanted.classes == 0 &&
+                 (wanted.label_names.empty() || wanted.label_names == dataset.label_names),
+             "{}: found part-of-speech tags as labels, expected the {} of the model", dataset.name,
+             wanted.classes > 0 ? wanted.classes : std::ssize(wanted.label_names));
+  std::error_code error;
+  user_check(std::filesystem::is_directory(folder, error),
+             "{}: expected a directory with *-train.conllu, *-dev.conllu and *-test.conllu",
+             folder);
+  const auto read = [&](std::string_view ending) {
+    return conllu::parse(read_text_file(only_file(folder, ending)), dataset.vocabulary);
+  };
+  dataset.train = read("-train.conllu");
+  dataset.vocabulary.freeze();
+  dataset.dev = read("-dev.conllu");
+  dataset.test = read("-test.conllu");
+}
+
 }  // namespace
 
 Dataset load_dataset(std::string_view spec, const LoadOptions& options) {
@@ -87,9 +130,12 @@ Dataset load_dataset(std::string_view spec, const LoadOptions& options) {
     load_sst(path, options, dataset);
   else if (kind == "ptb" && !path.empty())
     load_ptb(path, options, dataset);
+  else if (kind == "conllu" && !path.empty())
+    load_conllu(path, options, dataset);
   else
     throw UserError(fmt::format(
-        "unknown data {}: expected listops, listops:FILE, sst:DIR or ptb:FILE", quoted(spec)));
+        "unknown data {}: expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
+        quoted(spec)));
   dataset.vocabulary.freeze();
   return dataset;
 }

@@ -24,7 +24,7 @@ struct Dataset {
 
 struct LoadOptions {
   listops::GeneratorOptions listops = {};  // for spec `listops`
-  TreebankOptions treebank = {};           // for `sst:DIR` and `ptb:FILE`
+  TreebankOptions treebank = {};           // for `sst:DIR` and `ptb:FILE`; see `conllu:DIR`
   /// A frozen one (Vocabulary::load, for a saved model) is used as it is; else it is filled from
   /// the training split.
   Vocabulary vocabulary = {};
@@ -35,9 +35,12 @@ struct LoadOptions {
 ///   listops:FILE   the published form, split by position
 ///   sst:DIR        DIR/train.txt, DIR/dev.txt, DIR/test.txt
 ///   ptb:FILE       bracket trees, split by position
+///   conllu:DIR     the one file each in DIR that ends in -train.conllu, -dev.conllu, -test.conllu;
+///                  tagged sentences as flat trees: see conllu.h
 /// Split by position: the last tenth is test, the tenth before it dev (each at least one tree), the
 /// rest train; fewer than 3 trees are a UserError. UserError too for an unknown spec, a missing
-/// file, malformed text, and for ListOps with a frozen vocabulary that is not its own.
+/// file, malformed text, for ListOps with a frozen vocabulary that is not its own, and for CoNLL-U
+/// if `treebank` asks for binary trees or for other labels.
 Dataset load_dataset(std::string_view spec, const LoadOptions& options = {});
 
 }  // namespace espalier::data

@@ -1,6 +1,13 @@
 #include "runtime/arenas.h"
 
 namespace espalier::runtime {
+namespace {
+
+std::size_t row_floats(const ir::Type& field) {
+  return std::size_t(codegen::row_stride(field.shape.size()));
+}
+
+}  // namespace
 
 std::size_t kept_row_count(const KeptRows& kept, const scheduler::CellLayout& layout) {
   if (kept.children == ir::per_instance) return layout.instances.size();
@@ -19,7 +26,7 @@ void Arenas::reserve_values(const ir::Program& program, const scheduler::Layout&
     const auto& fields = program.states[state].fields;
     for (std::size_t field = 0; field < fields.size(); ++field)
       at(values_, int(state), int(field))
-          .reserve(layout.state_sizes[state] * std::size_t(fields[field].shape.size()), true);
+          .reserve(layout.state_sizes[state] * row_floats(fields[field]), true);
   }
 }
 
@@ -28,7 +35,7 @@ void Arenas::reserve_gradients(const ir::Program& program, const scheduler::Layo
     const auto& fields = program.states[state].fields;
     for (std::size_t field = 0; field < fields.size(); ++field)
       at(gradients_, int(state), int(field))
-          .reserve(layout.gradients[state].rows * std::size_t(fields[field].shape.size()));
+          .reserve(layout.gradients[state].rows * row_floats(fields[field]));
   }
 }
 
@@ -36,7 +43,7 @@ void Arenas::reserve_kept(Table& table, std::span<const KeptRows> kept, ir::Cell
                           const scheduler::CellLayout& layout, bool keep) {
   for (std::size_t i = 0; i < kept.size(); ++i)
     at(table, cell, int(i))
-        .reserve(kept_row_count(kept[i], layout) * std::size_t(kept[i].elements), keep);
+        .reserve(kept_row_count(kept[i], layout) * std::size_t(kept[i].stride), keep);
 }
 
 void Arenas::reserve_residuals(const TrainingModule& module, ir::CellId cell,

@@ -1,5 +1,5 @@
-// Memory of the engine: 64-byte aligned, grows and never shrinks, so that after warm-up a step
-// allocates nothing. Growth is counted in one place.
+// Memory of the engine: aligned to cache lines, large blocks in huge pages; grows and never
+// shrinks, so that after warm-up a step allocates nothing. Growth is counted in one place.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +33,7 @@ class Buffer {
 
  private:
   struct Free {
+    std::size_t block = 0;  ///< its bytes
     void operator()(T* pointer) const;
   };
   MemoryCounter* counter_;

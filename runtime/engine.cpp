@@ -79,6 +79,7 @@ struct Engine::Impl {
     layout.clear(program());
     pass = new_pass;
     statistics = {};
+    profile.clear();
     growths_before = memory.growths;
     compilations_before = compiled();
   }
@@ -115,7 +116,7 @@ struct Engine::Impl {
     if (options.debug.check_finite)
       run_checked(first);
     else
-      plan.run(team);
+      run_plan();
     statistics.forward_seconds += watch.lap();
     statistics.instances = graph.size();
     statistics.batches = layout.batches.size();
@@ -178,6 +179,13 @@ struct Engine::Impl {
     }
   }
 
+  void run_plan() {
+    if (profiling)
+      plan.run_profiled(team, profile);
+    else
+      plan.run(team);
+  }
+
   void run_checked(std::size_t first_batch) {
     std::size_t begin = 0;
     for (std::size_t i = 0; i < checkpoints.size(); ++i) {
@@ -226,7 +234,7 @@ struct Engine::Impl {
     statistics.plan_seconds += watch.lap();
     seed_losses(scale);
     parameters.repack(team);
-    plan.run(team);
+    run_plan();
     update.collect(bound(), modules, team);
     statistics.backward_seconds += watch.lap();
     statistics.launches += plan.size();
@@ -292,6 +300,9 @@ struct Engine::Impl {
   runtime::Plan plan;
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
 
+  bool profiling = false;
+  std::vector<LaunchProfile> profile;  // of the minibatch
+
   Pass pass = Pass::training;
   std::uint64_t step = 0;
   StepStatistics statistics;
@@ -349,7 +360,9 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
   const ir::StateId state =
       impl.program().cells[std::size_t(impl.recorder.graph().cell(instance))].state;
   const auto n = std::size_t(fields[std::size_t(field)].shape.size());
-  return {impl.arenas.value(state, at) + impl.layout.rows[instance] * n, n};
+  return {impl.arenas.value(state, at) +
+              impl.layout.rows[instance] * std::size_t(codegen::row_stride(std::int64_t(n))),
+          n};
 }
 
 std::span<float> Engine::parameter(std::string_view name) {
@@ -370,6 +383,8 @@ std::uint64_t Engine::step() const { return impl_->step; }
 void Engine::set_step(std::uint64_t step) { impl_->step = step; }
 const ir::Program& Engine::program() const { return impl_->source; }
 const EngineOptions& Engine::options() const { return impl_->options; }
+void Engine::set_profiling(bool on) { impl_->profiling = on; }
+std::span<const LaunchProfile> Engine::profile() const { return impl_->profile; }
 const std::string& Engine::target() const { return impl_->compiler.target().name; }
 
 Engine::Compilation Engine::compilation() const {

@@ -13,6 +13,7 @@
 #include "ir/recorder.h"
 #include "runtime/optimizer.h"
 #include "runtime/options.h"
+#include "runtime/profile.h"
 
 namespace espalier {
 
@@ -64,6 +65,12 @@ class Engine {
     std::int64_t compiled = 0, from_disk = 0;
   };
   Compilation compilation() const;
+
+  /// Whether launches from here on are timed one by one, which slows them down a little; off at
+  /// first, and never where a forward pass is checked for finite values.
+  void set_profiling(bool on);
+  /// The timed launches of the minibatch so far, in order. Valid until the next instance runs.
+  std::span<const LaunchProfile> profile() const;
 
  private:
   struct Impl;

@@ -19,7 +19,9 @@ std::span<const float> state_row(const Memory& memory, ir::StateId state, int fi
                                  std::size_t row) {
   const auto n = std::size_t(
       memory.program.states[std::size_t(state)].fields[std::size_t(field)].shape.size());
-  return {memory.arenas.value(state, field) + row * n, n};
+  return {
+      memory.arenas.value(state, field) + row * std::size_t(codegen::row_stride(std::int64_t(n))),
+      n};
 }
 
 /// The first op whose result is not finite though its operands are; empty if double precision

@@ -19,6 +19,7 @@ codegen::Kernel reader_sum_kernel(const ir::State& state) {
   codegen::KernelBuilder b(kernel);
   for (int field = 0; field < int(state.fields.size()); ++field) {
     const std::int64_t n = state.fields[std::size_t(field)].shape.size();
+    const std::int64_t stride = codegen::row_stride(n);
     codegen::Stage stage;
     stage.row = b.variable();
     stage.extents = {n};
@@ -28,19 +29,22 @@ codegen::Kernel reader_sum_kernel(const ir::State& state) {
     const codegen::VarId reader = b.variable();
     const codegen::ExprId from =
         b.load_index(b.buffer({BufferRole::port_values, 0}), b.var(reader));
-    const codegen::ExprId sum = b.reduce(
-        codegen::Reduction::sum, reader, b.load_index(offsets, row),
-        b.load_index(offsets, b.add(row, b.integer(1))),
-        b.load(b.buffer({BufferRole::state_field, 0, field, n}), b.add(b.multiply(from, n), j)));
+    const codegen::ExprId sum =
+        b.reduce(codegen::Reduction::sum, reader, b.load_index(offsets, row),
+                 b.load_index(offsets, b.add(row, b.integer(1))),
+                 b.load(b.buffer({BufferRole::state_field, 0, field, stride}),
+                        b.add(b.multiply(from, stride), j)));
     const codegen::ExprId to = b.load_index(b.buffer({BufferRole::port_gradient_rows, 0}), row);
-    stage.stores = {
-        {b.buffer({BufferRole::child_gradient, 0, field, n}), b.add(b.multiply(to, n), j), sum}};
+    stage.stores = {{b.buffer({BufferRole::child_gradient, 0, field, stride}),
+                     b.add(b.multiply(to, stride), j), sum}};
     kernel.stages.push_back(std::move(stage));
   }
   return kernel;
 }
 
-KeptRows kept(const ir::Type& type) { return {type.shape.size(), type.children}; }
+KeptRows kept(const ir::Type& type) {
+  return {codegen::row_stride(type.shape.size()), type.children};
+}
 
 }  // namespace
 
@@ -97,8 +101,7 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   for (const ir::ParamContribution& c : backward.contributions) {
     if (c.kind == ir::ParamContribution::Kind::rows) {
       accumulates.push_back(false);
-      module.rows.push_back({c.param, storage.contribution(c.left), c.index_port,
-                             backward.graph[c.left].type.shape.size()});
+      module.rows.push_back({c.param, storage.contribution(c.left), c.index_port});
       continue;
     }
     accumulates.push_back(written_[std::size_t(c.param)]);

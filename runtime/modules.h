@@ -13,9 +13,9 @@
 
 namespace espalier::runtime {
 
-/// Rows of `elements` floats kept per cell row, or per child row of port `children`.
+/// Rows, `stride` floats apart, kept per cell row, or per child row of port `children`.
 struct KeptRows {
-  std::int64_t elements = 0;
+  std::int64_t stride = 0;
   std::int8_t children = ir::per_instance;
 };
 
@@ -24,7 +24,6 @@ struct KeptRows {
 struct RowContribution {
   ir::ParamId param = -1;
   int contribution = -1, index_port = -1;
-  std::int64_t elements = 0;
 };
 
 struct TrainingModule {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/denormals.h"
+
 namespace espalier::runtime {
 
 using codegen::RowDomain;
@@ -30,7 +32,8 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
     const codegen::CompiledStage& compiled = kernel.stages[s];
     const Stage& stage = kernel.kernel.stages[s];
-    Launch launch{compiled.run, first, Split::serial, compiled.row_tile, 0, 1, compiled.parts};
+    Launch launch{compiled.run,   first,   Split::serial, compiled.row_tile, 0, 1,
+                  compiled.parts, &kernel, int(s)};
     if (compiled.rows == RowDomain::instances) {
       launch.row_begin = rows.begin;
       launch.row_end = rows.end;
@@ -83,6 +86,7 @@ void Plan::run(ThreadTeam& team) const {
 }
 
 void Plan::run_serial(std::size_t begin, std::size_t end) const {
+  const FlushDenormals flushing;
   for (std::size_t i = begin; i < end; ++i) run_share(launches_[i], 0, 1);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codegen/compiled_kernel.h"
+#include "runtime/profile.h"
 #include "runtime/thread_team.h"
 
 namespace espalier::runtime {
@@ -23,6 +24,8 @@ struct Launch {
   Split split = Split::serial;
   int row_tile = 1;
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
+  const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
+  int stage = 0;
 };
 
 /// The cell rows of a launch of all stages of a kernel, and the child rows of each port.
@@ -48,6 +51,8 @@ class Plan {
 
   /// Runs all launches in order on the team.
   void run(ThreadTeam& team) const;
+  /// The same with a barrier around each launch, which it describes at the end of `profile`.
+  void run_profiled(ThreadTeam& team, std::vector<LaunchProfile>& profile) const;
   /// Runs launches [begin, end) on the calling thread.
   void run_serial(std::size_t begin, std::size_t end) const;
   std::size_t size() const { return launches_.size(); }

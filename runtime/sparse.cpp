@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include "codegen/kernel_ir.h"
+
 namespace espalier::runtime {
 
 void SparseGradient::add(std::span<const std::int32_t> indices, const float* rows,
                          std::size_t width) {
+  const auto stride = std::size_t(codegen::row_stride(std::int64_t(width)));
   for (std::size_t i = 0; i < indices.size(); ++i)
-    entries_.push_back({std::uint64_t(indices[i]) << 32 | entries_.size(), rows + i * width});
+    entries_.push_back({std::uint64_t(indices[i]) << 32 | entries_.size(), rows + i * stride});
 }
 
 void SparseGradient::finish(std::size_t width) {

@@ -15,7 +15,7 @@ class SparseGradient {
   explicit SparseGradient(MemoryCounter& counter) : sums_(counter) {}
 
   void clear() { entries_.clear(); }
-  /// Row indices[i] gets gradient rows + i · width added, for each i.
+  /// Row indices[i] gets row i of `rows`, an arena (codegen::row_stride), added, for each i.
   void add(std::span<const std::int32_t> indices, const float* rows, std::size_t width);
   /// Sorts the rows and sums what was added to each, in the order in which it was added.
   void finish(std::size_t width);

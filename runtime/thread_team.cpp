@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include "ir/error.h"
+#include "runtime/denormals.h"
 
 namespace espalier::runtime {
 namespace {
@@ -44,6 +45,7 @@ void ThreadTeam::stop() {
 }
 
 void ThreadTeam::run(const Region& region) {
+  const FlushDenormals flushing;
   if (workers_.empty()) return region.call(region.context, 0);
   work_ = region;
   started_.fetch_add(1, std::memory_order_release);
@@ -65,6 +67,7 @@ void ThreadTeam::barrier() {
 }
 
 void ThreadTeam::serve(int thread) {
+  const FlushDenormals flushing;
   std::uint32_t seen = 0;
   while (true) {
     wait_change(started_, seen);

@@ -49,7 +49,7 @@ void Update::collect(const Memory& memory, const Modules& modules, ThreadTeam& t
       if (memory.row_counts[cell] == 0) continue;
       param.sparse.add(memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
                        memory.arenas.contribution(ir::CellId(cell), c.contribution),
-                       std::size_t(c.elements));
+                       width(c.param));
     }
   }
   team.run([&](int thread) {

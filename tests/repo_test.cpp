@@ -44,13 +44,13 @@ const std::vector<Row> kTable = {
     {"models/*", {"models/*", "frontend/*", "data/*", "ir/*"}},
     {"app/*",
      {"app/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
-      "data/*", "models/*", "CLI/*", "nlohmann/*"}},
+      "data/*", "models/*", "bench/*", "CLI/*", "nlohmann/*"}},
     {"bench/*",
      {"bench/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
       "data/*", "models/*"}},
     {"tests/*",
      {"tests/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
-      "data/*", "models/*", "app/*", "gtest/*", "nlohmann/*", "boost/*"}},
+      "data/*", "models/*", "bench/*", "app/*", "gtest/*", "nlohmann/*", "boost/*"}},
 };
 
 // Headers that lie beside the standard ones and still need a row.

@@ -1,5 +1,6 @@
 #include "training/interrupt.h"
 
+#include <array>
 #include <atomic>
 #include <csignal>
 
@@ -8,36 +9,46 @@
 namespace espalier {
 namespace {
 
-// A signal handler can reach nothing but a variable of the process.
-std::atomic<bool> interrupt_came = false;
-std::atomic<bool> guard_lives = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
+constexpr std::array kSignals = {SIGINT, SIGTERM};
 
-void note_interrupt(int) { interrupt_came = true; }
+// A signal handler can reach nothing but a variable of the process.
+std::atomic<int> signal_that_came = 0;
+std::atomic<bool> guard_lives = false;
+static_assert(std::atomic<int>::is_always_lock_free);
+
+void note_signal(int number) {
+  signal_that_came = number;
+  // The next one acts as if there were no guard, whichever of them it is.
+  for (const int which : kSignals) std::signal(which, SIG_DFL);
+}
 
 }  // namespace
 
 struct InterruptGuard::Before {
-  struct sigaction action;
+  std::array<struct sigaction, kSignals.size()> actions;
 };
 
 InterruptGuard::InterruptGuard() {
   internal_check(!guard_lives.exchange(true), "two InterruptGuards at a time");
-  interrupt_came = false;
+  signal_that_came = 0;
   before_ = std::make_unique<Before>();
   struct sigaction action{};
-  action.sa_handler = note_interrupt;
-  // SA_RESETHAND: the second one acts as if there were no guard.
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
+  action.sa_handler = note_signal;
+  action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, &before_->action);
+  for (const int which : kSignals) sigaddset(&action.sa_mask, which);
+  for (std::size_t i = 0; i < kSignals.size(); ++i)
+    ::sigaction(kSignals[i], &action, &before_->actions[i]);
 }
 
 InterruptGuard::~InterruptGuard() {
-  ::sigaction(SIGINT, &before_->action, nullptr);
+  for (std::size_t i = 0; i < kSignals.size(); ++i)
+    ::sigaction(kSignals[i], &before_->actions[i], nullptr);
   guard_lives = false;
 }
 
-bool InterruptGuard::interrupted() const { return interrupt_came; }
+bool InterruptGuard::interrupted() const { return signal_that_came != 0; }
+
+int InterruptGuard::exit_status() const { return 128 + signal_that_came; }
 
 }  // namespace espalier

@@ -1,25 +1,26 @@
-// Ctrl-C during training: the loop finishes its step and saves; a second Ctrl-C ends the process at
-// once. Owned by the command for as long as it trains.
+// Ctrl-C or SIGTERM during training: the loop finishes its step and saves; a second one ends the
+// process at once. Owned by the command for as long as it trains.
 #pragma once
 
 #include <memory>
 
 namespace espalier {
 
-/// What a process that Ctrl-C ended exits with.
-inline constexpr int kInterruptedExit = 130;
-
-/// While it lives, the first SIGINT only sets a flag. One at a time.
+/// While it lives, the first SIGINT or SIGTERM only is noted; the next acts as if there were no
+/// guard. One at a time.
 class InterruptGuard {
  public:
   InterruptGuard();
-  /// Puts the handler back that was there.
+  /// Puts the handlers back that were there.
   ~InterruptGuard();
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
-  /// Whether SIGINT has come.
+  /// Whether one of them has come.
   bool interrupted() const;
+  /// What a process that was ended so exits with: 130 after SIGINT, 143 after SIGTERM. Only if
+  /// interrupted().
+  int exit_status() const;
 
  private:
   struct Before;

@@ -161,6 +161,38 @@ TEST(Train, TokensCanBeLabelled) {
   EXPECT_NE(unlabelled.err.find("found no label at its root"), std::string::npos) << unlabelled.err;
 }
 
+TEST(Train, WordsOfConlluAreTagged) {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& split, int sentences) {
+    std::string text;
+    for (int i = 0; i < sentences; ++i)
+      text += "# sentence\n1\tthe\t_\tDET\t_\t_\t2\t_\t_\t_\n2\tw" + std::to_string(i % 4) +
+              "\t_\tNOUN\t_\t_\t0\t_\t_\t_\n\n";
+    folder.write("x-" + split + ".conllu", text);
+  };
+  write("train", 40);
+  write("dev", 5);
+  write("test", 6);
+  const std::string data = "conllu:" + folder.path();
+  const json result =
+      train_json({"--data", data, "--model", "lstm", "--save", folder / "run", "--lr", "0.05"});
+  EXPECT_EQ(result["options"]["loss"], "every-node") << "by the recipe";
+  EXPECT_EQ(result["options"]["optimizer"], "adam");
+  EXPECT_EQ(result["data"]["classes"], 17);
+  EXPECT_EQ(result["test"]["nodes"], 12);
+  EXPECT_EQ(result["test"]["accuracy"], 1.0);
+  const Output output = run({"eval", "--load", folder / "run", "--confusion"});
+  EXPECT_EQ(output.status, 0) << output.err;
+  EXPECT_NE(output.out.find("SCONJ"), std::string::npos) << output.out;
+  const Output schedule = run({"schedule", "--data", data, "--model", "lstm", "--batch", "3"});
+  EXPECT_EQ(schedule.status, 0) << schedule.err;
+  EXPECT_NE(schedule.out.find("3 examples, 15 instances"), std::string::npos) << schedule.out;
+
+  const Output tree_model = run(tiny_training({"--data", data}));
+  EXPECT_EQ(tree_model.status, 1);
+  EXPECT_NE(tree_model.err.find("such as lstm"), std::string::npos) << tree_model.err;
+}
+
 TEST(Train, PipedOutputIsPlainLines) {
   const Output output =
       run(tiny_training(), {.environment = {{"FORCE_COLOR", "1"}, {"TERM", "xterm"}}});
@@ -189,21 +221,24 @@ TEST(Train, ATerminalShowsABarAndNoColorHolds) {
   EXPECT_NE(run(tiny_training({"--color", "always"}), options).out.find(green), std::string::npos);
 }
 
-TEST(Train, InterruptSavesAndExitsWith130) {
+void expect_saved_after(int signal) {
   for (const char* moment : {"strategy phase", "epoch 1/"}) {
     const TemporaryFolder folder;
     Process process(
         tiny_training({"--epochs", "100000", "--examples", "1000", "--save", folder / "run"}));
     ASSERT_TRUE(process.wait_for_error_text(moment));
-    process.signal(SIGINT);
+    process.signal(signal);
     const Output output = process.wait();
-    EXPECT_EQ(output.status, 130) << output.err;
+    EXPECT_EQ(output.status, 128 + signal) << output.err;
     EXPECT_NE(output.err.find("the model is saved in"), std::string::npos) << output.err;
     const Output loaded = run({"eval", "--load", folder / "run"});
     EXPECT_EQ(loaded.status, 0) << loaded.err;
     EXPECT_TRUE(json::parse(read_file(folder / "run/metrics.json"))["interrupted"]);
   }
 }
+
+TEST(Train, InterruptSavesAndExitsWith130) { expect_saved_after(SIGINT); }
+TEST(Train, TerminationSavesAndExitsWith143) { expect_saved_after(SIGTERM); }
 
 TEST(Train, ProcessesShareAKernelCache) {
   const TemporaryFolder folder;

@@ -23,6 +23,8 @@ TEST(Usage, HelpGoesToStdout) {
                                      {"eval", "--help"},
                                      {"schedule", "--help"},
                                      {"ir", "--help"},
+                                     {"bench", "--help"},
+                                     {"bench", "step", "--help"},
                                      {"info", "--help"}}) {
     const Output output = run(arguments);
     EXPECT_EQ(output.status, 0);
@@ -30,7 +32,7 @@ TEST(Usage, HelpGoesToStdout) {
     EXPECT_EQ(output.err, "");
   }
   const Output help = run({"--help"});
-  for (std::string_view verb : {"train", "eval", "schedule", "ir", "info"})
+  for (std::string_view verb : {"train", "eval", "schedule", "ir", "bench", "info"})
     expect_contains(help.out, verb);
 }
 
@@ -57,6 +59,9 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{}, "subcommand is required"},
       {{"trian", "--data", "listops"}, "unknown verb 'trian'"},
       {{"trian"}, "nearest: 'train'"},
+      {{"trian", "--help"}, "unknown verb 'trian'"},
+      {{"--help", "trian"}, "unknown verb 'trian'"},
+      {{"trian", "--version"}, "unknown verb 'trian'"},
       {{"train"}, "--data is required"},
       {{"train", "--data", "listops", "--hiden", "3"},
        "unknown flag '--hiden'; nearest: '--hidden'"},
@@ -75,6 +80,7 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"train", "--data", "listops", "--dropout", "nan"}, "found 'nan'"},
       {{"train", "--data", "imdb"}, "found 'imdb', expected listops, listops:FILE"},
       {{"train", "--data", "sst:"}, "found 'sst:'"},
+      {{"train", "--data", "conllu:"}, "found 'conllu:'"},
       {{"train", "--data", "listops", "--hidden", "many"}, "--hidden"},
       {{"train", "--data", "listops", "--dropout", "1"}, "--dropout"},
       {{"train", "--data", "listops", "--lr", "-1"}, "--lr"},
@@ -84,6 +90,11 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"ir", "lstn"}, "nearest: 'lstm'"},
       {{"ir", "lstm", "--pass", "simplfy"}, "nearest: 'simplify'"},
       {{"schedule", "--data", "listops", "--format", "yaml"}, "text, dot, json"},
+      {{"bench"}, "subcommand is required"},
+      {{"bench", "stp"}, "unknown verb 'stp': expected one of step"},
+      {{"bench", "step"}, "--data is required"},
+      {{"bench", "step", "--data", "listops", "--bach", "3"}, "nearest: '--batch'"},
+      {{"bench", "step", "--data", "listops", "--pass", "backward"}, "train, forward"},
   };
   for (const auto& [arguments, message] : cases) {
     const Output output = run(arguments);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "codegen/compiler.h"
@@ -19,12 +20,16 @@
 #include "tests/support/kernel_harness.h"
 #include "tests/support/op_cells.h"
 #include "tests/support/random_programs.h"
+#include "tests/support/rounding.h"
 
 namespace espalier::test {
 namespace {
 
 using codegen::Kernel;
 
+/// Errors grow where they meet a number above 1; with few roundings they came to 1.2 of these, with
+/// hundreds to 0.03.
+constexpr double kSlack = 2;
 constexpr double before = -77;  // what param gradients hold before the kernels add to them
 
 /// Runs the stages of kernels lowered for a target.
@@ -54,14 +59,17 @@ std::vector<Runner> compiled() {
   return runners;
 }
 
-/// Values computed in single precision from sums of up to a few hundred terms.
+/// Values with so many roundings behind them, each at most of the size of the largest value; with
+/// none, to the bit.
 void expect_close(const std::vector<float>& actual, const std::vector<double>& expected,
-                  const std::string& what) {
+                  double roundings, const std::string& what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   double scale = 1;
   for (double x : expected) scale = std::max(scale, std::abs(x));
+  const double tolerance = kSlack * roundings * kRounding * scale;
   for (std::size_t i = 0; i < actual.size(); ++i)
-    EXPECT_NEAR(actual[i], expected[i], 256 * 0x1p-23 * scale) << what << " at " << i;
+    EXPECT_NEAR(actual[i], expected[i], tolerance)
+        << what << " at " << i << ", " << roundings << " roundings";
 }
 
 class CellCheck {
@@ -97,11 +105,29 @@ class CellCheck {
  private:
   void check_forward() {
     harness_.run(forward_, runner_.run);
+    const std::vector<double> depth = rounding_depth(cell_.graph, most_children());
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const auto expected = outputs(cell_, inputs_[i]);
       for (std::size_t f = 0; f < expected.size(); ++f)
-        expect_close(harness_.output(int(i), int(f)), expected[f], "output");
+        expect_close(harness_.output(int(i), int(f)), expected[f],
+                     depth[std::size_t(cell_.outputs[f])], "output");
     }
+  }
+
+  int most_children() const {
+    int most = 0;
+    for (const CellInputs& input : inputs_)
+      for (const int children : input.children) most = std::max(most, children);
+    return most;
+  }
+
+  /// Of the nodes of the backward graph. What the forward pass has kept was rounded too.
+  std::vector<double> backward_depth() const {
+    double kept = 0;
+    const std::vector<double> forward = rounding_depth(d_.forward.graph, most_children());
+    for (const ir::NodeId node : d_.forward.outputs)
+      kept = std::max(kept, forward[std::size_t(node)]);
+    return rounding_depth(d_.backward.graph, most_children(), kept);
   }
 
   void check_backward() {
@@ -116,6 +142,10 @@ class CellCheck {
     harness_.set_cotangents(cotangents);
     harness_.run(backward_, runner_.run);
     harness_.run(weights_, runner_.run);
+    const std::vector<double> depth = backward_depth();
+    std::map<std::pair<int, int>, double> roundings;
+    for (const ir::ChildGradient& g : d_.backward.child_gradients)
+      roundings[{g.port, g.field}] = depth[std::size_t(g.output)];
     std::vector<std::vector<double>> dense;
     for (const ir::Param& param : program_.params)
       dense.emplace_back(std::size_t(param.shape.size()), 0.0);
@@ -124,15 +154,30 @@ class CellCheck {
       for (const auto& [port, gradient] : expected.ports)
         if (cell_.ports[std::size_t(port.first)].kind != ir::PortKind::index)
           expect_close(harness_.child_gradient(int(i), port.first, port.second), gradient,
-                       "gradient of port " + std::to_string(port.first));
+                       roundings.at(port), "gradient of port " + std::to_string(port.first));
       for (std::size_t p = 0; p < dense.size(); ++p)
         for (std::size_t e = 0; e < dense[p].size(); ++e) dense[p][e] += expected.params[p][e];
     }
-    check_params(dense);
+    check_params(dense, depth);
+  }
+
+  /// Of a param's gradient: those of the values, one for each term of the sum, and one for the
+  /// product that a term is.
+  double param_roundings(ir::ParamId param, const std::vector<double>& depth) const {
+    double deepest = 0, terms = 0;
+    for (const ir::ParamContribution& c : d_.backward.contributions) {
+      if (c.param != param) continue;
+      deepest = std::max(deepest, depth[std::size_t(c.left)]);
+      if (c.right >= 0) deepest = std::max(deepest, depth[std::size_t(c.right)]);
+      const std::int8_t children = d_.backward.graph[c.left].type.children;
+      for (const CellInputs& input : inputs_)
+        terms += children == ir::per_instance ? 1 : input.children[std::size_t(children)];
+    }
+    return deepest + terms + 1;
   }
 
   /// `dense` less the rows that the runtime adds is what the weight kernel must have added.
-  void check_params(std::vector<std::vector<double>>& dense) {
+  void check_params(std::vector<std::vector<double>>& dense, const std::vector<double>& depth) {
     std::vector<bool> written(dense.size(), false);
     for (const ir::ParamContribution& c : d_.backward.contributions) {
       if (c.kind != ir::ParamContribution::Kind::rows) {
@@ -153,7 +198,8 @@ class CellCheck {
         for (double& x : dense[p]) x += before;
         actual = harness_.param_gradient(int(p));
       }
-      expect_close(actual, dense[p], "gradient of param " + program_.params[p].name);
+      expect_close(actual, dense[p], param_roundings(ir::ParamId(p), depth),
+                   "gradient of param " + program_.params[p].name);
     }
   }
 

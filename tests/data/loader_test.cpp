@@ -80,9 +80,11 @@ TEST(Loader, KeepsAFrozenVocabulary) {
 }
 
 TEST(Loader, RefusesUnknownSpecs) {
-  for (const std::string spec : {"lisops", "sst", "sst:", "ptb:", "listops:", "csv:x", ""})
+  for (const std::string spec :
+       {"lisops", "sst", "sst:", "ptb:", "listops:", "conllu", "conllu:", "csv:x", ""})
     EXPECT_EQ(refusal([&] { load_dataset(spec); }),
-              "unknown data '" + spec + "': expected listops, listops:FILE, sst:DIR or ptb:FILE");
+              "unknown data '" + spec +
+                  "': expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR");
 }
 
 TEST(Loader, RefusesWhatIsNotThere) {

@@ -63,5 +63,33 @@ TEST(RealData, ListOps) {
   EXPECT_TRUE(text == file.text) << "round trip";
 }
 
+TEST(RealData, UniversalDependencies) {
+  if (!real_data()) GTEST_SKIP() << "real data absent";
+  const Dataset ewt = load_dataset("conllu:" + (*real_data() / "ud_ewt").string());
+  EXPECT_EQ(ewt.train.size(), 12'544u);
+  EXPECT_EQ(ewt.dev.size(), 2001u);
+  EXPECT_EQ(ewt.test.size(), 2077u);
+  EXPECT_EQ(ewt.classes, 17);
+
+  std::size_t longest = 0;
+  std::vector<int> of_tag(17, 0);
+  const auto tokens = [&](const std::vector<Tree>& trees) {
+    std::size_t sum = 0;
+    for (const Tree& tree : trees) {
+      EXPECT_EQ(tree.children(tree.root()).size() + 1, static_cast<std::size_t>(tree.size()));
+      for (int node = 0; node < tree.root(); ++node) ++of_tag.at(tree.label(node));
+      sum += leaves(tree).size();
+      longest = std::max(longest, leaves(tree).size());
+    }
+    return sum;
+  };
+  EXPECT_EQ(tokens(ewt.train), 204'577u);
+  EXPECT_EQ(of_tag, (std::vector{13137, 17742, 10167, 12815, 6687, 16299, 695, 34751, 4126, 5748,
+                                 18677, 12620, 23596, 3819, 722, 22576, 400}));
+  EXPECT_EQ(longest, 159u);
+  EXPECT_EQ(tokens(ewt.dev), 25'147u);
+  EXPECT_EQ(tokens(ewt.test), 25'094u);
+}
+
 }  // namespace
 }  // namespace espalier::data

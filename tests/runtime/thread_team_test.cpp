@@ -31,5 +31,16 @@ TEST(ThreadTeam, WritesAreSeenBehindABarrier) {
   }
 }
 
+TEST(ThreadTeam, FlushesDenormalsOnEveryThreadAndNowhereElse) {
+  volatile float small = 1e-30F;
+  for (const int threads : {1, 2, 3}) {
+    runtime::ThreadTeam team(threads);
+    std::vector<float> products(std::size_t(threads), 1.F);
+    team.run([&](int thread) { products[std::size_t(thread)] = small * 1e-10F; });
+    EXPECT_EQ(products, std::vector<float>(std::size_t(threads), 0.F));
+    EXPECT_GT(small * 1e-10F, 0.F);
+  }
+}
+
 }  // namespace
 }  // namespace espalier::test

@@ -9,6 +9,15 @@ using codegen::Buffer;
 using codegen::BufferRole;
 using ir::PortKind;
 
+namespace {
+
+/// Where row `row` of n elements begins in an arena.
+std::size_t row_begin(std::size_t row, std::size_t n) {
+  return row * std::size_t(codegen::row_stride(std::int64_t(n)));
+}
+
+}  // namespace
+
 KernelHarness::KernelHarness(const ir::Program& program, const ir::Cell& cell,
                              std::vector<CellInputs> instances, Random& random)
     : program_(program), cell_(cell), inputs_(std::move(instances)), ports_(cell.ports.size()) {
@@ -47,12 +56,13 @@ void KernelHarness::fill_ports(Random& random) {
     const auto& fields = program_.states[std::size_t(port.state)].fields;
     for (std::size_t f = 0; f < fields.size(); ++f) {
       const auto n = std::size_t(fields[f].shape.size());
-      auto& arena = floats({BufferRole::state_field, int(p), int(f)}, std::size_t(rows.rows) * n);
+      auto& arena =
+          floats({BufferRole::state_field, int(p), int(f)}, row_begin(std::size_t(rows.rows), n));
       for (std::size_t i = 0; i < inputs_.size(); ++i) {
         const auto& data = inputs_[i].ports.at({int(p), int(f)});
         for (std::size_t e = 0; e < data.size(); ++e) {
           const auto row = std::size_t(rows.values[std::size_t(rows.offsets[i]) + e / n]);
-          arena[row * n + e % n] = float(data[e]);
+          arena[row_begin(row, n) + e % n] = float(data[e]);
         }
       }
     }
@@ -138,8 +148,9 @@ void KernelHarness::set_cotangents(
   for (std::size_t i = 0; i < cotangents.size(); ++i)
     for (std::size_t f = 0; f < cotangents[i].size(); ++f) {
       const std::vector<double>& row = cotangents[i][f];
-      auto& data = floats({BufferRole::cotangent, int(f), 0}, cotangents.size() * row.size() + 1);
-      std::ranges::transform(row, data.begin() + std::ptrdiff_t(i * row.size()),
+      auto& data =
+          floats({BufferRole::cotangent, int(f), 0}, row_begin(cotangents.size(), row.size()) + 1);
+      std::ranges::transform(row, data.begin() + std::ptrdiff_t(row_begin(i, row.size())),
                              [](double x) { return float(x); });
     }
 }
@@ -148,7 +159,7 @@ std::vector<float> KernelHarness::output(int instance, int field) const {
   const auto n = std::size_t(
       program_.states[std::size_t(cell_.state)].fields[std::size_t(field)].shape.size());
   const float* row =
-      floats_.at({BufferRole::own_field, field, 0}).data() + std::size_t(instance) * n;
+      floats_.at({BufferRole::own_field, field, 0}).data() + row_begin(std::size_t(instance), n);
   return {row, row + n};
 }
 
@@ -160,7 +171,7 @@ std::vector<float> KernelHarness::child_gradient(int instance, int port, int fie
   for (std::int32_t c = rows.offsets[std::size_t(instance)];
        c < rows.offsets[std::size_t(instance) + 1]; ++c) {
     const float* row = floats_.at({BufferRole::child_gradient, port, field}).data() +
-                       std::size_t(rows.gradient_rows[std::size_t(c)]) * n;
+                       row_begin(std::size_t(rows.gradient_rows[std::size_t(c)]), n);
     result.insert(result.end(), row, row + n);
   }
   return result;
@@ -179,7 +190,12 @@ std::vector<float> KernelHarness::contribution(int instance, int number, std::in
     std::tie(begin, end) = std::pair(std::size_t(offsets[begin]), std::size_t(offsets[end]));
   }
   const float* data = floats_.at({BufferRole::contribution, number, 0}).data();
-  return {data + begin * std::size_t(elements), data + end * std::size_t(elements)};
+  std::vector<float> rows;
+  for (std::size_t row = begin; row < end; ++row) {
+    const float* from = data + row_begin(row, std::size_t(elements));
+    rows.insert(rows.end(), from, from + elements);
+  }
+  return rows;
 }
 
 std::vector<float> pack(const codegen::Packing& p, const std::vector<std::vector<double>>& params) {

@@ -180,34 +180,45 @@ TEST(RateSchedule, RefusesOtherNames) {
 
 int signals_seen = 0;
 
-TEST(Interrupt, TheFirstOneOnlySetsAFlag) {
-  const auto before = std::signal(SIGINT, [](int) { ++signals_seen; });
+class Interrupt : public testing::TestWithParam<int> {};
+
+TEST_P(Interrupt, TheFirstOneIsOnlyNoted) {
+  const int signal = GetParam();
+  const auto before = std::signal(signal, [](int) { ++signals_seen; });
+  signals_seen = 0;
   {
     const InterruptGuard guard;
     EXPECT_FALSE(guard.interrupted());
-    std::raise(SIGINT);
+    std::raise(signal);
     EXPECT_TRUE(guard.interrupted());
+    EXPECT_EQ(guard.exit_status(), 128 + signal);
   }
   EXPECT_EQ(signals_seen, 0);
-  std::raise(SIGINT);
+  std::raise(signal);
   EXPECT_EQ(signals_seen, 1) << "the handler of before is back";
   {
     const InterruptGuard guard;
     EXPECT_FALSE(guard.interrupted());
   }
-  std::signal(SIGINT, before);
+  std::signal(signal, before);
 }
 
-TEST(InterruptDeathTest, TheSecondOneEndsTheProcess) {
+class InterruptDeathTest : public testing::TestWithParam<int> {};
+
+TEST_P(InterruptDeathTest, ASecondOneOfEitherKindEndsTheProcess) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(
-      {
-        const InterruptGuard guard;
-        std::raise(SIGINT);
-        std::raise(SIGINT);
-      },
-      testing::KilledBySignal(SIGINT), "");
+  for (const int second : {SIGINT, SIGTERM})
+    EXPECT_EXIT(
+        {
+          const InterruptGuard guard;
+          std::raise(GetParam());
+          std::raise(second);
+        },
+        testing::KilledBySignal(second), "");
 }
+
+INSTANTIATE_TEST_SUITE_P(Signals, Interrupt, testing::Values(SIGINT, SIGTERM));
+INSTANTIATE_TEST_SUITE_P(Signals, InterruptDeathTest, testing::Values(SIGINT, SIGTERM));
 
 }  // namespace
 }  // namespace espalier

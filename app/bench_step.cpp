@@ -1,0 +1,259 @@
+#include "app/bench_step.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "bench/step_work.h"
+#include "ir/error.h"
+#include "ir/flops.h"
+#include "models/models.h"
+#include "scheduler/cell_graph.h"
+#include "scheduler/schedule.h"
+#include "scheduler/strategy.h"
+#include "training/checkpoint.h"
+#include "training/engine_task.h"
+#include "training/progress.h"
+
+namespace espalier::app {
+namespace {
+
+constexpr std::size_t fewest_steps = 10;
+
+EngineOptions options_of(const StepBenchConfig& config) {
+  EngineOptions options = engine_options(config.run.engine, config.run.seed);
+  if (!config.kernel_cache) options.cache_directory.clear();
+  return options;
+}
+
+/// Minibatches are consecutive trees; what is left over at the end is not used.
+std::size_t count_minibatches(const data::Dataset& dataset, int batch) {
+  user_check(dataset.train.size() >= static_cast<std::size_t>(batch),
+             "{}: found {} training trees, expected at least one minibatch of {}", dataset.name,
+             dataset.train.size(), batch);
+  return dataset.train.size() / static_cast<std::size_t>(batch);
+}
+
+std::int64_t resident_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+class StepBench {
+ public:
+  explicit StepBench(const StepBenchConfig& config)
+      : config_(config),
+        dataset_(load(config.run.data, config.run.model)),
+        model_(models::find_model(config.run.model).make(model_options(config.run, dataset_))),
+        engine_(model_->program(), options_of(config)),
+        optimizer_({.rule = optimizer_options(config.run).rule}),
+        minibatches_(count_minibatches(dataset_, config.run.batch)) {
+    report_.target = engine_.target();
+    report_.threads = engine_.options().threads;
+    report_.classes = dataset_.classes;
+    report_.vocabulary = dataset_.vocabulary.size();
+    for (const ir::Param& param : model_->program().params)
+      report_.parameters += param.shape.size();
+  }
+
+  StepBenchReport run() {
+    exchange_weights();
+    for (int i = 0; i < config_.check_steps; ++i)
+      report_.first_losses.push_back(step(static_cast<std::size_t>(i) % minibatches_).loss);
+    measure_machine(/*memory=*/false);
+    warm_up();
+    measure();
+    profile();
+    report_.peak_resident_bytes = resident_bytes();
+    measure_machine(/*memory=*/true);
+    for (std::size_t i = 0; i < minibatches_; ++i) add_facts(i);
+    return std::move(report_);
+  }
+
+ private:
+  std::span<const data::Tree> trees(std::size_t minibatch) const {
+    const auto size = static_cast<std::size_t>(config_.run.batch);
+    return std::span(dataset_.train).subspan(minibatch * size, size);
+  }
+
+  void exchange_weights() {
+    if (!config_.load_weights.empty())
+      set_params(engine_, read_params(Safetensors(config_.load_weights), model_->program().params));
+    if (!config_.save_weights.empty())
+      save_safetensors(config_.save_weights, param_tensors(engine_));
+  }
+
+  void record(const Instances& batch, std::size_t minibatch) {
+    const std::span<const data::Tree> examples = trees(minibatch);
+    for (std::size_t i = 0; i < examples.size(); ++i) {
+      batch.begin_example(minibatch * examples.size() + i);
+      model_->record_loss(batch, examples[i]);
+    }
+  }
+
+  StepSample step(std::size_t minibatch) {
+    StepSample sample{.minibatch = minibatch, .statistics = {}};
+    const double begun = steady_seconds();
+    const Instances batch = engine_.instances(config_.training ? Pass::training : Pass::inference);
+    record(batch, minibatch);
+    sample.record = steady_seconds() - begun;
+    const StepResult result =
+        config_.training ? engine_.train_step(batch, optimizer_) : engine_.forward(batch);
+    sample.total = steady_seconds() - begun;
+    sample.loss = result.loss;
+    sample.statistics = result.statistics;
+    return sample;
+  }
+
+  /// Every minibatch once, the largest first, as far as the time goes.
+  void warm_up() {
+    std::vector<std::pair<std::int64_t, std::size_t>> by_size;
+    for (std::size_t i = 0; i < minibatches_; ++i) {
+      std::int64_t nodes = 0;
+      for (const data::Tree& tree : trees(i)) nodes += tree.size();
+      by_size.emplace_back(-nodes, i);
+    }
+    std::ranges::sort(by_size);
+    const double end = steady_seconds() + config_.seconds;
+    for (const auto& [nodes, minibatch] : by_size) {
+      step(minibatch);
+      ++report_.warmup_steps;
+      if (steady_seconds() > end) break;
+    }
+    report_.compilation = engine_.compilation();
+  }
+
+  void measure() {
+    std::vector<StepSample>& samples = report_.samples;
+    const double end = steady_seconds() + config_.seconds;
+    while (steady_seconds() < end || samples.size() < fewest_steps) {
+      samples.push_back(step(samples.size() % minibatches_));
+      report_.peak_engine_bytes =
+          std::max(report_.peak_engine_bytes, samples.back().statistics.bytes_held);
+    }
+    // Every minibatch counts equally often, so that none is favoured for its shape.
+    report_.rounds = samples.size() / minibatches_;
+    if (report_.rounds > 0) samples.resize(report_.rounds * minibatches_);
+  }
+
+  /// Times launches one by one, spread over the minibatches, for a tenth of the time.
+  void profile() {
+    engine_.set_profiling(true);
+    std::map<std::string_view, std::size_t> rows;
+    const double end = steady_seconds() + config_.seconds / 10;
+    const std::size_t most = std::min<std::size_t>(minibatches_, 200);
+    for (std::size_t i = 0; i < most && (i == 0 || steady_seconds() < end); ++i) {
+      profiled_.push_back(i * minibatches_ / most);
+      step(profiled_.back());
+      for (const LaunchProfile& launch : engine_.profile()) {
+        const auto [found, is_new] = rows.try_emplace(launch.kernel, report_.parts.size());
+        if (is_new) report_.parts.push_back({.name = std::string(launch.kernel), .stages = {}});
+        report_.parts[found->second].copied_bytes += static_cast<double>(launch.copied);
+        auto& stages = report_.parts[found->second].stages;
+        const auto stage = static_cast<std::size_t>(launch.stage);
+        stages.resize(std::max(stages.size(), stage + 1));
+        ++stages[stage].launches;
+        stages[stage].rows += static_cast<double>(launch.rows);
+        stages[stage].seconds += launch.seconds;
+        report_.bytes_gathered += static_cast<double>(launch.copied);
+      }
+    }
+    engine_.set_profiling(false);
+    report_.profiled_steps = profiled_.size();
+    const auto steps = static_cast<double>(profiled_.size());
+    report_.bytes_gathered /= steps;
+    for (PartRow& part : report_.parts) {
+      part.copied_bytes /= steps;
+      for (PartRow::Stage& stage : part.stages) {
+        stage.launches /= steps;
+        stage.rows /= steps;
+        stage.seconds /= steps;
+      }
+    }
+  }
+
+  void measure_machine(bool memory) {
+    runtime::ThreadTeam team(report_.threads);
+    bench::measure_flops(team, report_.machine);
+    if (memory) bench::measure_bandwidth(team, report_.machine);
+  }
+
+  void add_facts(std::size_t minibatch) {
+    MinibatchFacts facts{.trees = config_.run.batch};
+    for (const data::Tree& tree : trees(minibatch)) {
+      facts.nodes += tree.size();
+      for (int node = 0; node < tree.size(); ++node) facts.tokens += tree.is_leaf(node);
+    }
+    if (config_.run.model == "lstm") facts.nodes = facts.tokens;  // it reads the leaves only
+
+    if (!recorder_) recorder_.emplace(program_, granularity_of(config_.run.engine));
+    recorder_->clear();
+    record(Instances(*recorder_), minibatch);
+    const ir::Program& program = recorder_->program();
+    if (!counter_) counter_.emplace(program);
+    const ir::InstanceGraph& graph = recorder_->graph();
+    strategy_->run(graph, scheduler::cell_graph(program), schedule_);
+    const bench::StepWork work =
+        bench::step_work(*counter_, graph, schedule_, program.cells.size(), report_.machine);
+    facts.flops = config_.training ? work.flops.training() : work.flops.forward;
+    facts.floor_seconds = work.floor_seconds(config_.training);
+    facts.batches = work.batches;
+    facts.lower_bound = scheduler::lower_bound(graph);
+    report_.minibatches.push_back(facts);
+    if (std::ranges::find(profiled_, minibatch) == profiled_.end()) return;
+    for (std::size_t cell = 0; cell < work.cells.size(); ++cell)
+      for (std::size_t part = 0; part < bench::part_names.size(); ++part)
+        add_work(fmt::format("{}.{}", program.cells[cell].name, bench::part_names[part]),
+                 work.cells[cell], work.cells[cell].parts[part]);
+  }
+
+  void add_work(const std::string& name, const bench::CellWork& cell, const bench::PartWork& part) {
+    const auto row = std::ranges::find(report_.parts, name, &PartRow::name);
+    if (row == report_.parts.end()) return;
+    const auto steps = static_cast<double>(profiled_.size());
+    const bool once = name.ends_with(bench::part_names.back());
+    row->batches += (once ? 1 : static_cast<double>(cell.batches)) / steps;
+    row->instances += static_cast<double>(cell.instances) / steps;
+    row->flops += part.flops / steps;
+    row->floor_seconds += part.floor_seconds / steps;
+  }
+
+  const StepBenchConfig& config_;
+  data::Dataset dataset_;
+  std::unique_ptr<models::TreeModel> model_;
+  Engine engine_;
+  StandardOptimizer optimizer_;
+  std::size_t minibatches_;
+  StepBenchReport report_;
+  std::vector<std::size_t> profiled_;  // minibatches
+
+  // Another recording of the minibatches, to count what they are.
+  ir::Program program_ = model_->program();
+  std::optional<ir::Recorder> recorder_;
+  std::optional<ir::FlopCounter> counter_;
+  std::unique_ptr<scheduler::Strategy> strategy_ =
+      scheduler::make_strategy(config_.run.engine.strategy);
+  scheduler::Schedule schedule_;
+};
+
+}  // namespace
+
+double PartRow::seconds() const {
+  double sum = 0;
+  for (const Stage& stage : stages) sum += stage.seconds;
+  return sum;
+}
+
+double PartRow::launches() const {
+  double sum = 0;
+  for (const Stage& stage : stages) sum += stage.launches;
+  return sum;
+}
+
+StepBenchReport bench_step(const StepBenchConfig& config) { return StepBench(config).run(); }
+
+}  // namespace espalier::app

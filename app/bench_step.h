@@ -1,0 +1,73 @@
+// What `espalier bench step` measures: steps of training or inference over the same minibatches
+// again and again, beside what the machine can do at most. docs/benchmarks.md says how.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "app/run_config.h"
+#include "bench/machine.h"
+#include "bench/statistics.h"
+#include "runtime/engine.h"
+
+namespace espalier::app {
+
+struct StepBenchConfig {
+  RunConfig run;  ///< model, data, sizes, engine, minibatch, optimizer, seed
+  bool training = true;
+  double seconds = 10;  ///< to measure for
+  int check_steps = 3;
+  bool kernel_cache = true;                ///< the user's, on disk
+  std::string save_weights, load_weights;  ///< safetensors files; empty: none
+};
+
+/// One measured step. Times are in seconds.
+struct StepSample {
+  std::size_t minibatch = 0;
+  double total = 0, record = 0, loss = 0;
+  StepStatistics statistics;
+};
+
+/// What a minibatch is, whoever runs it.
+struct MinibatchFacts {
+  std::int64_t trees = 0, nodes = 0, tokens = 0;
+  double flops = 0, floor_seconds = 0;  ///< of the measured pass
+  std::size_t batches = 0, lower_bound = 0;
+};
+
+/// A cell in one direction, or a sum over readers: means over the profiled steps.
+struct PartRow {
+  std::string name;  ///< `node.forward`
+  double batches = 0, instances = 0;
+  double flops = 0, floor_seconds = 0;
+  struct Stage {
+    double launches = 0, rows = 0, seconds = 0;
+  };
+  double copied_bytes = 0;
+  std::vector<Stage> stages;  ///< of the kernel
+
+  double seconds() const;
+  double launches() const;
+};
+
+struct StepBenchReport {
+  bench::Machine machine;
+  std::string target;
+  int threads = 0, classes = 0, vocabulary = 0;
+  std::int64_t parameters = 0;
+  std::vector<double> first_losses;
+  std::size_t warmup_steps = 0, rounds = 0;  ///< rounds: over all minibatches; 0: not even one
+  std::vector<MinibatchFacts> minibatches;
+  std::vector<StepSample> samples;  ///< whole rounds if there is one
+  Engine::Compilation compilation;
+  std::int64_t peak_engine_bytes = 0, peak_resident_bytes = 0;
+  double bytes_gathered = 0;  ///< a step, mean over the profiled ones
+  std::size_t profiled_steps = 0;
+  std::vector<PartRow> parts;  ///< in order of their first launch
+};
+
+/// UserErrors pass through.
+StepBenchReport bench_step(const StepBenchConfig& config);
+
+}  // namespace espalier::app

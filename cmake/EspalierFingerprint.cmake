@@ -1,0 +1,57 @@
+# A hash of sources, compiled into a library. Included, this gives espalier_fingerprint(); run by
+# `cmake -P` with OUTPUT, ROOT and FILES, it writes the source that holds the hash.
+cmake_minimum_required(VERSION 3.25)
+
+# espalier_fingerprint(<output> <target>...)
+#
+# Makes the C++ source <output>, which defines espalier::codegen::source_fingerprint() by the names
+# and contents of all sources and headers of the targets, and is made anew when one of them changes.
+# Targets list all that there is: tests/repo_test sees to it.
+function(espalier_fingerprint output)
+  foreach(target IN LISTS ARGN)
+    get_target_property(folder ${target} SOURCE_DIR)
+    foreach(property IN ITEMS SOURCES HEADER_SET)
+      get_target_property(listed ${target} ${property})
+      foreach(file IN LISTS listed)
+        cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${folder}" NORMALIZE)
+        if(NOT file STREQUAL output)
+          list(APPEND sources "${file}")
+        endif()
+      endforeach()
+    endforeach()
+  endforeach()
+  foreach(file IN LISTS sources)
+    cmake_path(RELATIVE_PATH file BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE name)
+    list(APPEND names "${name}")
+  endforeach()
+  set(script "${CMAKE_CURRENT_FUNCTION_LIST_FILE}")
+  add_custom_command(
+    OUTPUT "${output}"
+    COMMAND "${CMAKE_COMMAND}" -D "OUTPUT=${output}" -D "ROOT=${PROJECT_SOURCE_DIR}" -D
+            "FILES=${names}" -P "${script}"
+    DEPENDS ${sources} "${script}"
+    COMMENT "Hashing the sources that kernels depend on"
+    VERBATIM)
+endfunction()
+
+if(NOT CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  return()
+endif()
+list(SORT FILES)
+foreach(file IN LISTS FILES)
+  file(SHA256 "${ROOT}/${file}" hash)
+  string(APPEND all "${hash} ${file}\n")
+endforeach()
+string(SHA256 fingerprint "${all}")
+file(
+  WRITE "${OUTPUT}"
+  "#include \"codegen/fingerprint.h\"
+
+namespace espalier::codegen {
+
+std::string_view source_fingerprint() {
+  return \"${fingerprint}\";
+}
+
+}  // namespace espalier::codegen
+")

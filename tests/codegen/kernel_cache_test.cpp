@@ -1,0 +1,142 @@
+// The size of the kernel cache: what goes when it becomes too large, what stays, and that several
+// processes may trim it at once.
+#include "codegen/kernel_cache.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace espalier::codegen {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kObject = 900;  // bytes; a file is a little larger
+constexpr std::int64_t kLimit = 20'000;
+
+class KernelCacheSize : public testing::Test {
+ protected:
+  KernelCacheSize() {
+    std::string name = (fs::path(testing::TempDir()) / "espalier_cache_XXXXXX").string();
+    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
+    folder_ = name;
+  }
+  ~KernelCacheSize() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  static std::string key(int number) { return "key " + std::to_string(number); }
+  static std::string object(int number) { return std::string(kObject, char('a' + number % 26)); }
+  std::int64_t bytes() const {
+    std::int64_t sum = 0;
+    for (const auto& entry : fs::directory_iterator(folder_))
+      if (entry.path().extension() == ".kernel") sum += std::int64_t(entry.file_size());
+    return sum;
+  }
+  std::vector<int> kept(const KernelCache& cache, int keys) const {
+    std::vector<int> found;
+    for (int i = 0; i < keys; ++i)
+      if (fs::exists(cache.file(key(i)))) found.push_back(i);
+    return found;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(KernelCacheSize, StaysBelowTheLimitAndKeepsTheNewest) {
+  KernelCache cache(folder_, kLimit);
+  std::size_t most = 0;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(cache.store(key(i), object(i)));
+    ASSERT_LE(bytes(), kLimit) << i;
+    const std::vector<int> now = kept(cache, 100);
+    ASSERT_EQ(now.back() - now.front() + 1, std::ssize(now)) << "those stored last";
+    ASSERT_EQ(now.back(), i);
+    most = std::max(most, now.size());
+    EXPECT_EQ(cache.load(key(i)), object(i));
+  }
+  EXPECT_GE(most, 20u) << "the room is used";
+}
+
+TEST_F(KernelCacheSize, AFileThatIsReadIsNotOld) {
+  KernelCache cache(folder_, kLimit);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(cache.store(key(i), object(i)));
+    ASSERT_EQ(cache.load(key(0)), object(0)) << i;
+  }
+  EXPECT_FALSE(cache.load(key(1)));
+}
+
+TEST_F(KernelCacheSize, CountsWhatOthersHaveLeft) {
+  {
+    KernelCache large(folder_);
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE(large.store(key(i), object(i)));
+  }
+  EXPECT_GT(bytes(), 2 * kLimit);
+  KernelCache(folder_, kLimit).store(key(50), object(50));
+  EXPECT_LE(bytes(), kLimit);
+  EXPECT_EQ(kept(KernelCache(folder_), 51).back(), 50);
+}
+
+TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
+  const auto write = [&](const char* name, std::chrono::hours age) {
+    std::ofstream(folder_ / name) << std::string(2 * kLimit, 'x');
+    fs::last_write_time(folder_ / name, fs::file_time_type::clock::now() - age);
+  };
+  write("notes.txt", std::chrono::hours(100));
+  write("new.000001", std::chrono::hours(0));  // another process is writing it
+  write("new.000002", std::chrono::hours(2));  // it did not live to finish it
+  fs::create_directory(folder_ / "folder.kernel");
+  KernelCache cache(folder_, kLimit);
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(cache.store(key(i), object(i)));
+  EXPECT_GE(kept(cache, 50).size(), 15u) << "nor are they counted";
+  EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
+  EXPECT_TRUE(fs::exists(folder_ / "new.000001"));
+  EXPECT_FALSE(fs::exists(folder_ / "new.000002"));
+  EXPECT_TRUE(fs::exists(folder_ / "folder.kernel"));
+}
+
+TEST_F(KernelCacheSize, AnObjectLargerThanTheLimitIsNotKept) {
+  KernelCache cache(folder_, kLimit);
+  EXPECT_TRUE(cache.store("large", std::string(kLimit, 'x')));
+  EXPECT_FALSE(cache.load("large"));
+  EXPECT_EQ(bytes(), 0);
+}
+
+TEST_F(KernelCacheSize, ManyProcessesTrimAtOnce) {
+  constexpr int kProcesses = 4;
+  std::vector<pid_t> children;
+  for (int process = 0; process < kProcesses; ++process) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      KernelCache cache(folder_, kLimit);
+      int wrong = 0;
+      for (int i = 0; i < 300; ++i) {
+        const int number = (i * 7 + process * 11) % 60;
+        if (const auto found = cache.load(key(number)))
+          wrong += *found != object(number);
+        else
+          wrong += !cache.store(key(number), object(number));
+      }
+      _exit(wrong == 0 ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  EXPECT_LE(bytes(), kLimit + kProcesses * (kLimit / 8));
+  EXPECT_GT(bytes(), 0);
+}
+
+}  // namespace
+}  // namespace espalier::codegen
