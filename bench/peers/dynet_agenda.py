@@ -20,10 +20,15 @@ AGENDA = 1
 PARTS = ("record", "forward", "backward", "update")
 
 
+def missing():
+    """What keeps it from running here, None if nothing does."""
+    if os.access(PROGRAM, os.X_OK):
+        return None
+    return f"{PROGRAM}: not there; bench/peers/README.md says how to build it"
+
+
 def run(settings, weights, batches, at_least):
     """The first losses, and the timed steps."""
-    if not os.access(PROGRAM, os.X_OK):
-        raise FileNotFoundError(f"{PROGRAM}: not there; bench/peers/README.md says how to build it")
     with tempfile.NamedTemporaryFile(suffix=".dynet") as file:
         write(file, settings, weights, [e for batch in batches for e in batch])
         file.flush()

@@ -118,7 +118,9 @@ def read_conllu(folder):
         bad = [row for row in rows if len(row) != 10] or [r for r in tokens if r[3] not in tags]
         if bad:
             raise DataError(f"{paths[0]}: found {bad[0]}, expected ten fields, the fourth a tag")
-        ids = ints(words.setdefault(row[1], len(words)) for row in tokens)
+        # A space within a word becomes U+00A0, as in Espalier's vocabulary.
+        forms = [row[1].replace(" ", "\u00a0") for row in tokens]
+        ids = ints(words.setdefault(form, len(words)) for form in forms)
         examples.append(Example(ids, ints(tags[row[3]] for row in tokens)))
     return Dataset(examples, len(words), len(UNIVERSAL_TAGS))
 
@@ -128,5 +130,7 @@ def ints(values):
 
 
 def minibatches(examples, size):
-    """Consecutive examples, `size` at a time; the last minibatch may be smaller."""
-    return [examples[at : at + size] for at in range(0, len(examples), size)]
+    """Consecutive examples, `size` at a time; what is left over at the end is not used."""
+    if not 0 < size <= len(examples):
+        raise DataError(f"--batch: found {size}, expected 1 to {len(examples)}")
+    return [examples[at : at + size] for at in range(0, len(examples) - size + 1, size)]

@@ -1,7 +1,7 @@
 """Times the steps of a peer and puts them into the fields that `espalier bench step` prints.
 
 A peer is a function: examples -> (loss, seconds of each part). Rates are medians over the steps of
-each step's rate.
+each step's own; once every minibatch was measured, over whole rounds, so that each counts alike.
 """
 
 import statistics
@@ -55,6 +55,7 @@ def summary(steps, batches, settings, classes):
     if not steps:
         return {}
     model, training = settings["model"], settings["pass"] == "train"
+    steps = steps[: len(steps) // len(batches) * len(batches) or len(steps)]
     work = []
     for batch in batches[: max(step.place for step in steps) + 1]:
         mathematics = flops(model, batch, settings["embed"], settings["hidden"], classes, training)

@@ -9,6 +9,7 @@ import time
 import torch
 
 torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, else it warns
+torch.set_flush_denormal(True)  # as Espalier and DyNet do
 
 
 def parameters(weights):

@@ -20,7 +20,10 @@ try:
     import measure
     import models
 except ImportError as error:
-    sys.exit(f"{error}: expected the packages of bench/peers/requirements.txt")
+    print(f"{error}: expected the packages of bench/peers/requirements.txt", file=sys.stderr)
+    sys.exit(3)
+
+UNAVAILABLE = 3  # exit status: this peer cannot run here, and that is no mistake of the caller's
 
 # name: (module, the models it reads, the fewest timed steps)
 PEERS = {
@@ -59,6 +62,18 @@ def settings_of(arguments):
     return settings
 
 
+def import_peer(module):
+    try:
+        peer = importlib.import_module(module)
+        missing = peer.missing() if hasattr(peer, "missing") else None
+    except ImportError as error:
+        missing = f"{error}: expected the packages of bench/peers/requirements.txt"
+    if missing:
+        print(missing, file=sys.stderr)
+        sys.exit(UNAVAILABLE)
+    return peer
+
+
 def measured(settings, weights_file):
     module, readable, at_least = PEERS[settings["peer"]]
     if settings["model"] not in readable:
@@ -70,10 +85,7 @@ def measured(settings, weights_file):
     shape_of = models.shapes(settings["model"], dataset.vocabulary, *sizes)
     weights = models.weights(shape_of, weights_file)
     batches = data.minibatches(dataset.examples, settings["batch"])
-    try:
-        peer = importlib.import_module(module)
-    except ImportError as error:
-        sys.exit(f"{error}: expected the packages of bench/peers/requirements.txt")
+    peer = import_peer(module)
     if hasattr(peer, "run"):  # it measures itself
         losses, steps = peer.run(settings, weights, batches, at_least)
     else:

@@ -174,10 +174,9 @@ Step run_step(Model& m, const std::vector<Example>& examples, std::size_t place,
   const double begin = now();
   dynet::ComputationGraph g;
   Recording recording{m, g};
-  const std::size_t first = place * size, last = std::min(first + size, examples.size());
-  for (std::size_t n = first; n < last; ++n)
+  for (std::size_t n = place * size; n < (place + 1) * size; ++n)
     m.tree ? record_tree(recording, examples[n]) : record_sequence(recording, examples[n]);
-  const Expression loss = sum(recording.losses) / static_cast<float>(last - first);
+  const Expression loss = sum(recording.losses) / static_cast<float>(size);
   const double recorded = now();
   s.loss = as_scalar(g.forward(loss));
   const double forward = now();
@@ -230,7 +229,7 @@ void run(Input& in) {
     const std::size_t size = in.read<std::int32_t>(1)[0];
     example = {in.read<std::int32_t>(size), in.read<std::int32_t>(size)};
   }
-  const std::size_t batch = in.size("batch"), batches = (examples.size() + batch - 1) / batch;
+  const std::size_t batch = in.size("batch"), batches = examples.size() / batch;
   const auto trainer = make_trainer(in, m);
   std::size_t place = 0;
   const auto next = [&] {
