@@ -26,13 +26,12 @@ def check(step, batches, count):
     return [step(batches[n % len(batches)])[0] for n in range(count)]
 
 
-def run(step, batches, seconds, warmup, at_least):
-    """Steps for `warmup` seconds, untimed, then for `seconds` and `at_least` steps."""
-    place = 0
-    start = time.perf_counter()
-    while time.perf_counter() - start < warmup:
-        step(batches[place])
-        place = (place + 1) % len(batches)
+def run(step, batches, seconds, warmup, warm_steps, at_least):
+    """Steps for `warmup` seconds and `warm_steps`, untimed; then for `seconds` and `at_least`."""
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < warmup or done < warm_steps:
+        step(batches[done % len(batches)])
+        done += 1
     steps = []
     place, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds or len(steps) < at_least:

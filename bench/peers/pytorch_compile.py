@@ -9,6 +9,8 @@ import torch
 import pytorch_level
 from pytorch_step import make_step
 
+COMPILES = True  # a whole round of minibatches warms up
+
 
 def make(settings, weights, dataset):
     torch.set_num_threads(settings["threads"])  # before anything is compiled for them

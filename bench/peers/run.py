@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures one peer on one setting and prints the JSON fields of `espalier bench step`.
 
-    python bench/peers/run.py --peer pytorch-level --data sst:DIR --hidden 150 --embed 300 --batch 25
+    python bench/peers/run.py --peer pytorch-level --data sst:DIR --hidden 150 --embed 300
 """
 
 import argparse
@@ -93,7 +93,9 @@ def measured(settings, weights_file):
         losses = measure.check(step, batches, settings["check_steps"])
         steps = []
         if settings["seconds"] > 0:
-            timing = settings["seconds"], settings["warmup"], at_least
+            # What compiles as it goes has to have seen every shape first.
+            warm_steps = len(batches) if getattr(peer, "COMPILES", False) else 0
+            timing = settings["seconds"], settings["warmup"], warm_steps, at_least
             steps = measure.run(step, batches, *timing)
     fields = measure.summary(steps, batches, settings, dataset.classes)
     return {**fields, "first_losses": losses}

@@ -1,7 +1,14 @@
 // The models in DyNet with automatic batching, timed. Started by dynet_agenda.py with one file:
 // lines `name number` up to `end`, then float32 parameters in the order of models.py, then the
 // examples as int32: size, words, labels (trees breadth first, word -1 at inner nodes). Prints
-// {"first_losses": [...], "steps": [[minibatch, seconds, loss, record, forward, backward, update]]}.
+// {"first_losses": [...], "steps": [[minibatch, seconds, loss, record, forward, backward,
+// update]]}.
+#include <dynet/dynet.h>
+#include <dynet/expr.h>
+#include <dynet/init.h>
+#include <dynet/param-init.h>
+#include <dynet/training.h>
+
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -11,12 +18,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include <dynet/dynet.h>
-#include <dynet/expr.h>
-#include <dynet/init.h>
-#include <dynet/param-init.h>
-#include <dynet/training.h>
 
 namespace {
 
@@ -68,8 +69,8 @@ dynet::Parameter matrix(dynet::ParameterCollection& all, const Floats& values, u
 }
 
 dynet::Parameter vector(dynet::ParameterCollection& all, const Floats& values) {
-  dynet::Parameter p = all.add_parameters({static_cast<unsigned>(values.size())},
-                                          dynet::ParameterInitConst(0));
+  dynet::Parameter p =
+      all.add_parameters({static_cast<unsigned>(values.size())}, dynet::ParameterInitConst(0));
   p.set_value(values);
   return p;
 }
@@ -135,7 +136,8 @@ void record_tree(Recording& r, const Example& tree) {
       const Expression gates = dynet::affine_transform({r.b, r.u, left.h, r.u_right, right.h});
       const Expression iffo = logistic(pick_range(gates, 0, 4 * d));
       s.c = cmult(pick_range(iffo, 0, d), tanh(pick_range(gates, 4 * d, 5 * d))) +
-            cmult(pick_range(iffo, d, 2 * d), left.c) + cmult(pick_range(iffo, 2 * d, 3 * d), right.c);
+            cmult(pick_range(iffo, d, 2 * d), left.c) +
+            cmult(pick_range(iffo, 2 * d, 3 * d), right.c);
       s.h = cmult(pick_range(iffo, 3 * d, 4 * d), tanh(s.c));
     }
     r.classify(s.h, tree.labels[n]);
@@ -247,8 +249,7 @@ void run(Input& in) {
   place = 0;
   for (const double begin = now(); now() - begin < warmup;) next();
   place = 0;
-  for (const double begin = now();
-       seconds > 0 && (now() - begin < seconds || steps.size() < 10);)
+  for (const double begin = now(); seconds > 0 && (now() - begin < seconds || steps.size() < 10);)
     steps.push_back(next());
   print(steps);
 }
