@@ -48,6 +48,7 @@ const std::vector<Row> kTable = {
     {"bench/*",
      {"bench/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
       "data/*", "models/*"}},
+    {"bench/peers/dynet/*", {"dynet/*"}},  // a project of its own
     {"tests/*",
      {"tests/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
       "data/*", "models/*", "bench/*", "app/*", "gtest/*", "nlohmann/*", "boost/*"}},

@@ -1,0 +1,166 @@
+"""RESULTS.md and results.svg out of the measurements that bench/compare keeps."""
+
+import os
+import platform
+import statistics
+import subprocess
+
+from compare_chart import chart
+from compare_settings import PEERS, SETTINGS, words
+
+PARTS = ("record", "schedule", "layout", "plan", "forward", "backward", "update")
+
+
+def machine(root):
+    """Where and with what a setting is measured."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        model = names[0] if names else model
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+    done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return {"processor": model, "cores": os.cpu_count(), "commit": done.stdout.strip()}
+
+
+def middle(results, field):
+    return statistics.median(result[field] for result in results)
+
+
+def ratios(found, peer):
+    """Ours over the peer's, nodes a second, round by round."""
+    pairs = zip(found["ours"], found[peer])
+    return [a["nodes_per_second"] / b["nodes_per_second"] for a, b in pairs]
+
+
+def measured(store):
+    """(name, entry) in the order of the table of settings."""
+    return [(name, store[name]) for name in SETTINGS if name in store]
+
+
+def peers_of(entry):
+    return [peer for peer in entry["found"] if peer != "ours"]
+
+
+def ratios_text(store):
+    lines = []
+    for name, entry in measured(store):
+        for peer in peers_of(entry):
+            r = ratios(entry["found"], peer)
+            spread = f"min {min(r):.2f}, median {statistics.median(r):.2f}, max {max(r):.2f}"
+            lines.append(f"{name:10} ours / {peer:15}  {spread}")
+    return "\n".join(lines)
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def row_of_ours(name, entry):
+    ours = entry["found"]["ours"]
+    steps = [result["step_seconds"] for result in ours]
+    low, step, high = (1e3 * statistics.median(s[k] for s in steps) for k in ("q1", "median", "q3"))
+    return [
+        words(SETTINGS[name]),
+        f"{middle(ours, 'examples_per_second'):,.0f}",
+        f"{middle(ours, 'nodes_per_second'):,.0f}",
+        f"{middle(ours, 'microseconds_per_token'):.2f}",
+        f"{middle(ours, 'model_flops_per_second') / 1e9:,.0f}",
+        f"{middle(ours, 'fraction_of_peak'):.2f}",
+        f"{middle(ours, 'fraction_of_roofline'):.2f}",
+        f"{step:.3g} ({low:.3g} to {high:.3g})",
+    ]
+
+
+def row_of_shares(name, entry):
+    ours = entry["found"]["ours"]
+    parts = [statistics.median(r["seconds"].get(part, 0) for r in ours) for part in PARTS]
+    return [words(SETTINGS[name]), *(f"{100 * part / sum(parts):.1f} %" for part in parts)]
+
+
+def rows_of_peers(name, entry):
+    rows = []
+    for peer in peers_of(entry):
+        results, r = entry["found"][peer], ratios(entry["found"], peer)
+        rows.append([
+            words(SETTINGS[name]),
+            PEERS[peer],
+            f"{middle(results, 'examples_per_second'):,.0f}",
+            f"{middle(results, 'nodes_per_second'):,.0f}",
+            f"{middle(results, 'model_flops_per_second') / 1e9:,.1f}",
+            f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})",
+        ])
+    return rows
+
+
+def provenance(name, entry):
+    ours, *rest = (results[0] for results in entry["found"].values())
+    versions = {k: v for result in rest for k, v in result["versions"].items()}
+    listed = ", ".join(f"{k} {v}" for k, v in sorted(versions.items()))
+    where = entry["machine"]
+    flags = f" --flags '{entry['flags']}'" if entry["flags"] else ""
+    missing = "".join(f"; {peer} not measured: {why}" for peer, why in entry["missing"].items())
+    command = (
+        f"bench/compare --only {name} --rounds {entry['rounds']} --seconds {entry['seconds']:g}"
+    )
+    return (
+        f"- `{command}{flags}`: {entry['date']}, {where['processor']}, {where['cores']} cores, "
+        f"{ours['settings']['threads']} threads, {ours['settings']['target']}; "
+        f"espalier {ours['settings']['espalier']} ({where['commit']}); {listed}{missing}"
+    )
+
+
+TEXT = """# Espalier beside its peers
+
+Written by `bench/compare`; [benchmarks.md](../docs/benchmarks.md) explains the figures,
+[peers/README.md](peers/README.md) the peers. Whole steps, medians: recording, scheduling, forward,
+backward and update. Data: the training split of the Stanford Sentiment Treebank, and of UD English
+EWT for the LSTM. Sizes are hidden/embedding.
+
+![nodes a second, ours and the peers'](results.svg)
+
+## Ours
+
+{ours}
+
+GFLOP/s are those of the model's mathematics. Shares of a step:
+
+{shares}
+
+## The peers
+
+Ratio: our nodes a second over the peer's, the median over the rounds (lowest to highest). Before
+timing, both sides took three optimizer steps from the same weights and computed the same losses
+within 1e-4.
+
+{peers}
+
+## How it was measured
+
+{provenance}
+"""
+
+
+def write(store, folder):
+    rows = measured(store)
+    head = ["setting", "trees/s", "nodes/s", "µs a token", "GFLOP/s", "of peak", "of roofline",
+            "step, ms (quartiles)"]
+    peer_head = ["setting", "peer", "trees/s", "nodes/s", "GFLOP/s", "ours is faster by"]
+    text = TEXT.format(
+        ours=table(head, [row_of_ours(*row) for row in rows]),
+        shares=table(["setting", *PARTS], [row_of_shares(*row) for row in rows]),
+        peers=table(peer_head, [line for row in rows for line in rows_of_peers(*row)]),
+        provenance="\n".join(provenance(*row) for row in rows),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "RESULTS.md").write_text(text, encoding="utf-8")
+    groups = []
+    for name, entry in rows:
+        bars = [("Espalier", middle(entry["found"]["ours"], "nodes_per_second"))]
+        bars += [
+            (PEERS[peer], middle(entry["found"][peer], "nodes_per_second"))
+            for peer in peers_of(entry)
+        ]
+        groups.append((words(SETTINGS[name]), bars))
+    (folder / "results.svg").write_text(chart(groups), encoding="utf-8")
