@@ -8,7 +8,26 @@
 namespace espalier::codegen {
 
 namespace {
+
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Tiles of a block, at most `most`, so that some eight blocks or more keep two, four or eight
+/// threads busy to the end.
+std::int64_t even_blocks(std::int64_t tiles, std::int64_t most) {
+  const std::int64_t largest = std::clamp<std::int64_t>(ceil_div(tiles, 8), 1, most);
+  std::int64_t best = 1, best_time = INT64_MAX;
+  for (std::int64_t block = largest; block >= ceil_div(largest, 2); --block) {
+    std::int64_t time = 0;
+    for (const std::int64_t threads : {2, 4, 8})
+      time += block * ceil_div(ceil_div(tiles, block), threads) * threads;
+    if (time < best_time) {
+      best = block;
+      best_time = time;
+    }
+  }
+  return best;
+}
+
 }  // namespace
 
 int vector_width(const Target& target, std::int64_t extent) {
@@ -34,8 +53,7 @@ ProductTile product_tile(const Stage& stage, const Target& target) {
   constexpr std::int64_t max_rows = 320, max_columns = 256;
   const std::int64_t tile_columns = std::int64_t{tile.vectors} * target.width;
   tile.block_tiles = std::clamp<std::int64_t>(k / tile_columns, 1, max_columns / tile_columns);
-  tile.block_rows =
-      tile.rows * std::clamp<std::int64_t>(ceil_div(m, 8 * tile.rows), 1, max_rows / tile.rows);
+  tile.block_rows = tile.rows * even_blocks(ceil_div(m, tile.rows), max_rows / tile.rows);
   return tile;
 }
 

@@ -56,20 +56,31 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
 }
 
 void Plan::run_share(const Launch& launch, int thread, int threads) const {
-  std::int64_t row_begin = launch.row_begin, row_end = launch.row_end;
-  std::int64_t part_begin = 0, part_end = launch.parts;
-  if (launch.split == Split::rows) {
-    const std::int64_t tiles = (row_end - row_begin + launch.row_tile - 1) / launch.row_tile;
-    row_end = std::min(row_end, row_begin + tiles * (thread + 1) / threads * launch.row_tile);
-    row_begin += tiles * thread / threads * launch.row_tile;
-  } else if (launch.split == Split::parts) {
-    part_begin = launch.parts * thread / threads;
-    part_end = launch.parts * (thread + 1) / threads;
-  } else if (thread != 0) {
-    return;
-  }
-  if (row_begin < row_end && part_begin < part_end)
-    launch.run(pointers_.data() + launch.pointers, row_begin, row_end, part_begin, part_end);
+  if (launch.split == Split::serial && thread != 0) return;
+  const auto run = [&](std::int64_t row_begin, std::int64_t row_end, std::int64_t part_begin,
+                       std::int64_t part_end) {
+    if (row_begin < row_end && part_begin < part_end)
+      launch.run(pointers_.data() + launch.pointers, row_begin, row_end, part_begin, part_end);
+  };
+  if (launch.split == Split::serial) return run(launch.row_begin, launch.row_end, 0, launch.parts);
+  const std::int64_t tiles =
+      (launch.row_end - launch.row_begin + launch.row_tile - 1) / launch.row_tile;
+  const auto row = [&](std::int64_t tile) {
+    return std::min(launch.row_begin + tile * launch.row_tile, launch.row_end);
+  };
+  if (launch.split == Split::rows)
+    return run(row(tiles * thread / threads), row(tiles * (thread + 1) / threads), 0, launch.parts);
+  // Part by part, so that a thread reads its share of the weights; a part that two threads share
+  // they share by rows.
+  const std::int64_t pieces = launch.parts * tiles;
+  std::int64_t part = pieces * thread / threads / tiles;
+  const std::int64_t first = pieces * thread / threads % tiles;
+  const std::int64_t last_part = pieces * (thread + 1) / threads / tiles;
+  const std::int64_t last = pieces * (thread + 1) / threads % tiles;
+  if (part == last_part) return run(row(first), row(last), part, part + 1);
+  if (first > 0) run(row(first), launch.row_end, part, part + 1), ++part;
+  run(launch.row_begin, launch.row_end, part, last_part);
+  run(launch.row_begin, row(last), last_part, last_part + 1);
 }
 
 void Plan::run(ThreadTeam& team) const {
