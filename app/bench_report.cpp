@@ -69,6 +69,9 @@ struct Figures {
                {"backward", measured(&StepStatistics::backward_seconds)},
                {"update", measured(&StepStatistics::update_seconds)}};
     model_flops = median(report, [](const auto&, const auto& m) { return m.flops; });
+    unshared_flops = median(report, [](const auto&, const auto& m) { return m.unshared_flops; });
+    calls = median(report, [](const auto&, const auto& m) { return double(m.calls); });
+    instances = median(report, [](const auto&, const auto& m) { return double(m.instances); });
     launches = part([](const StepSample& s) { return static_cast<double>(s.statistics.launches); });
     batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
     lower_bound = median(
@@ -81,7 +84,7 @@ struct Figures {
 
   Spread examples, nodes, tokens, flops, roofline, step, token;
   std::vector<std::pair<const char*, double>> seconds;
-  double model_flops, launches, batches, lower_bound, loss;
+  double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
   std::int64_t allocations, compilations;
 };
 
@@ -181,7 +184,10 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
       {"nodes_per_second", f.nodes.median},
       {"tokens_per_second", f.tokens.median},
       {"microseconds_per_token", f.token.median},
+      {"calls", f.calls},
+      {"instances", f.instances},
       {"model_flops", f.model_flops},
+      {"model_flops_unshared", f.unshared_flops},
       {"model_flops_per_second", f.flops.median},
       {"peak_flops_per_second", report.machine.flops},
       {"peak_flops_per_second_one_thread", report.machine.flops_one_thread},
@@ -248,6 +254,9 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
   line("", shares);
   line("batches", fmt::format("{:.0f} a step, at least {:.0f} needed; {:.0f} launches", f.batches,
                               f.lower_bound, f.launches));
+  line("calls",
+       fmt::format("{:.0f} a step, run as {:.0f} instances; {:.4g} GFLOP of {:.4g} unshared",
+                   f.calls, f.instances, f.model_flops * 1e-9, f.unshared_flops * 1e-9));
   line("gathered", fmt::format("{:.0f} bytes a step", report.bytes_gathered));
   line("after warm-up", fmt::format("{} allocations, {} compilations in {} steps", f.allocations,
                                     f.compilations, report.samples.size()));

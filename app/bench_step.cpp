@@ -203,12 +203,27 @@ class StepBench {
     facts.floor_seconds = work.floor_seconds(config_.training);
     facts.batches = work.batches;
     facts.lower_bound = scheduler::lower_bound(graph);
+    facts.calls = recorder_->size();
+    facts.instances = graph.size();
+    facts.unshared_flops = config_.run.engine.share ? unshared_flops(minibatch) : facts.flops;
     report_.minibatches.push_back(facts);
     if (std::ranges::find(profiled_, minibatch) == profiled_.end()) return;
     for (std::size_t cell = 0; cell < work.cells.size(); ++cell)
       for (std::size_t part = 0; part < bench::part_names.size(); ++part)
         add_work(fmt::format("{}.{}", program.cells[cell].name, bench::part_names[part]),
                  work.cells[cell], work.cells[cell].parts[part]);
+  }
+
+  double unshared_flops(std::size_t minibatch) {
+    if (!unshared_) {
+      ir::RecordOptions options = record_options(config_.run.engine);
+      options.share = false;
+      unshared_.emplace(unshared_program_, options);
+    }
+    unshared_->clear();
+    record(Instances(*unshared_), minibatch);
+    const ir::Flops flops = ir::FlopCounter(unshared_->program()).total(unshared_->graph());
+    return config_.training ? flops.training() : flops.forward;
   }
 
   void add_work(const std::string& name, const bench::CellWork& cell, const bench::PartWork& part) {
@@ -233,7 +248,8 @@ class StepBench {
 
   // Another recording of the minibatches, to count what they are.
   ir::Program program_ = model_->program();
-  std::optional<ir::Recorder> recorder_;
+  ir::Program unshared_program_ = model_->program();
+  std::optional<ir::Recorder> recorder_, unshared_;
   std::optional<ir::FlopCounter> counter_;
   std::unique_ptr<scheduler::Strategy> strategy_ =
       scheduler::make_strategy(config_.run.engine.strategy);

@@ -33,6 +33,8 @@ struct StepSample {
 struct MinibatchFacts {
   std::int64_t trees = 0, nodes = 0, tokens = 0;
   double flops = 0, floor_seconds = 0;  ///< of the measured pass
+  double unshared_flops = 0;            ///< had every call been an instance
+  std::size_t calls = 0, instances = 0;
   std::size_t batches = 0, lower_bound = 0;
 };
 

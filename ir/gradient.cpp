@@ -7,6 +7,7 @@
 #include "ir/error.h"
 #include "ir/op.h"
 #include "ir/rebuild.h"
+#include "ir/simplify.h"
 
 namespace espalier::ir {
 namespace {
@@ -219,6 +220,7 @@ class Differentiator {
     for (NodeId output : cell_.outputs) result.forward.outputs.push_back(values_[output].id);
     result.forward.outputs.insert(result.forward.outputs.end(), residuals.begin(), residuals.end());
     result.forward.graph = builder_.finish(result.forward.outputs);
+    result.forward = without_stop_gradients(result.forward);
     result.backward = std::move(backward);
     return result;
   }

@@ -235,4 +235,11 @@ Cell without_dropout(const Cell& cell) {
                  });
 }
 
+Cell without_stop_gradients(const Cell& cell) {
+  return rebuild(cell, GraphBuilder::Mode::simplify,
+                 [](GraphBuilder&, const Node& node, std::span<const Value> operands) {
+                   return node.op->name == "stop_gradient" ? operands[0] : Value{};
+                 });
+}
+
 }  // namespace espalier::ir

@@ -24,4 +24,7 @@ bool has_dropout(const Cell& cell);
 /// The cell with each dropout mask replaced by ones: what inference runs.
 Cell without_dropout(const Cell& cell);
 
+/// `cell` for running forward only, where stopping gradients means nothing and would be a copy.
+Cell without_stop_gradients(const Cell& cell);
+
 }  // namespace espalier::ir

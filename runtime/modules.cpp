@@ -68,7 +68,8 @@ const CompiledKernel& Modules::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());
   const CompiledKernel*& kernel = inference_[std::size_t(id)];
   if (!kernel) {
-    const ir::Cell cell = ir::without_dropout(prepared(program_.cells[std::size_t(id)]));
+    const ir::Cell cell =
+        ir::without_stop_gradients(ir::without_dropout(prepared(program_.cells[std::size_t(id)])));
     const std::vector accesses(cell.ports.size(), ir::Access::gathered);
     kernel = compile(codegen::lower_forward(program_, cell, accesses, compiler_.target()));
   }

@@ -48,7 +48,9 @@ TEST(BenchStep, ReportsEverythingUnderItsName) {
   EXPECT_LE(spread.at("q3"), spread.at("max"));
   EXPECT_EQ(report.at("compilations_after_warmup"), 0);
   EXPECT_GE(report.at("batches"), report.at("launch_lower_bound"));
-  EXPECT_GE(report.at("bytes_gathered"), 0);
+  EXPECT_EQ(report.at("bytes_gathered"), 0);
+  EXPECT_EQ(report.at("calls"), report.at("instances"));
+  EXPECT_EQ(report.at("model_flops"), report.at("model_flops_unshared"));
   EXPECT_EQ(report.at("first_losses").size(), 3U);
   EXPECT_FALSE(report.at("bandwidth").empty());
 
@@ -79,6 +81,15 @@ TEST(BenchStep, PartsAddUpToAStep) {
       EXPECT_EQ(launches, report.at("launches"));
       EXPECT_EQ(gathered, report.at("bytes_gathered"));
     }
+}
+
+TEST(BenchStep, SharingIsCountedBothWays) {
+  const json plain = step_json({"--batch", "48", "--json", "-"});
+  const json shared = step_json({"--batch", "48", "--share", "on", "--json", "-"});
+  EXPECT_EQ(shared.at("calls"), plain.at("calls"));
+  EXPECT_LT(shared.at("instances"), plain.at("instances"));
+  EXPECT_LT(shared.at("model_flops"), plain.at("model_flops"));
+  EXPECT_EQ(shared.at("model_flops_unshared"), plain.at("model_flops"));
 }
 
 TEST(BenchStep, FirstLossesDependOnNothingButTheWeights) {
