@@ -8,6 +8,7 @@
 #include "ir/op.h"
 #include "ir/rebuild.h"
 #include "ir/simplify.h"
+#include "ir/split_products.h"
 
 namespace espalier::ir {
 namespace {
@@ -208,7 +209,7 @@ class Differentiator {
     std::vector<NodeId> residuals;
     for (NodeId& target : targets) target = split(target, out, made, residuals).id;
 
-    backward.graph = out.finish(targets);
+    backward.graph = split_products(out.finish(targets), targets, builder_.context());
     std::size_t next = 0;
     for (ChildGradient& gradient : backward.child_gradients) gradient.output = targets[next++];
     for (ParamContribution c : contributions_) {
