@@ -78,7 +78,10 @@ void Plan::run_share(const Launch& launch, int thread, int threads) const {
   const std::int64_t last_part = pieces * (thread + 1) / threads / tiles;
   const std::int64_t last = pieces * (thread + 1) / threads % tiles;
   if (part == last_part) return run(row(first), row(last), part, part + 1);
-  if (first > 0) run(row(first), launch.row_end, part, part + 1), ++part;
+  if (first > 0) {
+    run(row(first), launch.row_end, part, part + 1);
+    ++part;
+  }
   run(launch.row_begin, launch.row_end, part, last_part);
   run(launch.row_begin, row(last), last_part, last_part + 1);
 }
