@@ -14,6 +14,7 @@
 #include "codegen/target.h"
 #include "ir/op.h"
 #include "models/models.h"
+#include "runtime/cuda.h"
 #include "scheduler/strategy.h"
 #include "training/optimizer.h"
 
@@ -55,6 +56,19 @@ void print_table(std::string_view title, const Table& table) {
   for (const auto& row : table) std::cout << fmt::format("  {:<20} {}\n", row.name, row.summary);
 }
 
+/// What of CUDA this machine has.
+template <class Line>
+void print_cuda(const Line& line) {
+  const runtime::CudaReport cuda = runtime::find_cuda();
+  line("  driver", cuda.driver);
+  for (const runtime::CudaGpu& gpu : cuda.gpus)
+    line("  gpu", fmt::format("{}, {}, {}, {} multiprocessors", gpu.name,
+                              bytes_text(static_cast<double>(gpu.bytes)), gpu.architecture(),
+                              gpu.multiprocessors));
+  line("  nvrtc", cuda.nvrtc);
+  line("  cublas", cuda.cublas);
+}
+
 int print_info() {
   const BuildInfo build = build_info();
   const auto line = [](std::string_view name, const std::string& text) {
@@ -65,9 +79,9 @@ int print_info() {
                             build.sanitizers.empty() ? "" : ", sanitizers ", build.sanitizers,
                             build.verify ? ", with internal checks" : ""));
   line("llvm", std::string(build.llvm));
-  line("cuda", build.cuda.empty()
-                   ? std::string("built without the toolkit")
-                   : fmt::format("toolkit {} at build time, not used yet", build.cuda));
+  line("cuda", build.cuda.empty() ? std::string("built without the toolkit")
+                                  : fmt::format("toolkit {} at build time", build.cuda));
+  if (!build.cuda.empty()) print_cuda(line);
   std::string targets;
   for (const codegen::Target& target : codegen::host_targets())
     targets += fmt::format("{}{} ({} floats, {} registers)", targets.empty() ? "" : ", ",

@@ -46,7 +46,9 @@ ir::RecordOptions record_options(const EngineConfig& config) {
 
 EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
   EngineOptions options;
-  options.device = config.device == "cuda" ? Device::cuda : Device::cpu;
+  options.device = config.device == "cuda"   ? Device::cuda
+                   : config.device == "auto" ? Device::automatic
+                                             : Device::cpu;
   options.strategy = config.strategy;
   const ir::RecordOptions recorded = record_options(config);
   options.granularity = recorded.granularity;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "ir/error.h"
+#include "runtime/cuda.h"
 
 namespace espalier::runtime {
 
@@ -14,8 +15,12 @@ void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit
 }
 
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
-  user_check(options.device == Device::cpu,
-             "device 'cuda' was asked for, and this build has no CUDA backend");
+  if (options.device != Device::cpu) {
+    const std::string why_not = why_no_cuda();
+    user_check(why_not.empty() || options.device != Device::cuda,
+               "device 'cuda' was asked for, but {}", why_not);
+    options.device = why_not.empty() ? Device::cuda : Device::cpu;
+  }
   user_check(options.threads >= 0 && options.threads <= 1024,
              "the number of threads must lie in 0 … 1024, found {}", options.threads);
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());

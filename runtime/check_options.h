@@ -10,8 +10,8 @@
 
 namespace espalier::runtime {
 
-/// `options` with the machine's number of threads filled in. UserError for what this build or
-/// machine lacks and for a memory limit below what the params and their gradients take.
+/// `options` with the machine's number of threads and its device filled in. UserError for what this
+/// build or machine lacks and for a memory limit below what the params and their gradients take.
 EngineOptions checked(EngineOptions options, const ir::Program& program);
 
 /// Throws the UserError that `what` takes more than the limit.

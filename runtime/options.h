@@ -11,7 +11,8 @@ namespace espalier {
 
 enum class Device : std::uint8_t {
   cpu,
-  cuda,  ///< not in this build: choosing it is a UserError
+  cuda,       ///< a UserError where no GPU can be used
+  automatic,  ///< cuda where it can be used, else cpu
 };
 
 /// Debug switches; none changes a result.

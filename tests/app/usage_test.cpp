@@ -128,7 +128,7 @@ TEST(Usage, FailuresExitWithOne) {
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
       {tiny_training({"--json", folder / "sst"}), "expected a file"},
       {tiny_training({"--examples", "2"}), "at least 3"},
-      {tiny_training({"--device", "cuda"}), "no CUDA backend"},
+      {tiny_training({"--device", "cuda"}), "device 'cuda' was asked for, but "},
       {tiny_training({"--memory-limit", "1K"}), "the memory limit is 0.00 MiB, but the model"},
       {tiny_training({"--memory-limit", "20K"}), "the memory limit is 0.02 MiB, but one example"},
       {{"eval", "--load", folder / "none"}, folder / "none"},

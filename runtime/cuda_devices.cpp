@@ -1,0 +1,51 @@
+#include <fmt/format.h>
+
+#include "ir/error.h"
+#include "runtime/cuda.h"
+#include "runtime/cuda_driver.h"
+
+namespace espalier::runtime {
+namespace {
+
+std::string nvrtc_version() {
+  const SharedLibrary library({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"});
+  const auto version = library.find<int (*)(int*, int*)>("nvrtcVersion");
+  int major = 0, minor = 0;
+  if (!version || version(&major, &minor) != 0) return "not found (libnvrtc.so.13)";
+  return fmt::format("{}.{} ({})", major, minor, library.name());
+}
+
+std::string cublas_version() {
+  const SharedLibrary library({"libcublas.so.13", "libcublas.so.12", "libcublas.so"});
+  const auto property = library.find<int (*)(int, int*)>("cublasGetProperty");
+  int number[3] = {};  // major, minor, patch
+  for (int i = 0; i < 3; ++i)
+    if (!property || property(i, &number[i]) != 0) return "not found (libcublas.so.13)";
+  return fmt::format("{}.{}.{} ({})", number[0], number[1], number[2], library.name());
+}
+
+}  // namespace
+
+CudaReport find_cuda() {
+  CudaReport report{.driver = {}, .nvrtc = nvrtc_version(), .cublas = cublas_version(), .gpus = {}};
+  try {
+    const CudaDriver driver;
+    report.driver = driver.version();
+    report.gpus = driver.gpus();
+  } catch (const std::exception& error) {
+    report.driver = error.what();
+  }
+  return report;
+}
+
+std::string why_no_cuda() {
+  try {
+    const CudaDriver driver;
+    if (driver.gpus().empty()) return "the CUDA driver finds no GPU";
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "no engine runs on a GPU with CUDA yet";
+}
+
+}  // namespace espalier::runtime
