@@ -17,7 +17,7 @@ std::size_t kept_row_count(const KeptRows& kept, const scheduler::CellLayout& la
 Buffer<float>& Arenas::at(Table& table, int row, int i) {
   if (table.size() <= std::size_t(row)) table.resize(std::size_t(row) + 1);
   auto& buffers = table[std::size_t(row)];
-  while (buffers.size() <= std::size_t(i)) buffers.emplace_back(counter_);
+  while (buffers.size() <= std::size_t(i)) buffers.emplace_back(counter_, device_);
   return buffers[std::size_t(i)];
 }
 

@@ -13,7 +13,8 @@ namespace espalier::runtime {
 
 class Arenas {
  public:
-  Arenas() = default;
+  /// In the host's memory if no device is given.
+  explicit Arenas(DeviceMemory* device = nullptr) : device_(device) {}
   Arenas(const Arenas&) = delete;
   Arenas& operator=(const Arenas&) = delete;
 
@@ -32,7 +33,7 @@ class Arenas {
   float* residual(ir::CellId cell, int i) { return at(residuals_, cell, i).data(); }
   float* contribution(ir::CellId cell, int i) { return at(contributions_, cell, i).data(); }
   Buffer<float>& scratch() { return scratch_; }
-  /// Random keys of a cell, one per cell row.
+  /// Random keys of a cell, one per cell row; where the host writes them.
   Buffer<std::uint64_t>& keys(ir::CellId cell);
 
   /// What all of these hold.
@@ -47,10 +48,11 @@ class Arenas {
   void reserve_kept(Table& table, std::span<const KeptRows> kept, ir::CellId cell,
                     const scheduler::CellLayout& layout, bool keep);
 
+  DeviceMemory* device_;
   MemoryCounter counter_;
   Table values_, gradients_, residuals_, contributions_;
   std::vector<Buffer<std::uint64_t>> keys_;
-  Buffer<float> scratch_{counter_};
+  Buffer<float> scratch_{counter_, device_};
 };
 
 /// Rows of what is kept per cell row or child row.

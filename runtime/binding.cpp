@@ -26,8 +26,8 @@ std::pair<std::int64_t, std::int64_t> scratch_rows(const KernelBuffer& buffer,
 }
 
 template <class T>
-void* index_pointer(const std::vector<T>& values) {
-  return const_cast<T*>(values.data());  // kernels only read indices
+void* index_pointer(const T* values) {
+  return const_cast<T*>(values);  // kernels only read indices
 }
 
 class Binder {
@@ -36,7 +36,8 @@ class Binder {
       : memory_(memory),
         cell_(memory.program.cells[std::size_t(cell)]),
         id_(cell),
-        layout_(memory.layout.cells[std::size_t(cell)]) {}
+        layout_(memory.layout.cells[std::size_t(cell)]),
+        indices_(memory.indices.cell(cell)) {}
 
   /// What does not depend on the batch; nullptr for roles that do.
   void* common(const codegen::Kernel& kernel, const KernelBuffer& buffer) {
@@ -51,23 +52,23 @@ class Binder {
       case BufferRole::contribution:
         return memory_.arenas.contribution(id_, buffer.a);
       case BufferRole::param:
-        return memory_.parameters.values(buffer.a).data();
+        return memory_.parameters.data(buffer.a);
       case BufferRole::param_gradient:
         return memory_.parameters.gradient(buffer.a).data();
       case BufferRole::packed:
         return memory_.parameters.packed(kernel.packings[a]);
       case BufferRole::port_values:
-        return index_pointer(layout_.ports[a].values);
+        return index_pointer(indices_.ports[a].values);
       case BufferRole::port_offsets:
-        return index_pointer(layout_.ports[a].offsets);
+        return index_pointer(indices_.ports[a].offsets);
       case BufferRole::port_owners:
-        return index_pointer(layout_.ports[a].owners);
+        return index_pointer(indices_.ports[a].owners);
       case BufferRole::port_gradient_rows:
-        return index_pointer(layout_.ports[a].gradient_rows);
+        return index_pointer(indices_.ports[a].gradient_rows);
       case BufferRole::own_rows:
-        return index_pointer(layout_.state_rows);
+        return index_pointer(indices_.state_rows);
       case BufferRole::random_keys:
-        return memory_.arenas.keys(id_).data();
+        return index_pointer(indices_.keys);
       case BufferRole::own_field:
         return memory_.arenas.value(cell_.state, buffer.a);
       case BufferRole::cotangent:
@@ -80,12 +81,14 @@ class Binder {
 
   const ir::Cell& cell() const { return cell_; }
   const scheduler::CellLayout& layout() const { return layout_; }
+  const Indices::Cell& indices() const { return indices_; }
 
  private:
   const Memory& memory_;
   const ir::Cell& cell_;
   ir::CellId id_;
   const scheduler::CellLayout& layout_;
+  const Indices::Cell& indices_;
 };
 
 }  // namespace
@@ -130,12 +133,12 @@ void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
   for (const KernelBuffer& buffer : kernel.kernel.buffers) {
     void* pointer = binder.common(kernel.kernel, buffer);
     if (buffer.role == BufferRole::row_count) {
-      // The last offset of a port is its number of child rows.
-      const std::int32_t* count =
-          buffer.a == ir::per_instance
-              ? &memory.row_counts[std::size_t(cell)]
-              : &binder.layout().ports[std::size_t(buffer.a)].offsets.back();
-      pointer = const_cast<std::int32_t*>(count);
+      const auto port = std::size_t(buffer.a);
+      pointer = index_pointer(buffer.a == ir::per_instance
+                                  ? binder.indices().row_count
+                                  // The last offset of a port is its number of child rows.
+                                  : binder.indices().ports[port].offsets +
+                                        binder.layout().ports[port].offsets.size() - 1);
     }
     plan.bind(pointer);
   }
@@ -144,7 +147,7 @@ void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
 
 void add_reader_sum(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
                     ir::StateId state, std::uint32_t first, std::uint32_t count) {
-  const scheduler::Layout::GradientState& gradients = memory.layout.gradients[std::size_t(state)];
+  const Indices::Readers& readers = memory.indices.readers(state);
   struct Rows final : LaunchRows {
     std::pair<std::int64_t, std::int64_t> children(int) const override { return {0, 0}; }
   } rows;
@@ -153,13 +156,13 @@ void add_reader_sum(Plan& plan, const Memory& memory, const CompiledKernel& kern
   for (const KernelBuffer& buffer : kernel.kernel.buffers) {
     switch (buffer.role) {
       case BufferRole::port_offsets:
-        plan.bind(index_pointer(gradients.offsets));
+        plan.bind(index_pointer(readers.offsets));
         break;
       case BufferRole::port_values:
-        plan.bind(index_pointer(gradients.summed));
+        plan.bind(index_pointer(readers.summed));
         break;
       case BufferRole::port_gradient_rows:
-        plan.bind(index_pointer(gradients.target));
+        plan.bind(index_pointer(readers.target));
         break;
       default:
         plan.bind(memory.arenas.gradient(state, buffer.b));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/arenas.h"
+#include "runtime/indices.h"
 #include "runtime/modules.h"
 #include "runtime/parameters.h"
 #include "runtime/plan.h"
@@ -18,8 +19,7 @@ struct Memory {
   const scheduler::Layout& layout;
   Arenas& arenas;
   Parameters& parameters;
-  /// Instances of each cell so far, where kernels can read them.
-  const std::vector<std::int32_t>& row_counts;
+  const Indices& indices;
 };
 
 /// Scratch floats that a kernel needs for the rows.

@@ -35,6 +35,7 @@ void* allocate(std::size_t block) {
 
 template <class T>
 void Buffer<T>::Free::operator()(T* pointer) const {
+  if (device) return device->release(pointer);
   ::operator delete(pointer, alignment(block));
 }
 
@@ -62,8 +63,12 @@ void Buffer<T>::reserve(std::size_t size, bool keep) {
   }
   if (copied == 0) release();
   const std::size_t block = capacity * sizeof(T);
-  std::unique_ptr<T[], Free> grown(static_cast<T*>(allocate(block)), Free{block});
-  if (copied > 0) std::memcpy(grown.get(), data_.get(), copied * sizeof(T));
+  std::unique_ptr<T[], Free> grown(
+      static_cast<T*>(device_ ? device_->allocate(block) : allocate(block)), Free{block, device_});
+  if (copied > 0 && device_)
+    device_->copy(grown.get(), data_.get(), copied * sizeof(T));
+  else if (copied > 0)
+    std::memcpy(grown.get(), data_.get(), copied * sizeof(T));
   data_ = std::move(grown);
   counter_->growths += 1;
   counter_->count(bytes(capacity - capacity_), bytes(copied));

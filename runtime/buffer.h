@@ -1,7 +1,7 @@
-// Memory of the engine: aligned to cache lines, large blocks in huge pages; grows and never
-// shrinks, so that after warm-up a step allocates nothing. Growth is counted in one place, where it
-// can also be foretold: while a counter has a forecast, reserving adds to that and allocates
-// nothing.
+// Memory of the engine, on the host or a device: aligned to cache lines, large blocks in huge
+// pages; grows and never shrinks, so that after warm-up a step allocates nothing. Growth is counted
+// in one place, where it can also be foretold: while a counter has a forecast, reserving adds to
+// that and allocates nothing.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,8 @@
 #include <memory>
 #include <span>
 #include <utility>
+
+#include "runtime/device_memory.h"
 
 namespace espalier::runtime {
 
@@ -37,13 +39,17 @@ struct MemoryCounter {
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(MemoryCounter& counter) : counter_(&counter) {}
+  /// In the host's memory if no device is given.
+  explicit Buffer(MemoryCounter& counter, DeviceMemory* device = nullptr)
+      : counter_(&counter), device_(device) {}
   Buffer(Buffer&& other) noexcept
       : counter_(other.counter_),
+        device_(other.device_),
         data_(std::move(other.data_)),
         capacity_(std::exchange(other.capacity_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(counter_, other.counter_);
+    std::swap(device_, other.device_);
     std::swap(data_, other.data_);
     std::swap(capacity_, other.capacity_);
     return *this;
@@ -63,15 +69,18 @@ class Buffer {
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   std::size_t capacity() const { return capacity_; }
+  /// On a device: where they lie there.
   std::span<T> first(std::size_t size) { return {data_.get(), size}; }
   std::span<const T> first(std::size_t size) const { return {data_.get(), size}; }
 
  private:
   struct Free {
     std::size_t block = 0;  ///< its bytes
+    DeviceMemory* device = nullptr;
     void operator()(T* pointer) const;
   };
   MemoryCounter* counter_;
+  DeviceMemory* device_;
   std::unique_ptr<T[], Free> data_;
   std::size_t capacity_ = 0;
 };

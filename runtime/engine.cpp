@@ -8,13 +8,14 @@
 #include "runtime/arenas.h"
 #include "runtime/binding.h"
 #include "runtime/check_options.h"
+#include "runtime/cpu_executor.h"
 #include "runtime/finite_check.h"
 #include "runtime/placement.h"
 #include "runtime/plan.h"
 #include "runtime/random_keys.h"
 #include "runtime/reservation.h"
+#include "runtime/state_values.h"
 #include "runtime/stopwatch.h"
-#include "runtime/update.h"
 
 namespace espalier {
 
@@ -22,6 +23,12 @@ using runtime::Stopwatch;
 using scheduler::PlacedBatch;
 
 namespace {
+
+std::unique_ptr<runtime::Executor> make_executor(const ir::Program& program,
+                                                 const EngineOptions& options,
+                                                 runtime::MemoryCounter& counter) {
+  return std::make_unique<runtime::CpuExecutor>(program, counter, options.threads);
+}
 
 const ir::Program& verified(const ir::Program& program) {
   ir::verify(program);
@@ -38,16 +45,17 @@ struct Engine::Impl {
         compiler(codegen::host_target(options.target), {options.cache_directory}),
         placement(recorder, options),
         modules(program(), compiler, options.debug.verify),
-        parameters(program(), options.seed, memory),
-        update(program(), memory),
-        team(options.threads) {
+        executor(make_executor(program(), options, memory)),
+        parameters(program(), options.seed, memory, executor->memory()),
+        arenas(executor->memory()),
+        state_values(executor->memory()) {
     begin(Pass::training);
   }
 
   const ir::Program& program() const { return recorder.program(); }
 
   const scheduler::Layout& layout() const { return placement.layout(); }
-  runtime::Memory bound() { return {program(), layout(), arenas, parameters, row_counts}; }
+  runtime::Memory bound() { return {program(), layout(), arenas, parameters, indices}; }
 
   void begin(Pass new_pass) {
     recorder.clear(/*random=*/new_pass == Pass::training);
@@ -92,7 +100,8 @@ struct Engine::Impl {
     const std::size_t first = placement.ran_batches();
     plan_forward(first);
     statistics.plan_seconds += watch.lap();
-    parameters.repack(team);
+    executor->repack(parameters);
+    state_values.forget();
     if (options.debug.check_finite)
       run_checked(first);
     else
@@ -106,11 +115,9 @@ struct Engine::Impl {
   }
 
   void plan_forward(std::size_t first_batch) {
-    row_counts.resize(program().cells.size());
-    for (std::size_t cell = 0; cell < layout().cells.size(); ++cell)
-      row_counts[cell] = std::int32_t(layout().cells[cell].instances.size());
     plan.clear();
     runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
+    place_indices();
     note_peak();
     checkpoints.clear();
     for (std::size_t b = first_batch; b < layout().batches.size(); ++b) {
@@ -118,27 +125,31 @@ struct Engine::Impl {
       add_batch(plan, bound(), runtime::forward_kernel(modules, pass, batch.cell), batch);
       checkpoints.push_back(plan.size());
     }
-    for (std::size_t cell = 0; pass == Pass::training && cell < row_counts.size(); ++cell) {
+  }
+
+  /// For the forward pass, with random numbers if it is one of training.
+  void place_indices() {
+    indices.place(layout(), *executor);
+    for (std::size_t cell = 0; pass == Pass::training && cell < layout().cells.size(); ++cell) {
+      const std::vector<ir::InstanceId>& instances = layout().cells[cell].instances;
       const auto id = ir::CellId(cell);
-      if (row_counts[cell] > 0 && runtime::draws(modules.training(id).forward->kernel))
-        runtime::draw_keys(options.seed, step, placement.graph(), layout().cells[cell].instances,
-                           arenas.keys(id).data());
+      if (instances.empty() || !runtime::draws(modules.training(id).forward->kernel)) continue;
+      const std::span<std::uint64_t> keys = arenas.keys(id).first(instances.size());
+      runtime::draw_keys(options.seed, step, placement.graph(), instances, keys.data());
+      indices.place_keys(id, keys, *executor);
     }
   }
 
-  void run_plan() {
-    if (profiling)
-      plan.run_profiled(team, profile);
-    else
-      plan.run(team);
-  }
+  void run_plan() { executor->run(plan, profiling ? &profile : nullptr); }
 
   void run_checked(std::size_t first_batch) {
     std::size_t begin = 0;
     for (std::size_t i = 0; i < checkpoints.size(); ++i) {
-      plan.run_serial(begin, checkpoints[i]);
+      executor->run_part(plan, begin, checkpoints[i]);
       begin = checkpoints[i];
-      runtime::check_finite(bound(), placement.graph(), layout().batches[first_batch + i]);
+      state_values.forget();
+      runtime::check_finite(bound(), state_values, placement.graph(),
+                            layout().batches[first_batch + i]);
     }
   }
 
@@ -148,15 +159,11 @@ struct Engine::Impl {
     return 1.0 / double(std::max<std::size_t>(1, examples ? examples : recorder.losses().size()));
   }
 
-  ir::StateId state_of(ir::InstanceId id) {
-    return program().cells[std::size_t(placement.graph().cell(id))].state;
-  }
-
-  /// `sum` and the losses of what has run, one after the other.
-  double add_losses(double sum) {
-    for (const ir::InstanceId id : placement.losses())
-      sum += arenas.value(state_of(id), 0)[layout().rows[id]];
-    return sum;
+  /// The sum of the losses of what has run.
+  double loss() {
+    executor->take_loss();  // what a pass that failed may have left
+    executor->gather_losses(bound(), placement);
+    return executor->take_loss();
   }
 
   StepResult finish(double loss) {
@@ -171,18 +178,22 @@ struct Engine::Impl {
     return result;
   }
 
-  /// Forward, backward and weight gradients, in parts if the memory limit asks for it. Gives the
-  /// loss.
-  double gradients(const Instances& batch, double scale) {
+  /// What the step gave; waits for it.
+  StepResult finish_step(double scale) {
+    StepResult result = finish(executor->take_loss() * scale);
+    result.gradient_norm = executor->norm();
+    return result;
+  }
+
+  /// Forward, backward and weight gradients, in parts if the memory limit asks for it. The executor
+  /// has the loss.
+  void gradients(const Instances& batch, double scale) {
     check_batch(batch);
     user_check(pass == Pass::training, "the minibatch was begun for inference");
     user_check(!recorder.losses().empty(), "no loss was marked in the minibatch");
     place();
-    double loss = 0;
-    if (fits(true)) {
-      run_gradients(scale, false, loss);
-      return loss * scale;
-    }
+    executor->take_loss();  // what a pass that failed may have left
+    if (fits(true)) return run_gradients(scale, false);
     struct BackToWhole {
       runtime::Placement& placement;
       ~BackToWhole() { placement.take_whole(); }
@@ -190,50 +201,48 @@ struct Engine::Impl {
     in_parts = true;
     placement.release();
     bool accumulates = false;
-    run_halves(recorder.losses(), scale, accumulates, loss);
-    return loss * scale;
+    run_halves(recorder.losses(), scale, accumulates);
   }
 
-  void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates,
-                  double& loss) {
+  void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
     const std::size_t half = ir::middle(recorder.graph(), losses);
     if (half == 0) runtime::exceeds_limit("one example", needed, options.memory_limit);
-    run_part(losses.first(half), scale, accumulates, loss);
-    run_part(losses.subspan(half), scale, accumulates, loss);
+    run_part(losses.first(half), scale, accumulates);
+    run_part(losses.subspan(half), scale, accumulates);
   }
 
   /// Runs the part of the minibatch that `losses` depend on, in halves if it does not fit.
-  void run_part(std::span<const ir::InstanceId> losses, double scale, bool& accumulates,
-                double& loss) {
+  void run_part(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
     placement.take_part(losses);
     place();
-    if (!fits(true, accumulates)) return run_halves(losses, scale, accumulates, loss);
-    run_gradients(scale, accumulates, loss);
+    if (!fits(true, accumulates)) return run_halves(losses, scale, accumulates);
+    run_gradients(scale, accumulates);
     accumulates = true;
   }
 
-  /// Forward, backward and weight gradients of what is placed; gradients and loss are added to
-  /// those so far, if `accumulates`.
-  void run_gradients(double scale, bool accumulates, double& loss) {
+  /// Forward, backward and weight gradients of what is placed; gradients are added to those so far,
+  /// if `accumulates`.
+  void run_gradients(double scale, bool accumulates) {
     run_forward();
     placement.place_gradients(statistics);
     Stopwatch watch;
     plan_backward(accumulates);
     statistics.plan_seconds += watch.lap();
-    seed_losses(scale);
-    parameters.repack(team);
+    executor->seed_losses(bound(), placement, float(scale));
+    executor->repack(parameters);
     run_plan();
-    update.collect(bound(), modules, accumulates, team);
+    executor->collect(bound(), modules, accumulates);
+    executor->gather_losses(bound(), placement);
     statistics.backward_seconds += watch.lap();
     statistics.launches += plan.size();
     statistics.parts += 1;
-    loss = add_losses(loss);
     note_peak();
   }
 
   void plan_backward(bool accumulates) {
     plan.clear();
     runtime::reserve_backward(bound(), modules, plan);
+    indices.place_gradients(layout(), *executor);
     note_peak();
     for (std::size_t b = layout().batches.size(); b-- > 0;) {
       const PlacedBatch& batch = layout().batches[b];
@@ -250,21 +259,15 @@ struct Engine::Impl {
       const auto id = ir::CellId(cell);
       if (!accumulates)
         add_weights(plan, bound(), *all[cell]->weights, id);
-      else if (row_counts[cell] > 0)
+      else if (indices.row_counts()[cell] > 0)
         add_weights(plan, bound(), modules.added_weights(id), id);
     }
   }
 
-  void seed_losses(double scale) {
-    const auto losses = placement.losses();
-    for (std::size_t i = 0; i < losses.size(); ++i)
-      arenas.gradient(state_of(losses[i]), 0)[layout().loss_rows[i]] = float(scale);
-  }
-
   /// Held by index arrays, capacity included.
   std::int64_t index_bytes() const {
-    return std::int64_t(placement.bytes() + plan.bytes() + update.bytes() +
-                        ir::capacity_bytes(row_counts, checkpoints));
+    return std::int64_t(placement.bytes() + plan.bytes() + executor->bytes() + indices.bytes() +
+                        ir::capacity_bytes(checkpoints));
   }
   std::int64_t held() { return memory.bytes + arenas.memory().bytes + index_bytes(); }
   void note_peak() {
@@ -277,10 +280,10 @@ struct Engine::Impl {
   runtime::MemoryForecast foretell(bool with_gradients, bool accumulates) {
     place();
     if (with_gradients) placement.place_gradients(statistics);
-    row_counts.resize(program().cells.size());
+    indices.reserve(program());
     checkpoints.reserve(layout().batches.size() - placement.ran_batches());
     runtime::MemoryForecast forecast =
-        runtime::foretell(bound(), modules, plan, update, {pass, placement.ran_batches()},
+        runtime::foretell(bound(), modules, plan, *executor, {pass, placement.ran_batches()},
                           with_gradients, accumulates);
     const std::int64_t others = memory.bytes + index_bytes();
     forecast.peak_bytes += others;
@@ -317,12 +320,12 @@ struct Engine::Impl {
   codegen::Compiler compiler;
   runtime::Placement placement;
   runtime::Modules modules;
+  std::unique_ptr<runtime::Executor> executor;
   runtime::Parameters parameters;
   runtime::Arenas arenas;
-  runtime::Update update;
-  runtime::ThreadTeam team;
+  runtime::StateValues state_values;
 
-  std::vector<std::int32_t> row_counts;
+  runtime::Indices indices;
   runtime::Plan plan;
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
   bool in_parts = false;                 // the minibatch ran so: values are not there
@@ -351,27 +354,25 @@ Instances Engine::instances(Pass pass) {
 StepResult Engine::forward(const Instances& batch, std::optional<double> scale) {
   impl_->check_batch(batch);
   impl_->flush();
-  return impl_->finish(impl_->add_losses(0) * impl_->objective_scale(scale));
+  return impl_->finish(impl_->loss() * impl_->objective_scale(scale));
 }
 
 StepResult Engine::gradients(const Instances& batch, std::optional<double> scale) {
-  const double loss = impl_->gradients(batch, impl_->objective_scale(scale));
-  StepResult result = impl_->finish(loss);
-  result.gradient_norm = impl_->update.norm();
-  return result;
+  const double times = impl_->objective_scale(scale);
+  impl_->gradients(batch, times);
+  return impl_->finish_step(times);
 }
 
 StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
-  const double loss = impl.gradients(batch, impl.objective_scale(scale));
+  const double times = impl.objective_scale(scale);
+  impl.gradients(batch, times);
   Stopwatch watch;
-  impl.update.apply(impl.parameters, optimizer, impl.update.norm(), impl.team);
+  impl.executor->apply(impl.parameters, optimizer);
   ++impl.step;
   impl.statistics.update_seconds = watch.lap();
-  StepResult result = impl.finish(loss);
-  result.gradient_norm = impl.update.norm();
-  return result;
+  return impl.finish_step(times);
 }
 
 std::int64_t Engine::predict_bytes(const Instances& batch) {
@@ -392,7 +393,7 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
   const ir::StateId state =
       impl.program().cells[std::size_t(impl.recorder.graph().cell(instance))].state;
   const auto n = std::size_t(fields[std::size_t(field)].shape.size());
-  return {impl.arenas.value(state, at) +
+  return {impl.state_values.field(impl.bound(), state, at) +
               impl.layout().rows[instance] * std::size_t(codegen::row_stride(std::int64_t(n))),
           n};
 }
@@ -404,12 +405,11 @@ std::span<float> Engine::parameter(std::string_view name) {
 }
 
 std::span<const float> Engine::parameter(std::string_view name) const {
-  const runtime::Parameters& parameters = impl_->parameters;
-  return parameters.values(impl_->find_param(name));
+  return impl_->parameters.values(impl_->find_param(name));
 }
 
 std::vector<float> Engine::gradient(std::string_view name) const {
-  return impl_->update.dense_gradient(impl_->parameters, impl_->find_param(name));
+  return impl_->executor->dense_gradient(impl_->parameters, impl_->find_param(name));
 }
 
 std::uint64_t Engine::step() const { return impl_->step; }

@@ -15,18 +15,18 @@ bool all_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float x) { return std::isfinite(x); });
 }
 
-std::span<const float> state_row(const Memory& memory, ir::StateId state, int field,
-                                 std::size_t row) {
+std::span<const float> state_row(const Memory& memory, StateValues& states, ir::StateId state,
+                                 int field, std::size_t row) {
   const auto n = std::size_t(
       memory.program.states[std::size_t(state)].fields[std::size_t(field)].shape.size());
   return {
-      memory.arenas.value(state, field) + row * std::size_t(codegen::row_stride(std::int64_t(n))),
+      states.field(memory, state, field) + row * std::size_t(codegen::row_stride(std::int64_t(n))),
       n};
 }
 
 /// The first op whose result is not finite though its operands are; empty if double precision
 /// hides it.
-std::string find_op(const Memory& memory, const scheduler::PlacedBatch& batch,
+std::string find_op(const Memory& memory, StateValues& states, const scheduler::PlacedBatch& batch,
                     std::size_t cell_row) {
   const ir::Cell cell = ir::without_dropout(memory.program.cells[std::size_t(batch.cell)]);
   const scheduler::CellLayout& layout = memory.layout.cells[std::size_t(batch.cell)];
@@ -53,7 +53,7 @@ std::string find_op(const Memory& memory, const scheduler::PlacedBatch& batch,
     for (std::size_t i = begin; i < end; ++i) {
       const std::int32_t value = layout.ports[std::size_t(a)].values[i];
       if (port.kind == ir::PortKind::index) return {double(value)};
-      const auto row = state_row(memory, port.state, b, std::size_t(value));
+      const auto row = state_row(memory, states, port.state, b, std::size_t(value));
       result.insert(result.end(), row.begin(), row.end());
     }
     return result;
@@ -67,16 +67,16 @@ std::string find_op(const Memory& memory, const scheduler::PlacedBatch& batch,
 
 }  // namespace
 
-void check_finite(const Memory& memory, const ir::InstanceGraph& graph,
+void check_finite(const Memory& memory, StateValues& values, const ir::InstanceGraph& graph,
                   const scheduler::PlacedBatch& batch) {
   const ir::Cell& cell = memory.program.cells[std::size_t(batch.cell)];
   const int fields = int(memory.program.states[std::size_t(cell.state)].fields.size());
   for (std::size_t i = 0; i < batch.size; ++i) {
     for (int field = 0; field < fields; ++field) {
-      if (all_finite(state_row(memory, cell.state, field, batch.state_row + i))) continue;
+      if (all_finite(state_row(memory, values, cell.state, field, batch.state_row + i))) continue;
       const std::size_t row = batch.cell_row + i;
       const ir::InstanceId instance = memory.layout.cells[std::size_t(batch.cell)].instances[row];
-      const std::string op = find_op(memory, batch, row);
+      const std::string op = find_op(memory, values, batch, row);
       throw UserError(fmt::format(
           "cell '{}' gave a NaN or Inf in output field {}, {}, in example {} (call {} of it)",
           cell.name, field,

@@ -3,12 +3,13 @@
 
 #include "ir/instances.h"
 #include "runtime/binding.h"
+#include "runtime/state_values.h"
 
 namespace espalier::runtime {
 
 /// Throws UserError if an output of the batch is NaN or Inf. The op is found by evaluating the
 /// instance again in double precision; dropout masks count as ones there.
-void check_finite(const Memory& memory, const ir::InstanceGraph& graph,
+void check_finite(const Memory& memory, StateValues& values, const ir::InstanceGraph& graph,
                   const scheduler::PlacedBatch& batch);
 
 }  // namespace espalier::runtime

@@ -13,12 +13,14 @@ namespace {
 constexpr std::int64_t rows_a_piece = 16;
 }  // namespace
 
-Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter)
-    : program_(program), counter_(counter) {
+Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
+                       DeviceMemory* device)
+    : program_(program), counter_(counter), device_(device) {
   for (ir::ParamId id = 0; id < ir::ParamId(program.params.size()); ++id) {
     const ir::Param& param = program.params[std::size_t(id)];
-    values_.emplace_back(counter).reserve(size(id));
-    gradients_.emplace_back(counter);
+    values_.emplace_back(counter, device).reserve(size(id));
+    gradients_.emplace_back(counter, device);
+    if (device) mirrors_.push_back({.values = std::vector<float>(size(id))});
     const std::span<float> values = this->values(id);
     double bound = param.initializer.value;
     if (param.initializer.kind == ir::Initializer::Kind::constant) {
@@ -35,6 +37,28 @@ Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCou
   }
 }
 
+float* Parameters::data(ir::ParamId param) {
+  float* const at = values_[std::size_t(param)].data();
+  if (!device_) return at;
+  Mirror& mirror = mirrors_[std::size_t(param)];
+  if (mirror.ahead == Mirror::Ahead::host) {
+    device_->write(at, mirror.values.data(), size(param) * sizeof(float));
+    mirror.ahead = Mirror::Ahead::neither;
+  }
+  return at;
+}
+
+std::span<float> Parameters::values(ir::ParamId param) {
+  Buffer<float>& buffer = values_[std::size_t(param)];
+  if (!device_) return buffer.first(size(param));
+  Mirror& mirror = mirrors_[std::size_t(param)];
+  if (mirror.ahead == Mirror::Ahead::device) {
+    device_->read(mirror.values.data(), buffer.data(), size(param) * sizeof(float));
+    mirror.ahead = Mirror::Ahead::neither;
+  }
+  return mirror.values;
+}
+
 std::span<float> Parameters::gradient(ir::ParamId param) {
   Buffer<float>& buffer = gradients_[std::size_t(param)];
   buffer.reserve(size(param));
@@ -44,14 +68,30 @@ std::span<float> Parameters::gradient(ir::ParamId param) {
 float* Parameters::packed(const codegen::Packing& packing) {
   for (const auto& packed : packed_)
     if (packed->packing == packing) return packed->data.data();
-  packed_.push_back(std::make_unique<Packed>(Packed{packing, Buffer<float>(counter_), false}));
+  packed_.push_back(
+      std::make_unique<Packed>(Packed{packing, Buffer<float>(counter_, device_), false}));
   Buffer<float>& data = packed_.back()->data;
   data.reserve(std::size_t(packing.elements()));
-  std::memset(data.data(), 0, std::size_t(packing.elements()) * sizeof(float));
+  const std::size_t bytes = std::size_t(packing.elements()) * sizeof(float);
+  if (device_)
+    device_->clear(data.data(), bytes);
+  else
+    std::memset(data.data(), 0, bytes);
   return data.data();
 }
 
 void Parameters::mark_changed(ir::ParamId param) {
+  values(param);
+  if (device_) mirrors_[std::size_t(param)].ahead = Mirror::Ahead::host;
+  mark_unpacked(param);
+}
+
+void Parameters::changed_on_device(ir::ParamId param) {
+  mirrors_[std::size_t(param)].ahead = Mirror::Ahead::device;
+  mark_unpacked(param);
+}
+
+void Parameters::mark_unpacked(ir::ParamId param) {
   for (const auto& packed : packed_)
     for (const codegen::Packing::Block& block : packed->packing.blocks)
       if (block.param == param) packed->fresh = false;

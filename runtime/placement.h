@@ -23,6 +23,10 @@ class Placement {
   std::span<const ir::InstanceId> losses() const {
     return in_part_ ? part_.losses() : recorder_.losses();
   }
+  /// Of an instance's outputs.
+  ir::StateId state(ir::InstanceId id) {
+    return program().cells[std::size_t(graph().cell(id))].state;
+  }
   const scheduler::Layout& layout() const { return layout_; }
   /// Batches of the layout from here on have not run forward.
   std::size_t ran_batches() const { return ran_batches_; }

@@ -94,8 +94,8 @@ void reserve_backward(const Memory& memory, Modules& modules, Plan& plan) {
   plan.reserve(size.launches, size.pointers);
 }
 
-MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan, Update& update,
-                        PassRows rows, bool gradients, bool accumulates) {
+MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
+                        Executor& executor, PassRows rows, bool gradients, bool accumulates) {
   MemoryCounter& counter = memory.arenas.memory();
   MemoryForecast forecast{counter.bytes, counter.bytes, 0};
   {
@@ -120,7 +120,7 @@ MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan
     const PlanSize backward = backward_plan(memory, modules);
     size.launches = std::max(size.launches, backward.launches);
     size.pointers = std::max(size.pointers, backward.pointers);
-    more += update.prepare(memory, modules, accumulates);
+    more += executor.prepare(memory, modules, accumulates);
   }
   const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
   more += planned > plan.bytes() ? planned - plan.bytes() : 0;

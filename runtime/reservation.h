@@ -4,7 +4,6 @@
 
 #include "runtime/binding.h"
 #include "runtime/options.h"
-#include "runtime/update.h"
 
 namespace espalier::runtime {
 
@@ -27,7 +26,7 @@ void reserve_backward(const Memory& memory, Modules& modules, Plan& plan);
 /// What arenas, plan and sparse gradients would hold after a forward pass and, if `gradients`, a
 /// backward pass (`accumulates` as in Update::collect), gradients being placed then. Makes what
 /// does not depend on the minibatch: kernels, packed weights, dense gradients.
-MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan, Update& update,
-                        PassRows rows, bool gradients, bool accumulates);
+MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
+                        Executor& executor, PassRows rows, bool gradients, bool accumulates);
 
 }  // namespace espalier::runtime

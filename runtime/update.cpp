@@ -101,7 +101,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   const auto& all = modules.training_modules();
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
-      if (memory.row_counts[cell] == 0) continue;
+      if (memory.indices.row_counts()[cell] == 0) continue;
       const std::int64_t stride = codegen::row_stride(std::int64_t(width(c.param)));
       params_[std::size_t(c.param)].sparse.add(
           memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,

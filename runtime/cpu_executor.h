@@ -1,0 +1,40 @@
+// The executor of the CPU: a team of threads, and the host's memory.
+#pragma once
+
+#include "runtime/executor.h"
+#include "runtime/thread_team.h"
+#include "runtime/update.h"
+
+namespace espalier::runtime {
+
+class CpuExecutor final : public Executor {
+ public:
+  CpuExecutor(const ir::Program& program, MemoryCounter& counter, int threads)
+      : update_(program, counter), team_(threads) {}
+
+  DeviceMemory* memory() override { return nullptr; }
+  const void* place(const void* values, std::size_t) override { return values; }
+  std::uint64_t epoch() const override { return 0; }
+
+  void run(const Plan& plan, std::vector<LaunchProfile>* profile) override;
+  void run_part(const Plan& plan, std::size_t begin, std::size_t end) override;
+  void repack(Parameters& parameters) override;
+
+  void seed_losses(const Memory& memory, Placement& placement, float scale) override;
+  void gather_losses(const Memory& memory, Placement& placement) override;
+  double take_loss() override;
+
+  void collect(const Memory& memory, const Modules& modules, bool accumulates) override;
+  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override;
+  void apply(Parameters& parameters, Optimizer& optimizer) override;
+  double norm() override { return update_.norm(); }
+  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override;
+  std::size_t bytes() const override { return update_.bytes(); }
+
+ private:
+  Update update_;
+  ThreadTeam team_;
+  double loss_ = 0;
+};
+
+}  // namespace espalier::runtime

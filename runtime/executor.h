@@ -1,0 +1,61 @@
+// The executor walks plans on one device, owns what is needed for that (threads, or streams and
+// staged copies), and does all else of a step that happens where the numbers lie: packing, seeds,
+// losses, the gradients of embeddings, the norm, the updates. Made and called by the engine only.
+// An executor may put work off until a result is asked for; it never changes the order.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/device_memory.h"
+#include "runtime/modules.h"
+#include "runtime/optimizer.h"
+#include "runtime/placement.h"
+#include "runtime/plan.h"
+
+namespace espalier::runtime {
+
+struct Memory;
+class Parameters;
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  /// Where arenas, params and gradients lie; null for the host's memory.
+  virtual DeviceMemory* memory() = 0;
+  /// Where kernels find a copy of `bytes` at `values`, until `epoch` changes.
+  virtual const void* place(const void* values, std::size_t bytes) = 0;
+  virtual std::uint64_t epoch() const = 0;
+
+  /// Runs all launches in order; if `profile` is given, one by one, each described at its end.
+  virtual void run(const Plan& plan, std::vector<LaunchProfile>* profile) = 0;
+  /// Runs launches [begin, end) and waits for them.
+  virtual void run_part(const Plan& plan, std::size_t begin, std::size_t end) = 0;
+  /// Renews the packed copies of params that changed.
+  virtual void repack(Parameters& parameters) = 0;
+
+  /// The gradient of each placed loss is `scale`.
+  virtual void seed_losses(const Memory& memory, Placement& placement, float scale) = 0;
+  /// The placed losses count in the next take_loss.
+  virtual void gather_losses(const Memory& memory, Placement& placement) = 0;
+  /// The sum of all losses gathered since the last time, one after the other, in double.
+  virtual double take_loss() = 0;
+
+  /// Sums the row contributions of all cells into gradients of params, and measures the norm.
+  /// Dense gradients nobody writes become 0. If `accumulates`, all comes on top of what was
+  /// collected before.
+  virtual void collect(const Memory& memory, const Modules& modules, bool accumulates) = 0;
+  /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
+  virtual std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) = 0;
+  /// Updates all params by what was collected.
+  virtual void apply(Parameters& parameters, Optimizer& optimizer) = 0;
+  /// Euclidean norm of all that was collected.
+  virtual double norm() = 0;
+  virtual std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) = 0;
+
+  /// Held by index arrays of the executor, on the host or the device.
+  virtual std::size_t bytes() const = 0;
+};
+
+}  // namespace espalier::runtime
