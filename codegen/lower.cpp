@@ -107,8 +107,7 @@ class Lowering {
     packing.m = node.type.shape[0];
     packing.k = input_.graph[node.operands[1]].type.shape[0];
     packing.gates = plan_.gates[tile];
-    packing.lanes =
-        tile_shape(target_, packing.gates, long(packing.gate_length())).vectors * target_.width;
+    packing.lanes = panel_lanes(target_, packing.gates, long(packing.gate_length()));
     packing.blocks = *weight_blocks(input_.graph, node.operands[0]);
     auto found = std::ranges::find(kernel_.packings, packing);
     if (found == kernel_.packings.end())

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <utility>
 
 #include "codegen/cpu_host.h"
 #include "ir/error.h"
@@ -27,7 +29,35 @@ int tile_rows(const Target& target, int vectors) {
   return std::min((target.registers - 1 - vectors) / vectors, max_tile_rows);
 }
 
-int max_gates(const Target& target) { return (target.registers - 1) / 2; }
+int max_gates(const Target& target) {
+  if (target.kind == TargetKind::cuda) return 16;
+  return (target.registers - 1) / 2;
+}
+
+namespace {
+
+/// A panel of about a warp's width over all gates: narrow, so that a small batch is shared by many
+/// blocks, with as few lanes past n as may be; four by four, so that they are copied as vectors.
+int cuda_panel_lanes(int gates, long n) {
+  constexpr int warp = 32, least = 24, most = 48;
+  const auto excess = [&](int lanes) {
+    const long empty = (n + lanes - 1) / lanes * lanes - n;
+    return std::pair(empty, std::abs(gates * lanes - warp));
+  };
+  int best = 0;
+  for (int lanes = 4; best == 0 || (gates * lanes <= most && best < n); lanes += 4) {
+    const bool narrow = gates * lanes < least && lanes < n && gates * (lanes + 4) <= most;
+    if (!narrow && (best == 0 || excess(lanes) < excess(best))) best = lanes;
+  }
+  return best;
+}
+
+}  // namespace
+
+int panel_lanes(const Target& target, int gates, long n) {
+  if (target.kind == TargetKind::cuda) return cuda_panel_lanes(gates, n);
+  return tile_shape(target, gates, n).vectors * target.width;
+}
 
 TileShape tile_shape(const Target& target, int gates, long n) {
   internal_check(gates >= 1 && gates <= max_gates(target), "a tile of {} gates on {}", gates,
@@ -47,6 +77,19 @@ TileShape tile_shape(const Target& target, int gates, long n) {
     }
   }
   return best;
+}
+
+Target cuda_target(std::string_view architecture) {
+  const bool known = architecture.starts_with("sm_") && architecture.size() > 3 &&
+                     std::ranges::all_of(architecture.substr(3), [](char c) {
+                       return (c >= '0' && c <= '9') || c == 'a' || c == 'f';
+                     });
+  user_check(known, "target '{}': a GPU's is named as in 'sm_90'", architecture);
+  return {.name = std::string(architecture),
+          .cpu = {},
+          .features = {},
+          .fma = true,
+          .kind = TargetKind::cuda};
 }
 
 Target host_target(std::string_view name) {

@@ -121,6 +121,8 @@ bool agrees(float got, float wanted, const Expectation& expect) {
   return ulp_distance(got, wanted) <= expect.ulps || std::fabs(got - wanted) <= expect.absolute;
 }
 
+}  // namespace
+
 void compare(const Kernel& kernel, const Memory& got, const Memory& wanted,
              const Expectation& expect, const std::string& what) {
   for (std::size_t i = 0; i < kernel.buffers.size(); ++i) {
@@ -134,8 +136,6 @@ void compare(const Kernel& kernel, const Memory& got, const Memory& wanted,
           << print_kernel(kernel);
   }
 }
-
-}  // namespace
 
 void run(const CompiledKernel& kernel, const Memory& memory, std::int64_t rows,
          std::int64_t child_rows) {

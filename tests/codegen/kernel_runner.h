@@ -70,6 +70,10 @@ struct Case {
 /// however rows and parts are split.
 void check(const Case& test);
 
+/// Fails if a float differs from what was wanted by more than is expected; `what` says whose it is.
+void compare(const Kernel& kernel, const Memory& got, const Memory& wanted,
+             const Expectation& expect, const std::string& what);
+
 /// The compiler of a target, shared by the tests; without a disk cache.
 Compiler& compiler(const Target& target);
 

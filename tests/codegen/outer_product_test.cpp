@@ -4,63 +4,14 @@
 #include <algorithm>
 
 #include "codegen/tiling.h"
-#include "tests/codegen/kernel_runner.h"
+#include "tests/codegen/sample_kernels.h"
 
 namespace espalier::codegen {
 namespace {
 
-using ir::Opcode;
-
-struct Shape {
-  std::int64_t m = 1, k = 1, rows = 1;
-  bool gathered = false, accumulate = false;
-  std::int64_t left_stride = 1;
-};
-
-constexpr std::int64_t state_rows = 9;
-
-Kernel product_kernel(const Shape& shape) {
-  Kernel kernel;
-  KernelBuilder b(kernel);
-  const BufferId gradient =
-      b.buffer({.role = BufferRole::param_gradient, .row_elements = shape.m * shape.k});
-  const BufferId left = b.buffer({.role = BufferRole::contribution, .row_elements = shape.m});
-  const BufferId right = b.buffer({.role = BufferRole::state_field, .row_elements = shape.k});
-  const BufferId rows = b.buffer({.role = BufferRole::port_values});
-  const BufferId count = b.buffer({.role = BufferRole::row_count, .a = -1});
-
-  Stage s = once_stage(b, {shape.m, shape.k});
-  s.outer_product = true;
-  const VarId row = b.variable();
-  const ExprId i = b.var(s.variables[0]), j = b.var(s.variables[1]);
-  const ExprId other = shape.gathered ? b.load_index(rows, b.var(row)) : b.var(row);
-  const ExprId x = b.load(left, b.add(b.multiply(b.var(row), shape.m * shape.left_stride),
-                                      b.multiply(i, shape.left_stride)));
-  const ExprId y = b.load(right, b.add(b.multiply(other, shape.k), j));
-  const ExprId sum =
-      b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)), x, y);
-  const ExprId at = element(b, s);
-  const int operands[] = {b.load(gradient, at), sum};
-  s.stores = {{gradient, at, shape.accumulate ? b.emit(Opcode::add, operands, 0) : sum}};
-  kernel.stages = {s};
-  return kernel;
-}
-
-void check_product(const Shape& shape) {
+void check_product(const ProductSample& shape) {
   check({.kernel = [&](const Target&) { return product_kernel(shape); },
-         .memory =
-             [&](const Kernel&) {
-               std::mt19937 random(2);
-               Memory memory;
-               memory.add_floats(shape.m * shape.k, random);
-               memory.add_floats(shape.rows * shape.m * shape.left_stride, random);
-               memory.add_floats(std::max(shape.rows, state_rows) * shape.k, random);
-               std::vector<std::int32_t> rows(shape.rows);
-               for (auto& row : rows) row = static_cast<std::int32_t>(random() % state_rows);
-               memory.add_integers(rows);
-               memory.add_integers(std::vector{static_cast<std::int32_t>(shape.rows)});
-               return memory;
-             }});
+         .memory = [&](const Kernel&) { return product_memory(shape); }});
 }
 
 TEST(OuterProduct, EveryRestOfRowsAndColumns) {

@@ -1,0 +1,130 @@
+// Printing of kernels: the prelude, a function a stage, and its entry.
+#include "codegen/cuda_emit.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <set>
+
+#include "codegen/cuda_emitter.h"
+
+namespace espalier::codegen {
+
+CudaEmitter::CudaEmitter(const Kernel& kernel, const Stage& stage, std::string& text)
+    : kernel_(kernel),
+      stage_(stage),
+      analysis_(kernel, stage),
+      text_(text),
+      variable_bounds_(kernel.variables),
+      bound_(kernel.variables),
+      values_(kernel.exprs.size()) {
+  for (const Store& store : stage.stores) roots_.insert(roots_.end(), {store.address, store.value});
+  for (std::size_t id = 0; id < kernel.exprs.size(); ++id)
+    if (const Expr& expr = kernel.exprs[id]; expr.kind == ExprKind::variable)
+      variable_bounds_[expr.integer] = analysis_.bound(static_cast<ExprId>(id));
+}
+
+CudaEmitter::Scope::Scope(CudaEmitter& emitter)
+    : e_(emitter), undo_(e_.undo_.size()), bound_(e_.bound_) {
+  ++e_.indent_;
+}
+
+CudaEmitter::Scope::~Scope() {
+  for (; e_.undo_.size() > undo_; e_.undo_.pop_back()) e_.values_[e_.undo_.back()].clear();
+  e_.bound_ = bound_;
+  --e_.indent_;
+}
+
+void CudaEmitter::block(const std::string& first, const std::function<void()>& body,
+                        std::string_view last) {
+  line("{}", first);
+  {
+    const Scope scope(*this);
+    body();
+  }
+  line("{}", last);
+}
+
+/// The pointers of all buffers that the stage touches.
+void CudaEmitter::buffers() {
+  std::set<BufferId> used;
+  std::vector<bool> seen(kernel_.exprs.size());
+  const std::function<void(ExprId)> visit = [&](ExprId id) {
+    if (id < 0 || seen[id]) return;
+    seen[id] = true;
+    if (kernel_[id].buffer >= 0) used.insert(kernel_[id].buffer);
+    for (ExprId operand : kernel_[id].operands) visit(operand);
+  };
+  for (ExprId root : roots_) visit(root);
+  for (const Store& store : stage_.stores) used.insert(store.buffer);
+  if (stage_.contraction) {
+    used.insert(stage_.contraction->weights);
+    for (const Contraction::Term& term : stage_.contraction->terms) {
+      visit(term.address);
+      used.insert(term.x);
+    }
+  }
+  std::set<BufferId> stored;
+  for (const Store& store : stage_.stores) stored.insert(store.buffer);
+  for (BufferId id : used) {
+    std::string_view type = "const float";
+    switch (codegen::element(kernel_.buffers[id].role)) {
+      case Element::f32:
+        if (stored.contains(id)) type = "float";
+        break;
+      case Element::i32:
+        type = "const int";
+        break;
+      case Element::u64:
+        type = "const u64";
+        break;
+    }
+    line("{0}* const b{1} = static_cast<{0}*>(buffers[{1}]);", type, id);
+  }
+}
+
+CudaStage CudaEmitter::emit() {
+  buffers();
+  CudaStage result = stage_.contraction     ? contraction()
+                     : stage_.outer_product ? outer_product()
+                                            : map();
+  result.rows = stage_.rows;
+  result.port = stage_.port;
+  result.threads = cuda_threads;
+  return result;
+}
+
+std::int64_t CudaStage::tiles(std::int64_t row_count) const {
+  if (rows == RowDomain::once) row_count = 1;
+  const bool large = row_count >= large_from;
+  const std::int64_t height = large ? large_row_tile : row_tile;
+  return (row_count + height - 1) / height * (large ? large_parts : parts);
+}
+
+CudaText print_cuda_stages(const Kernel& kernel, std::string_view name) {
+  CudaText result;
+  const auto out = std::back_inserter(result.source);
+  for (std::size_t i = 0; i < kernel.stages.size(); ++i) {
+    fmt::format_to(out,
+                   "\n// stage {1} of {0}\n__device__ void {2}stage_{1}(void* const* buffers, i64 "
+                   "row_begin, i64 row_end, unsigned block, unsigned blocks) {{\n",
+                   kernel.name, i, name);
+    CudaStage stage = CudaEmitter(kernel, kernel.stages[i], result.source).emit();
+    stage.symbol = fmt::format("{}espalier_stage_{}", name, i);
+    fmt::format_to(out,
+                   "}}\nextern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
+                   "EspalierLaunch* launch) {{\n  {2}stage_{3}(launch->buffers, launch->row_begin, "
+                   "launch->row_end, blockIdx.x, gridDim.x);\n}}\n",
+                   cuda_threads, stage.symbol, name, i);
+    result.stages.push_back(std::move(stage));
+  }
+  return result;
+}
+
+CudaText print_cuda(const Kernel& kernel) {
+  CudaText text = print_cuda_stages(kernel, "");
+  text.source.insert(0, cuda_prelude());
+  return text;
+}
+
+}  // namespace espalier::codegen

@@ -1,0 +1,114 @@
+// Printed CUDA C++, run on this machine's processor with grids of several sizes, against the
+// interpreter.
+#include <gtest/gtest.h>
+
+#include "codegen/interpreter.h"
+#include "codegen/print_kernel.h"
+#include "codegen/verify_kernel.h"
+#include "tests/codegen/sample_kernels.h"
+#include "tests/support/host_cuda.h"
+
+namespace espalier::codegen {
+namespace {
+
+std::int64_t rows_of(const Stage& stage, const Case& test) {
+  if (stage.rows == RowDomain::once) return 1;
+  return stage.rows == RowDomain::instances ? test.rows : test.child_rows;
+}
+
+/// Checks that all kernels, printed as one text, leave in memory what the interpreter does.
+void check_printed(const std::vector<Case>& cases) {
+  const Target target = cuda_target("sm_80");
+  test::HostKernels host;
+  std::vector<Kernel> kernels;
+  std::vector<int> numbers;
+  for (const Case& test : cases) {
+    kernels.push_back(test.kernel(target));
+    verify_kernel(kernels.back());
+    numbers.push_back(host.add(kernels.back()));
+  }
+  host.compile();
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const Kernel& kernel = kernels[i];
+    const Memory initial = cases[i].memory(kernel);
+    ASSERT_EQ(initial.buffers().size(), kernel.buffers.size());
+    const Memory wanted = initial;
+    for (std::size_t s = 0; s < kernel.stages.size(); ++s)
+      interpret(kernel, int(s), wanted.pointers().data(), 0, rows_of(kernel.stages[s], cases[i]));
+    for (const unsigned grid : {1U, 2U, 7U}) {
+      const Memory got = initial;
+      for (std::size_t s = 0; s < kernel.stages.size(); ++s)
+        host.run(numbers[i], int(s), got.pointers().data(), 0, rows_of(kernel.stages[s], cases[i]),
+                 grid);
+      compare(kernel, got, wanted, cases[i].expect, "a grid of " + std::to_string(grid));
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Cuda, RandomKernelsGiveTheBitsOfTheInterpreter) {
+  std::vector<Case> cases;
+  for (unsigned seed = 0; seed < 120; ++seed)
+    cases.push_back({.kernel = [=](const Target&) { return random_kernel(seed); },
+                     .memory = [=](const Kernel&) { return random_kernel_memory(seed); },
+                     .rows = random_kernel_rows});
+  check_printed(cases);
+}
+
+Case contraction_case(const ContractionSample& shape) {
+  return {.kernel = [=](const Target& target) { return contraction_kernel(target, shape); },
+          .memory = [=](const Kernel& kernel) { return contraction_memory(kernel, shape); },
+          .rows = shape.rows,
+          .child_rows = shape.rows};
+}
+
+TEST(Cuda, ContractionsGiveTheBitsOfTheInterpreter) {
+  std::vector<Case> cases;
+  for (const std::int64_t rows : {0, 1, 2, 11, 12, 13, 24, 25, 70})
+    cases.push_back(contraction_case({.n = 40, .k = 7, .rows = rows}));
+  for (int gates = 1; gates <= 5; ++gates)
+    for (const std::int64_t n : {1, 5, 16, 50})
+      cases.push_back(contraction_case({.n = n, .k = 20, .gates = gates, .rows = 13}));
+  for (const std::int64_t k : {1, 2, 3, 4, 5, 63, 64, 65, 200})
+    cases.push_back(contraction_case({.n = 33, .k = k, .gates = 2, .rows = 9}));
+  for (int terms = 1; terms <= 4; ++terms)
+    cases.push_back(contraction_case(
+        {.n = 21, .k = 31, .gates = 2, .terms = terms, .rows = 17, .gathered = true}));
+  cases.push_back(contraction_case(
+      {.n = 21, .k = 31, .terms = 2, .rows = 23, .gathered = true, .children = true}));
+  cases.push_back(contraction_case({.n = 20, .k = 9, .gates = 16, .rows = 5}));
+  check_printed(cases);
+}
+
+TEST(Cuda, ManyRowsTakeLargeTilesAndGiveTheSameBits) {
+  std::vector<Case> cases;
+  cases.push_back(
+      contraction_case({.n = 150, .k = 70, .gates = 5, .terms = 2, .rows = 700, .gathered = true}));
+  cases.push_back(contraction_case({.n = 5, .k = 19, .rows = 6200}));
+  cases.push_back(contraction_case({.n = 100, .k = 17, .gates = 1, .rows = 3100}));
+  for (const Case& large : cases) {
+    const CudaText text = print_cuda(large.kernel(cuda_target("sm_80")));
+    EXPECT_GE(large.rows, text.stages[0].large_from);
+  }
+  check_printed(cases);
+}
+
+TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {
+  std::vector<ProductSample> samples;
+  for (const std::int64_t m : {1, 3, 31, 32, 33, 70})
+    for (const std::int64_t k : {1, 5, 64, 65, 150})
+      samples.push_back({.m = m, .k = k, .rows = 3, .accumulate = (m + k) % 2 == 0});
+  for (const std::int64_t rows : {0, 1, 2, 15, 16, 17, 31, 32, 33, 200})
+    samples.push_back(
+        {.m = 7, .k = 20, .rows = rows, .gathered = true, .accumulate = rows % 2 == 1});
+  samples.push_back({.m = 750, .k = 300, .rows = 20, .gathered = true});
+  samples.push_back({.m = 11, .k = 35, .rows = 20, .left_stride = 3});
+  std::vector<Case> cases;
+  for (const ProductSample& sample : samples)
+    cases.push_back({.kernel = [=](const Target&) { return product_kernel(sample); },
+                     .memory = [=](const Kernel&) { return product_memory(sample); }});
+  check_printed(cases);
+}
+
+}  // namespace
+}  // namespace espalier::codegen

@@ -1,0 +1,284 @@
+// Runs printed CUDA C++ on this machine's processor: threads and blocks as loops. It is included
+// before the text, which then compiles as ordinary C++ (`c++ -include cuda_shim.h text.cpp`); the
+// shared object that comes out runs its kernels by espalier_host_launch.
+//
+// A block's threads run one after another, each to its end. A thread that waits (at a barrier, for
+// the lanes of its warp, for another block) leaves its stack as it is, and the next one goes on. So
+// a missing barrier is no race but a wrong result, all the more since threads start in rising order
+// in launches of an even number of blocks, and in falling order otherwise. Copies to shared memory
+// happen no sooner than they are waited for.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#define ESPALIER_MACHINE
+#define __device__
+#define __global__ __attribute__((visibility("default")))
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+namespace {
+
+struct float4 {
+  float x, y, z, w;
+} __attribute__((aligned(16)));
+struct Dimensions {
+  unsigned x = 0, y = 0, z = 0;
+};
+[[maybe_unused]] Dimensions threadIdx, blockIdx, blockDim{1, 1, 1}, gridDim{1, 1, 1};
+
+}  // namespace
+
+namespace shim {
+namespace {
+
+using Kernel = void (*)(const void*);
+
+/// One wait for all of some threads.
+struct Meeting {
+  unsigned arrived = 0;
+  long generation = 0;
+};
+struct Warp {
+  Meeting meetings[32];  // by the lowest lane that takes part
+  unsigned words[32];    // what the lanes exchange
+};
+struct Block {
+  unsigned index = 0, started = 0, alive = 0;
+  Meeting barrier;
+  std::vector<Warp> warps;
+  std::vector<float4> memory;
+};
+struct Copy {
+  float* to;
+  const float* from;
+  int count;
+};
+
+/// A stack on which threads of a block run, one after another.
+struct Fiber {
+  static constexpr std::size_t stack_bytes = 128 << 10;
+  Block* block = nullptr;
+  unsigned thread = 0;
+  std::unique_ptr<char[]> stack{new char[stack_bytes]};
+  ucontext_t begin;
+  jmp_buf place;
+  bool running = false;  // place is set
+  std::vector<std::vector<Copy>> copies;
+};
+
+struct Launch {
+  Kernel kernel = nullptr;
+  const void* argument = nullptr;
+  bool falling = false;
+  std::deque<Fiber*> waiting;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> idle;
+  Fiber* current = nullptr;
+  ucontext_t home;
+  long progress = 0, seen = 0, turns = 0;  // to notice that all wait for ever
+};
+[[maybe_unused]] Launch launch_;
+
+inline void enter(Fiber* fiber) {
+  launch_.current = fiber;
+  blockIdx.x = fiber->block->index;
+  threadIdx.x = fiber->thread;
+}
+
+inline void land(std::vector<Copy>& group) {
+  for (const Copy& copy : group) std::memcpy(copy.to, copy.from, sizeof(float) * copy.count);
+}
+
+/// Takes threads of the block until none is left to start.
+inline void work() {
+  for (Fiber* fiber = launch_.current;;) {
+    Block& block = *fiber->block;
+    if (block.started == blockDim.x) break;
+    fiber->thread = launch_.falling ? blockDim.x - 1 - block.started : block.started;
+    ++block.started;
+    enter(fiber);
+    launch_.kernel(launch_.argument);
+    for (auto& group : fiber->copies) land(group);
+    fiber->copies.clear();
+    --block.alive;
+    ++launch_.progress;
+    if (block.alive && block.barrier.arrived == block.alive) {
+      block.barrier.arrived = 0;
+      ++block.barrier.generation;
+    }
+  }
+}
+
+inline void go_on();
+
+inline void fiber_main() {
+  work();
+  launch_.idle.push_back(launch_.current);
+  launch_.current->running = false;
+  go_on();
+}
+
+/// Starts a fiber for the next thread of the block.
+inline void start(Block& block) {
+  if (launch_.idle.empty()) {
+    launch_.fibers.push_back(std::make_unique<Fiber>());
+    launch_.idle.push_back(launch_.fibers.back().get());
+  }
+  Fiber* fiber = launch_.idle.back();
+  launch_.idle.pop_back();
+  fiber->block = &block;
+  getcontext(&fiber->begin);
+  fiber->begin.uc_stack.ss_sp = fiber->stack.get();
+  fiber->begin.uc_stack.ss_size = Fiber::stack_bytes;
+  fiber->begin.uc_link = nullptr;
+  makecontext(&fiber->begin, fiber_main, 0);
+  launch_.waiting.push_back(fiber);
+}
+
+/// Leaves the present fiber for the one that has waited longest, or for the launch's end.
+inline void go_on() {
+  if (launch_.waiting.empty()) setcontext(&launch_.home);
+  Fiber* fiber = launch_.waiting.front();
+  launch_.waiting.pop_front();
+  enter(fiber);
+  if (fiber->running) _longjmp(fiber->place, 1);
+  fiber->running = true;
+  setcontext(&fiber->begin);
+}
+
+inline void pause() {
+  if (launch_.progress != launch_.seen) launch_.turns = 0;
+  launch_.seen = launch_.progress;
+  if (++launch_.turns > 100000000) {
+    std::fprintf(stderr, "block %u, thread %u waits for ever\n", blockIdx.x, threadIdx.x);
+    std::abort();
+  }
+  Fiber* fiber = launch_.current;
+  if (fiber->block->started < blockDim.x) start(*fiber->block);
+  launch_.waiting.push_back(fiber);
+  if (_setjmp(fiber->place) == 0) go_on();
+}
+
+inline void meet(Meeting& meeting, unsigned count) {
+  const long generation = meeting.generation;
+  if (++meeting.arrived >= count) {
+    meeting.arrived = 0;
+    ++meeting.generation;
+    ++launch_.progress;
+    return;
+  }
+  while (meeting.generation == generation) pause();
+}
+
+inline Meeting& meeting(unsigned mask) {
+  return launch_.current->block->warps[threadIdx.x / 32].meetings[__builtin_ctz(mask)];
+}
+
+inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
+  std::vector<Block> blocks(end - first);
+  for (unsigned i = first; i < end; ++i) {
+    Block& block = blocks[i - first];
+    block.index = i;
+    block.alive = blockDim.x;
+    block.warps.resize((blockDim.x + 31) / 32);
+    // What nobody has written is NaN.
+    block.memory.assign((shared_bytes + 15) / 16, {NAN, NAN, NAN, NAN});
+    start(block);
+  }
+  volatile bool done = false;
+  getcontext(&launch_.home);
+  if (done) return;
+  done = true;
+  go_on();
+}
+
+}  // namespace
+}  // namespace shim
+
+/// Runs `kernel`, whose only argument is the pointer *args[0], on a grid of blocks. If cooperative,
+/// all blocks are under way at once, so that they may wait for each other.
+extern "C" __global__ void espalier_host_launch(void* kernel, unsigned grid, unsigned block,
+                                                std::size_t shared, void** args, bool cooperative) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  shim::launch_.kernel = reinterpret_cast<shim::Kernel>(kernel);
+  shim::launch_.argument = *static_cast<void**>(args[0]);
+  shim::launch_.falling = grid % 2 == 1;
+  shim::launch_.turns = 0;
+  blockDim.x = block;
+  gridDim.x = grid;
+  const unsigned at_once = cooperative ? grid : 1;
+  for (unsigned i = 0; i < grid; i += at_once) shim::run_blocks(i, i + at_once, shared);
+}
+
+// What printed texts use of CUDA.
+namespace {
+
+[[maybe_unused]] inline void __syncthreads() {
+  shim::Block& block = *shim::launch_.current->block;
+  shim::meet(block.barrier, block.alive);
+}
+[[maybe_unused]] inline void __syncwarp(unsigned mask = ~0u) {
+  shim::meet(shim::meeting(mask), __builtin_popcount(mask));
+}
+[[maybe_unused]] inline float __shfl_xor_sync(unsigned mask, float x, int lanes) {
+  unsigned* const words = shim::launch_.current->block->warps[threadIdx.x / 32].words;
+  std::memcpy(&words[threadIdx.x % 32], &x, sizeof x);
+  __syncwarp(mask);
+  float other;
+  std::memcpy(&other, &words[threadIdx.x % 32 ^ lanes], sizeof other);
+  __syncwarp(mask);
+  return other;
+}
+[[maybe_unused]] inline float __int_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// The part of the prelude that depends on the machine.
+[[maybe_unused]] inline float* shared_memory() {
+  return &shim::launch_.current->block->memory.data()->x;
+}
+[[maybe_unused]] inline void copy_async(float* to, const float* from, int count) {
+  auto& groups = shim::launch_.current->copies;
+  if (groups.empty()) groups.emplace_back();
+  groups.back().push_back({to, from, count});
+}
+[[maybe_unused]] inline void copy_4(float* to, const float* from) { copy_async(to, from, 1); }
+[[maybe_unused]] inline void copy_16(float* to, const float* from) {
+  if (reinterpret_cast<std::uintptr_t>(to) % 16 || reinterpret_cast<std::uintptr_t>(from) % 16) {
+    std::fprintf(stderr, "a copy of 16 bytes is not aligned to them\n");
+    std::abort();
+  }
+  copy_async(to, from, 4);
+}
+[[maybe_unused]] inline void copy_group() {
+  auto& groups = shim::launch_.current->copies;
+  if (groups.empty()) groups.emplace_back();
+  groups.emplace_back();
+}
+template <int kLeft>
+inline void copy_wait() {
+  // The last group is the one being filled.
+  auto& groups = shim::launch_.current->copies;
+  while (groups.size() > kLeft + 1) {
+    shim::land(groups.front());
+    groups.erase(groups.begin());
+  }
+}
+
+}  // namespace

@@ -1,0 +1,124 @@
+#include "tests/support/host_cuda.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "codegen/compiler.h"
+#include "codegen/kernel_cache.h"
+#include "codegen/print_kernel.h"
+#include "ir/error.h"
+
+namespace espalier::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// A folder that is gone with its object.
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "espalier-XXXXXX").string();
+    internal_check(mkdtemp(pattern.data()) != nullptr, "no temporary folder: {}", pattern);
+    path_ = pattern;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+// Neither contraction nor other arithmetic than the text's, as on the device.
+constexpr std::string_view flags =
+    "-std=c++17 -O1 -w -fPIC -shared -march=native -ffp-contract=off -fno-strict-aliasing "
+    "-fvisibility=hidden -U_FORTIFY_SOURCE";
+
+void compile(const Folder& folder, const std::string& source, const fs::path& object) {
+  const fs::path text = folder / "text.cpp", log = folder / "log";
+  std::ofstream(text, std::ios::binary) << source;
+  const std::string command =
+      fmt::format("'{}' {} -include '{}/tests/support/cuda_shim.h' -o '{}' '{}' > '{}' 2>&1",
+                  ESPALIER_CXX_COMPILER, flags, ESPALIER_SOURCE_DIR, object.string(), text.string(),
+                  log.string());
+  const bool compiled = std::system(command.c_str()) == 0;
+  internal_check(compiled, "{}\n{}", command, read(log));
+}
+
+}  // namespace
+
+HostModule::HostModule(const std::string& source) {
+  const std::string shim = read(fs::path(ESPALIER_SOURCE_DIR) / "tests/support/cuda_shim.h");
+  const std::string key = fmt::format("{} {}\n{}\n{}", ESPALIER_CXX_COMPILER, flags, shim, source);
+  fs::path directory = codegen::default_cache_directory();
+  if (!directory.empty()) directory /= "host-cuda";
+  codegen::KernelCache cache(directory);
+  const Folder folder;
+  const fs::path object = folder / "kernels.so";
+  if (const auto found = cache.load(key)) {
+    std::ofstream(object, std::ios::binary) << *found;
+  } else {
+    compile(folder, source, object);
+    cache.store(key, read(object));
+  }
+  library_ = dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library_ == nullptr) throw InternalError(dlerror());
+}
+
+HostModule::~HostModule() { dlclose(library_); }
+
+void* HostModule::symbol(const std::string& name) const { return dlsym(library_, name.c_str()); }
+
+void HostModule::launch(void* kernel, unsigned grid, unsigned block, std::size_t shared_bytes,
+                        void** args, bool cooperative) const {
+  using Launch = void (*)(void*, unsigned, unsigned, std::size_t, void**, bool);
+  reinterpret_cast<Launch>(symbol("espalier_host_launch"))(kernel, grid, block, shared_bytes, args,
+                                                           cooperative);
+}
+
+int HostKernels::add(const codegen::Kernel& kernel) {
+  std::string printed = codegen::print_kernel(kernel);
+  const auto found = std::ranges::find(kernels_, printed);
+  if (found != kernels_.end()) return int(found - kernels_.begin());
+  texts_.push_back(codegen::print_cuda_stages(kernel, fmt::format("k{}_", kernels_.size())));
+  kernels_.push_back(std::move(printed));
+  return int(kernels_.size()) - 1;
+}
+
+void HostKernels::compile() {
+  std::string source(codegen::cuda_prelude());
+  for (const codegen::CudaText& text : texts_) source += text.source;
+  module_ = std::make_unique<HostModule>(source);
+}
+
+void HostKernels::run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
+                      std::int64_t row_end, unsigned grid) const {
+  const codegen::CudaStage& launched = text(kernel).stages[std::size_t(stage)];
+  struct {
+    void* const* buffers;
+    long long row_begin, row_end;
+  } launch{buffers, row_begin, row_end};
+  void* argument = &launch;
+  void* args[] = {&argument};
+  void* const function = module_->symbol(launched.symbol);
+  internal_check(function != nullptr, "the text has no '{}'", launched.symbol);
+  module_->launch(function, grid, unsigned(launched.threads), std::size_t(launched.shared_bytes),
+                  args);
+}
+
+}  // namespace espalier::test
