@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "ir/error.h"
 #include "runtime/vector_clones.h"
@@ -57,48 +58,78 @@ std::vector<std::string_view> buffer_names(const UpdateRule& rule) {
 /// What rows without a gradient get.
 constexpr std::array<float, 1024> no_gradient{};
 
-/// The updates of UpdateRule, for gradients g = scale · gradient + l2 · p.
+/// The numbers of an update: floats, or expressions. `keep` is momentum or beta2.
+template <class T>
 struct Rates {
-  float scale, l2, rate;
+  T scale, rate, l2, epsilon, keep, new_mean, new_square, correction;
 };
+constexpr int rate_count = 7;  // all but the scale
 
-ESPALIER_VECTOR_CLONES void update_sgd(Rates r, std::size_t size, float* __restrict p,
+// The updates of UpdateRule, of a param p with its gradient and its state.
+
+template <class T>
+T regularised(const Rates<T>& r, T gradient, T p) {
+  return r.scale * gradient + r.l2 * p;
+}
+
+template <class T>
+void sgd(const Rates<T>& r, T gradient, T& p) {
+  p = p - r.rate * regularised(r, gradient, p);
+}
+
+template <class T>
+void momentum(const Rates<T>& r, T gradient, T& p, T& m) {
+  m = r.keep * m + regularised(r, gradient, p);
+  p = p - r.rate * m;
+}
+
+template <class T>
+void adagrad(const Rates<T>& r, T gradient, T& p, T& s) {
+  using std::sqrt;
+  const T g = regularised(r, gradient, p);
+  s = s + g * g;
+  p = p - r.rate * g / (sqrt(s) + r.epsilon);
+}
+
+template <class T>
+void adam(const Rates<T>& r, T gradient, T& p, T& m, T& v) {
+  using std::sqrt;
+  const T g = regularised(r, gradient, p);
+  m = m + r.new_mean * (g - m);
+  v = r.keep * v + r.new_square * (g * g);
+  p = p - r.rate * m / (sqrt(v) / r.correction + r.epsilon);
+}
+
+ESPALIER_VECTOR_CLONES void update_sgd(Rates<float> r, std::size_t size, float* __restrict p,
                                        const float* __restrict gradient) {
-  for (std::size_t i = 0; i < size; ++i) p[i] -= r.rate * (r.scale * gradient[i] + r.l2 * p[i]);
+  for (std::size_t i = 0; i < size; ++i) sgd(r, gradient[i], p[i]);
 }
 
-ESPALIER_VECTOR_CLONES void update_momentum(Rates r, float momentum, std::size_t size,
-                                            float* __restrict p, const float* __restrict gradient,
-                                            float* __restrict m) {
-  for (std::size_t i = 0; i < size; ++i) {
-    m[i] = momentum * m[i] + (r.scale * gradient[i] + r.l2 * p[i]);
-    p[i] -= r.rate * m[i];
-  }
+ESPALIER_VECTOR_CLONES void update_momentum(Rates<float> r, std::size_t size, float* __restrict p,
+                                            const float* __restrict gradient, float* __restrict m) {
+  for (std::size_t i = 0; i < size; ++i) momentum(r, gradient[i], p[i], m[i]);
 }
 
-ESPALIER_VECTOR_CLONES void update_adagrad(Rates r, float epsilon, std::size_t size,
-                                           float* __restrict p, const float* __restrict gradient,
-                                           float* __restrict s) {
-  for (std::size_t i = 0; i < size; ++i) {
-    const float g = r.scale * gradient[i] + r.l2 * p[i];
-    s[i] += g * g;
-    p[i] -= r.rate * g / (std::sqrt(s[i]) + epsilon);
-  }
+ESPALIER_VECTOR_CLONES void update_adagrad(Rates<float> r, std::size_t size, float* __restrict p,
+                                           const float* __restrict gradient, float* __restrict s) {
+  for (std::size_t i = 0; i < size; ++i) adagrad(r, gradient[i], p[i], s[i]);
 }
 
-struct AdamRule {
-  float new_mean, keep_square, new_square, correction, epsilon;
-};
-
-ESPALIER_VECTOR_CLONES void update_adam(Rates r, AdamRule a, std::size_t size, float* __restrict p,
+ESPALIER_VECTOR_CLONES void update_adam(Rates<float> r, std::size_t size, float* __restrict p,
                                         const float* __restrict gradient, float* __restrict m,
                                         float* __restrict v) {
-  for (std::size_t i = 0; i < size; ++i) {
-    const float g = r.scale * gradient[i] + r.l2 * p[i];
-    m[i] += a.new_mean * (g - m[i]);
-    v[i] = a.keep_square * v[i] + a.new_square * (g * g);
-    p[i] -= r.rate * m[i] / (std::sqrt(v[i]) / a.correction + a.epsilon);
-  }
+  for (std::size_t i = 0; i < size; ++i) adam(r, gradient[i], p[i], m[i], v[i]);
+}
+
+Rates<float> rates_of(const UpdateRule& rule, float scale, float rate, float correction) {
+  return {.scale = scale,
+          .rate = rate,
+          .l2 = static_cast<float>(rule.l2),
+          .epsilon = static_cast<float>(rule.epsilon),
+          .keep = static_cast<float>(rule.kind == Kind::adam ? rule.beta2 : rule.momentum),
+          .new_mean = static_cast<float>(1 - rule.beta1),
+          .new_square = static_cast<float>(1 - rule.beta2),
+          .correction = correction};
 }
 
 }  // namespace
@@ -169,41 +200,85 @@ void StandardOptimizer::begin_step(const GradientInfo& gradients) {
   if (options_.clip_norm > 0 && gradients.norm > options_.clip_norm)
     scale *= options_.clip_norm / gradients.norm;
   scale_ = static_cast<float>(scale);
-  const auto step = static_cast<double>(++steps_);
-  for (Slot& slot : slots_) {
-    const UpdateRule& rule = slot.rule;
-    double rate = rule.lr * rate_factor_;
-    if (rule.kind == Kind::adam) {
-      rate /= 1 - std::pow(rule.beta1, step);
-      slot.correction = static_cast<float>(std::sqrt(1 - std::pow(rule.beta2, step)));
-    }
-    slot.rate = static_cast<float>(rate);
+  for (Slot& slot : slots_)
+    std::tie(slot.rate, slot.correction) = rate_of(slot.rule, static_cast<double>(steps_ + 1));
+  ++steps_;
+}
+
+/// The learning rate of a step, and what Adam corrects √v by.
+std::pair<float, float> StandardOptimizer::rate_of(const UpdateRule& rule, double step) const {
+  double rate = rule.lr * rate_factor_, correction = 1;
+  if (rule.kind == Kind::adam) {
+    rate /= 1 - std::pow(rule.beta1, step);
+    correction = std::sqrt(1 - std::pow(rule.beta2, step));
   }
+  return {static_cast<float>(rate), static_cast<float>(correction)};
 }
 
 void StandardOptimizer::apply(Slot& slot, std::size_t first, std::span<float> values,
                               const float* gradient) const {
   const UpdateRule& rule = slot.rule;
-  const Rates rates{scale_, static_cast<float>(rule.l2), slot.rate};
+  const Rates<float> rates = rates_of(rule, scale_, slot.rate, slot.correction);
   const std::size_t size = values.size();
   float* const p = values.data();
   const auto buffer = [&](std::size_t i) { return slot.buffers[i].data() + first; };
   switch (rule.kind) {
     case Kind::sgd:
       if (rule.momentum == 0) return update_sgd(rates, size, p, gradient);
-      return update_momentum(rates, static_cast<float>(rule.momentum), size, p, gradient,
-                             buffer(0));
+      return update_momentum(rates, size, p, gradient, buffer(0));
     case Kind::adagrad:
-      return update_adagrad(rates, static_cast<float>(rule.epsilon), size, p, gradient, buffer(0));
+      return update_adagrad(rates, size, p, gradient, buffer(0));
     case Kind::adam:
-      return update_adam(rates,
-                         {.new_mean = static_cast<float>(1 - rule.beta1),
-                          .keep_square = static_cast<float>(rule.beta2),
-                          .new_square = static_cast<float>(1 - rule.beta2),
-                          .correction = slot.correction,
-                          .epsilon = static_cast<float>(rule.epsilon)},
-                         size, p, gradient, buffer(0), buffer(1));
+      return update_adam(rates, size, p, gradient, buffer(0), buffer(1));
   }
+}
+
+UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Numbers& old,
+                                                    ir::Scalar gradient, ir::Scalar scale,
+                                                    std::span<const ir::Scalar> rates) const {
+  const UpdateRule& rule = slots_[param].rule;
+  const Rates<ir::Scalar> r{scale,    rates[0], rates[1], rates[2],
+                            rates[3], rates[4], rates[5], rates[6]};
+  Numbers fresh = old;
+  switch (rule.kind) {
+    case Kind::sgd:
+      if (rule.momentum == 0)
+        sgd(r, gradient, fresh.value);
+      else
+        momentum(r, gradient, fresh.value, fresh.kept[0]);
+      break;
+    case Kind::adagrad:
+      adagrad(r, gradient, fresh.value, fresh.kept[0]);
+      break;
+    case Kind::adam:
+      adam(r, gradient, fresh.value, fresh.kept[0], fresh.kept[1]);
+      break;
+  }
+  return fresh;
+}
+
+int StandardOptimizer::kept(ir::ParamId param) const {
+  return static_cast<int>(buffer_names(slots_[param].rule).size());
+}
+
+int StandardOptimizer::rates(ir::ParamId) const { return rate_count; }
+
+void StandardOptimizer::next_rates(ir::ParamId param, std::span<float> rates) const {
+  const UpdateRule& rule = slots_[param].rule;
+  const auto [rate, correction] = rate_of(rule, static_cast<double>(steps_ + 1));
+  const Rates<float> r = rates_of(rule, 1, rate, correction);
+  std::ranges::copy(
+      std::array{r.rate, r.l2, r.epsilon, r.keep, r.new_mean, r.new_square, r.correction},
+      rates.begin());
+}
+
+void StandardOptimizer::keep_at(std::shared_ptr<KeptElsewhere> place) {
+  bring_back();
+  kept_at_ = std::move(place);
+}
+
+void StandardOptimizer::bring_back() {
+  if (const auto place = std::exchange(kept_at_, nullptr)) place->bring_back();
 }
 
 void StandardOptimizer::update(ir::ParamId param, std::size_t first, std::span<float> values,
@@ -241,6 +316,7 @@ void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, st
 }
 
 std::vector<OptimizerBuffer> StandardOptimizer::buffers() {
+  bring_back();
   std::vector<OptimizerBuffer> result;
   for (std::size_t param = 0; param < slots_.size(); ++param) {
     const std::vector<std::string_view> names = buffer_names(slots_[param].rule);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,10 +69,12 @@ struct OptimizerBuffer {
   std::span<float> values;  ///< in the engine's layout of the param
 };
 
-class StandardOptimizer final : public Optimizer {
+class StandardOptimizer final : public Optimizer, private UpdateExpression {
  public:
   /// UserError unless rates, decays and norms are in their ranges.
   explicit StandardOptimizer(OptimizerOptions options);
+  StandardOptimizer(const StandardOptimizer&) = delete;  // a device knows where it is
+  StandardOptimizer& operator=(const StandardOptimizer&) = delete;
 
   /// UserError also if an override names no param.
   void prepare(std::span<const StoredParam> params) override;
@@ -83,6 +86,7 @@ class StandardOptimizer final : public Optimizer {
   void update_rows(ir::ParamId param, std::size_t first_row, std::size_t width,
                    std::span<float> values, std::span<const std::int32_t> rows,
                    std::span<const float> gradients) override;
+  UpdateExpression* expression() override { return this; }
 
   const OptimizerOptions& options() const { return options_; }
   /// The learning rates of the next step are this times those of the rules; 1 at first.
@@ -104,6 +108,21 @@ class StandardOptimizer final : public Optimizer {
     float rate = 0, correction = 1;  // of this step; the latter is Adam's √(1 − beta2ᵗ)
   };
 
+  // UpdateExpression
+  int kept(ir::ParamId param) const override;
+  int rates(ir::ParamId param) const override;
+  void next_rates(ir::ParamId param, std::span<float> rates) const override;
+  Numbers update(ir::ParamId param, const Numbers& old, ir::Scalar gradient, ir::Scalar scale,
+                 std::span<const ir::Scalar> rates) const override;
+  double clip_norm() const override { return options_.clip_norm; }
+  std::span<float> kept_values(ir::ParamId param, int i) override {
+    return slots_[param].buffers[i];
+  }
+  void keep_at(std::shared_ptr<KeptElsewhere> place) override;
+  const KeptElsewhere* kept_at() const override { return kept_at_.get(); }
+
+  void bring_back();
+  std::pair<float, float> rate_of(const UpdateRule& rule, double step) const;
   void apply(Slot& slot, std::size_t first, std::span<float> values, const float* gradient) const;
 
   OptimizerOptions options_;
@@ -111,6 +130,7 @@ class StandardOptimizer final : public Optimizer {
   double rate_factor_ = 1;
   std::int64_t steps_ = 0;
   float scale_ = 1;
+  std::shared_ptr<KeptElsewhere> kept_at_;  // the device that has the state
 };
 
 }  // namespace espalier
