@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/ranges.h"
+#include "codegen/cuda_emit.h"
 #include "codegen/lower.h"
 #include "codegen/print_kernel.h"
 #include "codegen/target.h"
@@ -25,6 +29,14 @@
 
 namespace espalier::app {
 namespace {
+
+/// Those of this machine, and GPUs, for which nothing but the toolkit is needed.
+std::vector<std::string> ir_targets() {
+  std::vector<std::string> names;
+  for (const codegen::Target& target : codegen::host_targets()) names.push_back(target.name);
+  names.insert(names.end(), {"sm_80", "sm_90"});
+  return names;
+}
 
 struct IrFlags {
   ModelFlags model;
@@ -52,7 +64,7 @@ void IrFlags::add(CLI::App& parser) {
   add_switch(parser, "--hoist", hoist, "the pass that splits what depends on no state off a cell");
   parser.add_option("--cell", cell, "only this cell")->option_text("NAME");
   parser.add_flag("--kernels", kernels, "the kernels of each cell too");
-  add_target_flag(parser, target);
+  add_choice(parser, "--target", target, "what to compile for", ir_targets(), "the first");
 }
 
 /// Prints the stages of the pipeline, in its order.
@@ -113,12 +125,19 @@ class Dump {
       if (cell.name == flags_.cell) std::cout << ir::print(cell, program_) << '\n';
   }
 
-  void show_kernels(const ir::Cell& cell, const ir::Differentiated& both) const {
-    const codegen::Target target = codegen::host_target(flags_.target);
+  void show_kernels(const ir::Cell& cell, const ir::Differentiated& both) {
+    const bool cuda = flags_.target.starts_with("sm_");
+    const codegen::Target target =
+        cuda ? codegen::cuda_target(flags_.target) : codegen::host_target(flags_.target);
     const std::vector accesses(cell.ports.size(), ir::Access::gathered);
     const auto print = [&](std::string_view what, const codegen::Kernel& kernel) {
       std::cout << fmt::format("# {} kernel of cell {} for {}\n{}\n", what, cell.name, target.name,
                                codegen::print_kernel(kernel));
+      if (!cuda) return;
+      if (!std::exchange(prelude_shown_, true))
+        std::cout << "# before the stages of CUDA kernels\n" << codegen::cuda_prelude() << '\n';
+      std::cout << fmt::format("# {} kernel of cell {} in CUDA C++\n{}\n", what, cell.name,
+                               codegen::print_cuda_stages(kernel, "").source);
     };
     print("forward", codegen::lower_forward(program_, both.forward, accesses, target));
     print("backward", codegen::lower_backward(cell, both.backward, accesses, target));
@@ -128,6 +147,7 @@ class Dump {
 
   const IrFlags& flags_;
   ir::Program program_;
+  bool prelude_shown_ = false;
 };
 
 ir::Program traced(const IrFlags& flags) {

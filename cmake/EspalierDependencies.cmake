@@ -28,9 +28,9 @@ message(STATUS "LLVM ${LLVM_PACKAGE_VERSION} in ${LLVM_DIR}")
 
 find_package(CUDAToolkit QUIET)
 if(CUDAToolkit_FOUND)
-  message(STATUS "CUDA toolkit ${CUDAToolkit_VERSION} found (not used yet)")
+  message(STATUS "CUDA toolkit ${CUDAToolkit_VERSION} in ${CUDAToolkit_INCLUDE_DIRS}")
 else()
-  message(STATUS "CUDA toolkit not found (optional, not used yet)")
+  message(STATUS "CUDA toolkit not found: no kernels for GPUs")
 endif()
 
 if(ESPALIER_BUILD_TESTS)

@@ -1,11 +1,14 @@
-// A kernel compiled for one CPU target: one function per stage, to be called with pointers to the
-// kernel's buffers and a range of work. Made by Compiler, run by the runtime's executor. Any split
-// of the ranges, in any order and on any threads, gives the same bits.
+// A kernel compiled for one target. For a CPU: one function per stage, to be called with pointers
+// to the kernel's buffers and a range of work; any split of the ranges, in any order and on any
+// threads, gives the same bits. For a GPU: a cubin with one kernel per stage. Made by Compiler, run
+// by the runtime's executor.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "codegen/cuda_emit.h"
 #include "codegen/kernel_ir.h"
 
 namespace espalier::codegen {
@@ -29,7 +32,9 @@ struct CompiledStage {
 
 struct CompiledKernel {
   Kernel kernel;
-  std::vector<CompiledStage> stages;  ///< as kernel.stages
+  std::vector<CompiledStage> stages;   ///< as kernel.stages; of a CPU target
+  std::vector<CudaStage> cuda_stages;  ///< as kernel.stages; of a GPU target
+  std::string cubin;                   ///< of a GPU target
 };
 
 }  // namespace espalier::codegen

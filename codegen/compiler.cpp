@@ -1,37 +1,23 @@
 #include "codegen/compiler.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 
-#include "codegen/cpu_jit.h"
-#include "codegen/fingerprint.h"
+#include "codegen/backend.h"
 #include "codegen/kernel_cache.h"
 #include "codegen/print_kernel.h"
-#include "codegen/tiling.h"
 #include "codegen/verify_kernel.h"
 #include "ir/error.h"
 
 namespace espalier::codegen {
 
-namespace {
-
-std::string print_target(const Target& target) {
-  return fmt::format("target {} cpu {} features {} width {} registers {} fma {}\n", target.name,
-                     target.cpu, target.features, target.width, target.registers, target.fma);
-}
-
-}  // namespace
-
 struct Compiler::Impl {
   Target target;
   KernelCache cache;
-  Jit jit;
-  std::string key_prefix;
+  std::unique_ptr<Backend> backend;
   CompilerStatistics statistics;
   std::unordered_map<std::string, std::unique_ptr<CompiledKernel>> kernels;  // by their full text
   mutable std::mutex mutex;
@@ -39,25 +25,24 @@ struct Compiler::Impl {
   Impl(Target t, CompilerOptions options)
       : target(std::move(t)),
         cache(std::move(options.cache_directory)),
-        jit(target),
-        key_prefix(fmt::format("codegen {} {}\n{}", source_fingerprint(), Jit::version(),
-                               print_target(target))) {}
+        backend(target.kind == TargetKind::cuda ? make_cuda_backend(target)
+                                                : make_cpu_backend(target)) {}
 
-  std::vector<StageFunction> functions(const Kernel& kernel, const std::string& text) {
-    const std::string key = key_prefix + text;
-    if (const auto found = cache.load(key)) {
+  void make(CompiledKernel& compiled, const std::string& text) {
+    const std::string key = backend->key(compiled.kernel, text);
+    if (auto found = cache.load(key)) {
       try {
-        std::vector<StageFunction> loaded = jit.load(*found, kernel.stages.size());
+        backend->load(std::move(*found), compiled);
         ++statistics.disk_hits;
-        return loaded;
+        return;
       } catch (const InternalError&) {
         // It was whole but no object of this kernel: made anew below.
       }
     }
-    const std::string object = jit.compile(kernel);
+    std::string object = backend->compile(compiled.kernel);
     ++statistics.compilations;
     if (!cache.store(key, object)) statistics.cache_unwritable = true;
-    return jit.load(object, kernel.stages.size());
+    backend->load(std::move(object), compiled);
   }
 
   const CompiledKernel& compile(Kernel kernel) {
@@ -69,16 +54,9 @@ struct Compiler::Impl {
 #ifdef ESPALIER_VERIFY
     verify_kernel(kernel);
 #endif
-    const std::vector<StageFunction> made = functions(kernel, text);
     auto compiled = std::make_unique<CompiledKernel>();
     compiled->kernel = std::move(kernel);
-    for (std::size_t i = 0; i < made.size(); ++i) {
-      const Stage& stage = compiled->kernel.stages[i];
-      const int row_tile =
-          stage.contraction ? contraction_tile(compiled->kernel, stage, target).rows : 1;
-      compiled->stages.push_back({made[i], stage.rows, stage.port,
-                                  stage_parts(compiled->kernel, stage, target), row_tile});
-    }
+    make(*compiled, text);
     return *kernels.emplace(std::move(text), std::move(compiled)).first->second;
   }
 };

@@ -1,4 +1,5 @@
-// Kernel → machine code, through two caches: in memory and on disk, both by the kernel's full text.
+// Kernel → machine code of a CPU or a GPU, through two caches: in memory and on disk, both by the
+// kernel's full text.
 // An engine owns one Compiler; what it hands out lives as long as it does.
 #pragma once
 
@@ -18,7 +19,7 @@ struct CompilerOptions {
 };
 
 struct CompilerStatistics {
-  std::int64_t compilations = 0;  ///< kernels that went through LLVM
+  std::int64_t compilations = 0;  ///< kernels that went through LLVM or NVRTC
   std::int64_t disk_hits = 0;     ///< kernels loaded from the cache directory
   std::int64_t memory_hits = 0;   ///< calls that found their kernel here
   double seconds = 0;             ///< spent in compile()
@@ -27,6 +28,7 @@ struct CompilerStatistics {
 
 class Compiler {
  public:
+  /// Throws UserError if the target is a GPU and there is no NVRTC.
   explicit Compiler(Target target, CompilerOptions options = {});
   ~Compiler();
   Compiler(const Compiler&) = delete;

@@ -186,7 +186,7 @@ void CudaEmitter::reduce(ExprId id) {
   std::vector<ExprId> body{expr.operands[2]};
   if (expr.reduction == Reduction::fma) body.push_back(expr.operands[3]);
   hoist(body);
-  line("float f{} = {};", id, is_max ? "lowest" : "0.0f");
+  line("float f{} = {};", id, is_max ? "-0x1.fffffep+127f" : "0.0f");
   const bool outer = std::exchange(in_reduce_, true);
   const std::string first = shared ? begin + " + member" : begin;
   const std::string step =

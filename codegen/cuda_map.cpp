@@ -120,7 +120,7 @@ CudaStage CudaEmitter::map() {
     if (result.row_tile > 1) {
       line("const u32 slot = {};", slot);
       line("i64 row = row_begin + tile * {0} + slot / {1}u;", result.row_tile, size);
-      line("const u32 element = slot % {}u;", size);
+      if (size > 1) line("const u32 element = slot % {}u;", size);
       leave(fmt::format("slot >= {}u || row >= row_end", result.row_tile * size),
             "row = row_end - 1");
     } else {
@@ -128,11 +128,15 @@ CudaStage CudaEmitter::map() {
         line(result.parts == 1 ? "const i64 row = row_begin + tile;"
                                : "const i64 row = row_begin + tile / {};",
              result.parts);
-      line("{0} element = static_cast<{0}>({1}) * {2}u + {3};", type,
-           result.parts == 1           ? "0"
-           : once || result.parts == 1 ? "tile"
-                                       : fmt::format("tile % {}", result.parts),
-           slots, slot);
+      const std::string part = result.parts == 1 ? ""
+                               : once            ? "tile"
+                                                 : fmt::format("tile % {}", result.parts);
+      if (size > 1 || size % slots != 0) {
+        if (part.empty())
+          line("{} element = {};", type, slot);
+        else
+          line("{0} element = static_cast<{0}>({1}) * {2}u + {3};", type, part, slots, slot);
+      }
       if (size % slots != 0)
         leave(fmt::format("element >= {}u", size), fmt::format("element = {}u", size - 1));
       else if (team_.by_block)

@@ -17,7 +17,6 @@ struct EspalierLaunch {
 };
 
 constexpr int threads = 256;
-constexpr float lowest = -0x1.fffffep+127f;
 
 // The machine. Whoever runs this text on another one defines ESPALIER_MACHINE and these functions.
 #ifndef ESPALIER_MACHINE

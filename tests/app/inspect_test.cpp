@@ -100,6 +100,15 @@ TEST(IrCommand, ShowsEveryPassAndTheKernels) {
   }
 }
 
+TEST(IrCommand, ShowsKernelsInCuda) {
+  const Output output = run({"ir", "tree_lstm", "--kernels", "--target", "sm_90"});
+  ASSERT_EQ(output.status, 0) << output.err;
+  for (std::string_view part :
+       {"struct EspalierLaunch", "# forward kernel of cell node in CUDA C++",
+        "__global__ void __launch_bounds__(256, 2)\nespalier_stage_0("})
+    EXPECT_NE(output.out.find(part), std::string::npos) << part;
+}
+
 TEST(IrCommand, ShowsWhatIsHoisted) {
   const auto print = [](const char* hoist, const char* cell) {
     return run({"ir", "lstm", "--hidden", "8", "--embed", "6", "--hoist", hoist, "--cell", cell,

@@ -1,0 +1,56 @@
+// The CPU side of a Compiler: LLVM's machine code, linked into this process.
+#include <fmt/format.h>
+
+#include "codegen/backend.h"
+#include "codegen/cpu_jit.h"
+#include "codegen/fingerprint.h"
+#include "codegen/tiling.h"
+
+namespace espalier::codegen {
+
+namespace {
+
+std::string print_target(const Target& target) {
+  return fmt::format("target {} cpu {} features {} width {} registers {} fma {}\n", target.name,
+                     target.cpu, target.features, target.width, target.registers, target.fma);
+}
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const Target& target)
+      : target_(target),
+        jit_(target),
+        key_prefix_(fmt::format("codegen {} {}\n{}", source_fingerprint(), Jit::version(),
+                                print_target(target))) {}
+
+  std::string key(const Kernel&, std::string_view text) const override {
+    return key_prefix_ + std::string(text);
+  }
+
+  std::string compile(const Kernel& kernel) override { return jit_.compile(kernel); }
+
+  void load(std::string object, CompiledKernel& into) override {
+    const Kernel& kernel = into.kernel;
+    const std::vector<StageFunction> functions = jit_.load(object, kernel.stages.size());
+    into.stages.clear();
+    for (std::size_t i = 0; i < functions.size(); ++i) {
+      const Stage& stage = kernel.stages[i];
+      const int row_tile = stage.contraction ? contraction_tile(kernel, stage, target_).rows : 1;
+      into.stages.push_back(
+          {functions[i], stage.rows, stage.port, stage_parts(kernel, stage, target_), row_tile});
+    }
+  }
+
+ private:
+  Target target_;
+  Jit jit_;
+  std::string key_prefix_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const Target& target) {
+  return std::make_unique<CpuBackend>(target);
+}
+
+}  // namespace espalier::codegen

@@ -1,0 +1,72 @@
+// The compiler with a GPU for its target: cubins through both caches, and what it refuses.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "codegen/compiler.h"
+#include "codegen/nvrtc.h"
+#include "ir/error.h"
+#include "tests/codegen/sample_kernels.h"
+
+namespace espalier::codegen {
+namespace {
+
+Kernel sample(const Target& target) { return contraction_kernel(target, {.n = 20, .k = 9}); }
+
+class CudaCompiler : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (nvrtc_state().version.empty()) GTEST_SKIP() << nvrtc_state().problem;
+  }
+};
+
+TEST_F(CudaCompiler, KeepsWhatItMadeInMemoryAndOnDisk) {
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / "espalier-cuda-compiler";
+  std::filesystem::remove_all(folder);
+  const Target target = cuda_target("sm_90");
+  std::string cubin;
+  {
+    Compiler first(target, {folder});
+    const CompiledKernel& made = first.compile(sample(target));
+    EXPECT_TRUE(made.cubin.starts_with("\177ELF"));
+    EXPECT_EQ(made.cuda_stages, print_cuda(sample(target)).stages);
+    EXPECT_TRUE(made.stages.empty());
+    EXPECT_EQ(&first.compile(sample(target)), &made);
+    EXPECT_EQ(first.statistics().compilations, 1);
+    EXPECT_EQ(first.statistics().memory_hits, 1);
+    cubin = made.cubin;
+  }
+  Compiler second(target, {folder});
+  EXPECT_EQ(second.compile(sample(target)).cubin, cubin);
+  EXPECT_EQ(second.statistics().disk_hits, 1);
+  EXPECT_EQ(second.statistics().compilations, 0);
+  // Of another architecture, the same text is another object.
+  Compiler other(cuda_target("sm_80"), {folder});
+  EXPECT_NE(other.compile(sample(target)).cubin, cubin);
+  EXPECT_EQ(other.statistics().compilations, 1);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(CudaCompiler, GivesTheLogOfWrongTexts) {
+  try {
+    compile_cubin("__device__ int f() { return nothing; }", "sm_90");
+    FAIL() << "it compiled";
+  } catch (const InternalError& error) {
+    EXPECT_NE(std::string(error.what()).find("\"nothing\" is undefined"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(CudaCompiler, RefusesUnknownArchitectures) {
+  try {
+    compile_cubin("", "sm_10");
+    FAIL() << "it compiled";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("'sm_10'"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(cuda_target("avx2"), UserError);
+}
+
+}  // namespace
+}  // namespace espalier::codegen
