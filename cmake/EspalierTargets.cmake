@@ -83,12 +83,14 @@ function(espalier_test_support name)
   target_link_libraries(${name} ${scope} ${arg_LINKS} GTest::gtest)
 endfunction()
 
-# espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... TIMEOUT seconds)
+# espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... TIMEOUT seconds
+#               LIBRARIES folder)
 #
 # Makes the executable <folder>_tests, whose tests ctest knows one by one, labelled <folder>.
-# Skipped while it has no sources.
+# Libraries that are loaded at run time are looked for in the folder LIBRARIES first. Skipped while
+# it has no sources.
 function(espalier_test folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;LINKS;DEFINITIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
   if(NOT arg_SOURCES)
     return()
   endif()
@@ -100,10 +102,14 @@ function(espalier_test folder)
   espalier_target_defaults(${target})
   target_link_libraries(${target} PRIVATE ${arg_LINKS} espalier_test_support GTest::gtest_main)
   target_compile_definitions(${target} PRIVATE ${arg_DEFINITIONS})
+  set(libraries "")
+  if(arg_LIBRARIES)
+    set(libraries ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${arg_LIBRARIES}")
+  endif()
   # The kernel cache of tests is the build's own: no test reads or fills the user's.
   gtest_discover_tests(
     ${target}
     DISCOVERY_MODE PRE_TEST
     PROPERTIES LABELS ${folder} TIMEOUT ${arg_TIMEOUT} ENVIRONMENT
-               "XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/test-cache")
+               "XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/test-cache" ${libraries})
 endfunction()

@@ -5,6 +5,7 @@
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
+#include "runtime/cuda_executor.h"
 
 namespace espalier::runtime {
 
@@ -14,7 +15,14 @@ void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit
                               what, mib(bytes)));
 }
 
+codegen::Target target(const EngineOptions& options) {
+  if (options.device != Device::cuda) return codegen::host_target(options.target);
+  return codegen::cuda_target(options.target.empty() ? cuda_architecture() : options.target);
+}
+
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
+  const bool names_cpu = !options.target.empty() && !options.target.starts_with("sm_");
+  if (options.device == Device::automatic && names_cpu) options.device = Device::cpu;
   if (options.device != Device::cpu) {
     const std::string why_not = why_no_cuda();
     user_check(why_not.empty() || options.device != Device::cuda,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "codegen/target.h"
 #include "ir/program.h"
 #include "runtime/options.h"
 
@@ -13,6 +14,9 @@ namespace espalier::runtime {
 /// `options` with the machine's number of threads and its device filled in. UserError for what this
 /// build or machine lacks and for a memory limit below what the params and their gradients take.
 EngineOptions checked(EngineOptions options, const ir::Program& program);
+
+/// What kernels are compiled for; options being checked.
+codegen::Target target(const EngineOptions& options);
 
 /// Throws the UserError that `what` takes more than the limit.
 [[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit);

@@ -13,8 +13,9 @@ class CpuExecutor final : public Executor {
       : update_(program, counter), team_(threads) {}
 
   DeviceMemory* memory() override { return nullptr; }
+  std::int64_t free_bytes() override { return 0; }
+  void begin() override {}
   const void* place(const void* values, std::size_t) override { return values; }
-  std::uint64_t epoch() const override { return 0; }
 
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override;
   void run_part(const Plan& plan, std::size_t begin, std::size_t end) override;

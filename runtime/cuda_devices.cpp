@@ -45,7 +45,7 @@ std::string why_no_cuda() {
   } catch (const std::exception& error) {
     return error.what();
   }
-  return "no engine runs on a GPU with CUDA yet";
+  return {};
 }
 
 }  // namespace espalier::runtime

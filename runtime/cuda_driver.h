@@ -141,6 +141,7 @@ class CudaDevice {
   const CudaDriver& driver() const { return driver_; }
   const CudaGpu& gpu() const { return gpu_; }
   CUstream stream() const { return stream_.get(); }
+  CUcontext context() const { return context_; }
   /// Makes the context that of the calling thread, as every call below and of the driver wants.
   void use() const;
   /// Waits for everything so far.

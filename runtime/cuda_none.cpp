@@ -1,5 +1,7 @@
 // In place of the CUDA sources where the toolkit was missing at build time.
+#include "ir/error.h"
 #include "runtime/cuda.h"
+#include "runtime/cuda_executor.h"
 
 namespace espalier::runtime {
 namespace {
@@ -9,5 +11,12 @@ constexpr const char* why = "this build has no CUDA backend: it was made without
 CudaReport find_cuda() { return {.driver = why, .nvrtc = why, .cublas = why, .gpus = {}}; }
 
 std::string why_no_cuda() { return why; }
+
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program&, MemoryCounter&, codegen::Compiler&,
+                                             const DebugOptions&) {
+  throw UserError(why);
+}
+
+std::string cuda_architecture() { throw UserError(why); }
 
 }  // namespace espalier::runtime

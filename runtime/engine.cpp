@@ -9,6 +9,7 @@
 #include "runtime/binding.h"
 #include "runtime/check_options.h"
 #include "runtime/cpu_executor.h"
+#include "runtime/cuda_executor.h"
 #include "runtime/finite_check.h"
 #include "runtime/placement.h"
 #include "runtime/plan.h"
@@ -24,12 +25,6 @@ using scheduler::PlacedBatch;
 
 namespace {
 
-std::unique_ptr<runtime::Executor> make_executor(const ir::Program& program,
-                                                 const EngineOptions& options,
-                                                 runtime::MemoryCounter& counter) {
-  return std::make_unique<runtime::CpuExecutor>(program, counter, options.threads);
-}
-
 const ir::Program& verified(const ir::Program& program) {
   ir::verify(program);
   return program;
@@ -42,10 +37,12 @@ struct Engine::Impl {
       : options(runtime::checked(std::move(o), p)),
         source(verified(p)),
         recorder(source, {options.granularity, options.share, options.hoist}),
-        compiler(codegen::host_target(options.target), {options.cache_directory}),
+        compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
         modules(program(), compiler, options.debug.verify),
-        executor(make_executor(program(), options, memory)),
+        executor(options.device == Device::cuda
+                     ? runtime::make_cuda_executor(program(), memory, compiler, options.debug)
+                     : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
         parameters(program(), options.seed, memory, executor->memory()),
         arenas(executor->memory()),
         state_values(executor->memory()) {
@@ -115,6 +112,7 @@ struct Engine::Impl {
   }
 
   void plan_forward(std::size_t first_batch) {
+    executor->begin();
     plan.clear();
     runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
     place_indices();

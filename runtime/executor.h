@@ -24,9 +24,12 @@ class Executor {
 
   /// Where arenas, params and gradients lie; null for the host's memory.
   virtual DeviceMemory* memory() = 0;
-  /// Where kernels find a copy of `bytes` at `values`, until `epoch` changes.
+  /// Of the device's memory; 0 if nobody keeps to what there is.
+  virtual std::int64_t free_bytes() = 0;
+  /// What was placed so far is not bound into plans any more.
+  virtual void begin() = 0;
+  /// Where kernels find a copy of the bytes at `values`, until `begin`.
   virtual const void* place(const void* values, std::size_t bytes) = 0;
-  virtual std::uint64_t epoch() const = 0;
 
   /// Runs all launches in order; if `profile` is given, one by one, each described at its end.
   virtual void run(const Plan& plan, std::vector<LaunchProfile>* profile) = 0;

@@ -27,7 +27,6 @@ void Indices::reserve(const ir::Program& program) {
 }
 
 void Indices::place(const scheduler::Layout& layout, Executor& executor) {
-  epoch_ = executor.epoch();
   row_counts_.clear();
   std::size_t ports = 0;
   for (const scheduler::CellLayout& cell : layout.cells) {
@@ -53,7 +52,6 @@ void Indices::place(const scheduler::Layout& layout, Executor& executor) {
 }
 
 void Indices::place_gradients(const scheduler::Layout& layout, Executor& executor) {
-  if (epoch_ != executor.epoch()) place(layout, executor);
   std::size_t at = 0;
   for (const scheduler::CellLayout& cell : layout.cells)
     for (const scheduler::PortLayout& port : cell.ports)

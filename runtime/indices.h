@@ -31,7 +31,7 @@ class Indices {
   void reserve(const ir::Program& program);
   /// Places what the forward pass reads.
   void place(const scheduler::Layout& layout, Executor& executor);
-  /// And the gradient rows; what `place` placed as well, should it be gone.
+  /// And the gradient rows.
   void place_gradients(const scheduler::Layout& layout, Executor& executor);
   /// Random keys of a cell, one for each of its rows.
   void place_keys(ir::CellId cell, std::span<const std::uint64_t> keys, Executor& executor);
@@ -47,7 +47,6 @@ class Indices {
   std::vector<Port> ports_;
   std::vector<Readers> readers_;
   std::vector<std::int32_t> row_counts_;
-  std::uint64_t epoch_ = 0;
 };
 
 }  // namespace espalier::runtime

@@ -19,6 +19,10 @@ enum class Device : std::uint8_t {
 struct DebugOptions {
   /// After each batch, stop at the first NaN or Inf with a UserError that names cell, op, example.
   bool check_finite = false;
+  /// On a GPU, wait for each launch, so that an error names the kernel that made it.
+  bool check_launches = false;
+  /// On a GPU, sequences of launches that ran before are replayed as one.
+  bool cuda_graphs = true;
   /// Check the invariants of every border (on by default where built with ESPALIER_VERIFY).
 #ifdef ESPALIER_VERIFY
   bool verify = true;

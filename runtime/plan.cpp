@@ -29,29 +29,38 @@ constexpr double worth_sharing = 60'000;  // below this a barrier costs more tha
 
 void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   const auto first = std::uint32_t(pointers_.size() - kernel.kernel.buffers.size());
-  for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
-    const codegen::CompiledStage& compiled = kernel.stages[s];
+  for (std::size_t s = 0; s < kernel.kernel.stages.size(); ++s) {
     const Stage& stage = kernel.kernel.stages[s];
-    Launch launch{compiled.run,   first,   Split::serial, compiled.row_tile, 0, 1,
-                  compiled.parts, &kernel, int(s)};
-    if (compiled.rows == RowDomain::instances) {
+    Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
+    launch.row_end = 1;
+    if (stage.rows == RowDomain::instances) {
       launch.row_begin = rows.begin;
       launch.row_end = rows.end;
-    } else if (compiled.rows == RowDomain::children) {
-      std::tie(launch.row_begin, launch.row_end) = rows.children(compiled.port);
+    } else if (stage.rows == RowDomain::children) {
+      std::tie(launch.row_begin, launch.row_end) = rows.children(stage.port);
     }
-    const std::int64_t count = launch.row_end - launch.row_begin;
-    if (count == 0) continue;
-    if (compiled.rows == RowDomain::once) {
-      const double work = work_per_row(kernel.kernel, stage) * double(rows.end - rows.begin + 1);
-      if (work > worth_sharing && compiled.parts > 1) launch.split = Split::parts;
-    } else if (work_per_row(kernel.kernel, stage) * double(count) > worth_sharing) {
-      // By panels each thread reads its share of the weights only.
-      launch.split =
-          compiled.parts >= 4 || count < 2 * compiled.row_tile ? Split::parts : Split::rows;
-      if (compiled.parts == 1) launch.split = Split::rows;
-    }
+    if (launch.row_begin == launch.row_end) continue;
+    if (!kernel.stages.empty()) share(launch, kernel.stages[s], rows.end - rows.begin);
     launches_.push_back(launch);
+  }
+}
+
+/// How the threads share the launch, and what they call; `cell_rows` of its kernel.
+void Plan::share(Launch& launch, const codegen::CompiledStage& compiled, std::int64_t cell_rows) {
+  const codegen::Kernel& kernel = launch.kernel->kernel;
+  const double work = work_per_row(kernel, kernel.stages[std::size_t(launch.stage)]);
+  const std::int64_t count = launch.row_end - launch.row_begin;
+  launch.run = compiled.run;
+  launch.row_tile = compiled.row_tile;
+  launch.parts = compiled.parts;
+  if (compiled.rows == RowDomain::once) {
+    if (work * double(cell_rows + 1) > worth_sharing && compiled.parts > 1)
+      launch.split = Split::parts;
+  } else if (work * double(count) > worth_sharing) {
+    // By panels each thread reads its share of the weights only.
+    launch.split =
+        compiled.parts >= 4 || count < 2 * compiled.row_tile ? Split::parts : Split::rows;
+    if (compiled.parts == 1) launch.split = Split::rows;
   }
 }
 

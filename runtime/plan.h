@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "codegen/compiled_kernel.h"
@@ -67,7 +68,13 @@ class Plan {
   void run_serial(std::size_t begin, std::size_t end) const;
   std::size_t size() const { return launches_.size(); }
 
+  std::span<const Launch> launches() const { return launches_; }
+  std::span<void* const> pointers() const { return pointers_; }
+  /// What launch `i` is, with no time yet.
+  LaunchProfile described(std::size_t i) const;
+
  private:
+  static void share(Launch& launch, const codegen::CompiledStage& compiled, std::int64_t cell_rows);
   void run_share(const Launch& launch, int thread, int threads) const;
 
   std::vector<Launch> launches_;

@@ -7,18 +7,20 @@
 
 namespace espalier::runtime {
 
+LaunchProfile Plan::described(std::size_t i) const {
+  const Launch& launch = launches_[i];
+  const codegen::Kernel& kernel = launch.kernel->kernel;
+  const codegen::Stage& stage = kernel.stages[std::size_t(launch.stage)];
+  const std::int64_t rows = launch.row_end - launch.row_begin;
+  return {.kernel = kernel.name,
+          .stage = launch.stage,
+          .rows = rows,
+          .copied = rows * codegen::copied_floats(kernel, stage) * std::int64_t(sizeof(float))};
+}
+
 void Plan::run_profiled(ThreadTeam& team, std::vector<LaunchProfile>& profile) const {
   const std::size_t first = profile.size();
-  for (const Launch& launch : launches_) {
-    const codegen::Kernel& kernel = launch.kernel->kernel;
-    const codegen::Stage& stage = kernel.stages[std::size_t(launch.stage)];
-    const std::int64_t rows = launch.row_end - launch.row_begin;
-    profile.push_back(
-        {.kernel = kernel.name,
-         .stage = launch.stage,
-         .rows = rows,
-         .copied = rows * codegen::copied_floats(kernel, stage) * std::int64_t(sizeof(float))});
-  }
+  for (std::size_t i = 0; i < launches_.size(); ++i) profile.push_back(described(i));
   team.run([&](int thread) {
     using Clock = std::chrono::steady_clock;
     team.barrier();

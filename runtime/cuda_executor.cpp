@@ -1,0 +1,88 @@
+#include "runtime/cuda_executor.h"
+
+#include "ir/error.h"
+#include "runtime/cuda_launcher.h"
+#include "runtime/device_update.h"
+#include "runtime/stopwatch.h"
+
+namespace espalier::runtime {
+namespace {
+
+class CudaExecutor final : public Executor {
+ public:
+  CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
+               const DebugOptions& debug)
+      : device_(0), launcher_(device_, debug), update_(program, counter, *this, compiler) {}
+  ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
+
+  DeviceMemory* memory() override { return &launcher_; }
+  std::int64_t free_bytes() override {
+    device_.use();
+    return device_.free_bytes();
+  }
+  void begin() override { launcher_.begin(); }
+  const void* place(const void* values, std::size_t bytes) override {
+    return launcher_.place(values, bytes);
+  }
+
+  void run(const Plan& plan, std::vector<LaunchProfile>* profile) override {
+    if (!profile) return launcher_.add(plan, 0, plan.size());
+    launcher_.submit();
+    launcher_.wait();
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      profile->push_back(plan.described(i));
+      Stopwatch watch;
+      run_part(plan, i, i + 1);
+      profile->back().seconds = watch.lap();
+    }
+  }
+  void run_part(const Plan& plan, std::size_t begin, std::size_t end) override {
+    launcher_.add(plan, begin, end);
+    launcher_.submit();
+    launcher_.wait();
+  }
+
+  void repack(Parameters& parameters) override { update_.repack(parameters); }
+  void seed_losses(const Memory& memory, Placement& placement, float scale) override {
+    update_.seed_losses(memory, placement, scale);
+  }
+  void gather_losses(const Memory& memory, Placement& placement) override {
+    update_.gather_losses(memory, placement);
+  }
+  double take_loss() override { return update_.take_loss(); }
+  void collect(const Memory& memory, const Modules& modules, bool accumulates) override {
+    update_.collect(memory, modules, accumulates);
+  }
+  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override {
+    return update_.prepare(memory, modules, accumulates);
+  }
+  void apply(Parameters& parameters, Optimizer& optimizer) override {
+    update_.apply(parameters, optimizer);
+  }
+  double norm() override { return update_.norm(); }
+  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override {
+    return update_.dense_gradient(parameters, param);
+  }
+  std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
+
+ private:
+  CudaDevice device_;
+  CudaLauncher launcher_;
+  DeviceUpdate update_;
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
+                                             codegen::Compiler& compiler,
+                                             const DebugOptions& debug) {
+  return std::make_unique<CudaExecutor>(program, counter, compiler, debug);
+}
+
+std::string cuda_architecture() {
+  const std::vector<CudaGpu> gpus = CudaDriver().gpus();
+  user_check(!gpus.empty(), "found no GPU");
+  return gpus.front().architecture();
+}
+
+}  // namespace espalier::runtime

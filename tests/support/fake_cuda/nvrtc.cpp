@@ -1,0 +1,83 @@
+// A stand-in for libnvrtc.so.13 whose cubins are shared objects for this machine's processor, which
+// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart.
+#include <nvrtc.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+struct _nvrtcProgram {
+  std::string source, object, log;
+};
+
+#define FAKE extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+std::string read(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+FAKE nvrtcResult nvrtcVersion(int* major, int* minor) {
+  *major = 0;
+  *minor = 1;
+  return NVRTC_SUCCESS;
+}
+FAKE const char* nvrtcGetErrorString(nvrtcResult result) {
+  return result == NVRTC_SUCCESS ? "success" : "the text does not compile";
+}
+FAKE nvrtcResult nvrtcGetNumSupportedArchs(int* count) {
+  *count = 1;
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcGetSupportedArchs(int* architectures) {
+  *architectures = 90;
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcCreateProgram(nvrtcProgram* program, const char* source, const char*, int,
+                                    const char* const*, const char* const*) {
+  *program = new _nvrtcProgram{source, {}, {}};
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
+  delete *program;
+  *program = nullptr;
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
+  char folder[] = "/tmp/espalier-fake-XXXXXX";
+  if (!mkdtemp(folder)) return NVRTC_ERROR_OUT_OF_MEMORY;
+  const std::string at(folder);
+  std::ofstream(at + "/kernel.cpp", std::ios::binary) << program->source;
+  const std::string command = ESPALIER_SHIM_COMMAND " -shared -o " + at + "/kernel.so " + at +
+                              "/kernel.cpp 2> " + at + "/log";
+  const bool compiled = std::system(command.c_str()) == 0;
+  program->log = read(at + "/log");
+  program->object = read(at + "/kernel.so");
+  for (const char* file : {"/kernel.cpp", "/kernel.so", "/log"}) std::remove((at + file).c_str());
+  rmdir(folder);
+  return compiled ? NVRTC_SUCCESS : NVRTC_ERROR_COMPILATION;
+}
+FAKE nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, std::size_t* size) {
+  *size = program->log.size() + 1;
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcGetProgramLog(nvrtcProgram program, char* log) {
+  std::memcpy(log, program->log.c_str(), program->log.size() + 1);
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcGetCUBINSize(nvrtcProgram program, std::size_t* size) {
+  *size = program->object.size();
+  return NVRTC_SUCCESS;
+}
+FAKE nvrtcResult nvrtcGetCUBIN(nvrtcProgram program, char* object) {
+  std::memcpy(object, program->object.data(), program->object.size());
+  return NVRTC_SUCCESS;
+}
