@@ -15,6 +15,7 @@ struct Shape {
   std::int64_t m = 1, k = 1, rows = 1;
   bool gathered = false, accumulate = false;
   std::int64_t left_stride = 1;
+  std::int64_t block = row_block;
 };
 
 constexpr std::int64_t state_rows = 9;
@@ -37,8 +38,8 @@ Kernel product_kernel(const Shape& shape) {
   const ExprId x = b.load(left, b.add(b.multiply(b.var(row), shape.m * shape.left_stride),
                                       b.multiply(i, shape.left_stride)));
   const ExprId y = b.load(right, b.add(b.multiply(other, shape.k), j));
-  const ExprId sum =
-      b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)), x, y);
+  const ExprId sum = b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)),
+                              x, y, shape.block);
   const ExprId at = element(b, s);
   const int operands[] = {b.load(gradient, at), sum};
   s.stores = {{gradient, at, shape.accumulate ? b.emit(Opcode::add, operands, 0) : sum}};

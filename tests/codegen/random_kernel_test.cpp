@@ -112,7 +112,8 @@ class RandomKernel {
     const ExprId body = number(depth);
     const ExprId second = kind == Reduction::fma ? number(depth) : -1;
     scope_ = outer;
-    return b_.reduce(kind, v, begin, end, body, second);
+    const int block = kind != Reduction::max && pick(3) == 0 ? 1 + pick(9) : 0;
+    return b_.reduce(kind, v, begin, end, body, second, block);
   }
 
   std::mt19937 random_;
