@@ -74,6 +74,7 @@ struct Figures {
     instances = median(report, [](const auto&, const auto& m) { return double(m.instances); });
     launches = part([](const StepSample& s) { return static_cast<double>(s.statistics.launches); });
     batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
+    split_into = part([](const StepSample& s) { return double(s.statistics.parts); });
     lower_bound = median(
         report, [](const auto&, const auto& m) { return static_cast<double>(m.lower_bound); });
     allocations = sum(report, [](const StepSample& s) { return s.statistics.allocations; });
@@ -85,6 +86,7 @@ struct Figures {
   Spread examples, nodes, tokens, flops, roofline, step, token;
   std::vector<std::pair<const char*, double>> seconds;
   double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
+  double split_into;
   std::int64_t allocations, compilations;
 };
 
@@ -111,6 +113,9 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"device", "cpu"},
           {"strategy", run.engine.strategy},
           {"granularity", run.engine.granularity},
+          {"share", run.engine.share},
+          {"hoist", run.engine.hoist},
+          {"memory_limit", run.engine.memory_limit},
           {"optimizer", run.optimizer},
           {"lr", run.lr},
           {"seed", run.seed},
@@ -212,7 +217,9 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
       {"compile_seconds", report.compilation.seconds},
       {"kernels",
        {{"compiled", report.compilation.compiled}, {"from_disk", report.compilation.from_disk}}},
-      {"peak_bytes", report.peak_engine_bytes},
+      {"peak_bytes", report.peak_bytes},
+      {"predicted_bytes", report.predicted_bytes},
+      {"split_into", f.split_into},
       {"peak_resident_bytes", report.peak_resident_bytes},
       {"loss", f.loss},
       {"first_losses", report.first_losses},
@@ -262,9 +269,11 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
                                     f.compilations, report.samples.size()));
   line("kernels", fmt::format("{} compiled, {} from disk, in {:.3f} s", report.compilation.compiled,
                               report.compilation.from_disk, report.compilation.seconds));
-  line("memory", fmt::format("{:.1f} MiB held by the engine, {:.1f} MiB resident at most",
-                             static_cast<double>(report.peak_engine_bytes) / (1 << 20),
-                             static_cast<double>(report.peak_resident_bytes) / (1 << 20)));
+  const auto mebibytes = [](std::int64_t bytes) { return double(bytes) / (1 << 20); };
+  line("memory", fmt::format("{:.1f} MiB held by the engine at most, {:.1f} predicted; {:.1f} "
+                             "resident; minibatches in {:.0f} parts",
+                             mebibytes(report.peak_bytes), mebibytes(report.predicted_bytes),
+                             mebibytes(report.peak_resident_bytes), f.split_into));
   line("loss", fmt::format("{:.6g} on average; at first {:.6g}", f.loss,
                            fmt::join(report.first_losses, ", ")));
   std::string curve;

@@ -95,10 +95,20 @@ class StepBench {
     }
   }
 
+  Instances instances() {
+    return engine_.instances(config_.training ? Pass::training : Pass::inference);
+  }
+
+  std::int64_t predict(std::size_t minibatch) {
+    const Instances batch = instances();
+    record(batch, minibatch);
+    return engine_.predict_bytes(batch);
+  }
+
   StepSample step(std::size_t minibatch) {
     StepSample sample{.minibatch = minibatch, .statistics = {}};
     const double begun = steady_seconds();
-    const Instances batch = engine_.instances(config_.training ? Pass::training : Pass::inference);
+    const Instances batch = instances();
     record(batch, minibatch);
     sample.record = steady_seconds() - begun;
     const StepResult result =
@@ -118,6 +128,7 @@ class StepBench {
       by_size.emplace_back(-nodes, i);
     }
     std::ranges::sort(by_size);
+    report_.predicted_bytes = predict(by_size.front().second);
     const double end = steady_seconds() + config_.seconds;
     for (const auto& [nodes, minibatch] : by_size) {
       step(minibatch);
@@ -130,11 +141,9 @@ class StepBench {
   void measure() {
     std::vector<StepSample>& samples = report_.samples;
     const double end = steady_seconds() + config_.seconds;
-    while (steady_seconds() < end || samples.size() < fewest_steps) {
+    while (steady_seconds() < end || samples.size() < fewest_steps)
       samples.push_back(step(samples.size() % minibatches_));
-      report_.peak_engine_bytes =
-          std::max(report_.peak_engine_bytes, samples.back().statistics.bytes_held);
-    }
+    report_.peak_bytes = samples.back().statistics.peak_bytes;
     // Every minibatch counts equally often, so that none is favoured for its shape.
     report_.rounds = samples.size() / minibatches_;
     if (report_.rounds > 0) samples.resize(report_.rounds * minibatches_);

@@ -63,8 +63,11 @@ struct StepBenchReport {
   std::vector<MinibatchFacts> minibatches;
   std::vector<StepSample> samples;  ///< whole rounds if there is one
   Engine::Compilation compilation;
-  std::int64_t peak_engine_bytes = 0, peak_resident_bytes = 0;
-  double bytes_gathered = 0;  ///< a step, mean over the profiled ones
+  /// Of the engine: at the most by the end of the measured steps, and as predicted for the largest
+  /// minibatch as a whole before it first ran.
+  std::int64_t peak_bytes = 0, predicted_bytes = 0;
+  std::int64_t peak_resident_bytes = 0;  ///< of the process
+  double bytes_gathered = 0;             ///< a step, mean over the profiled ones
   std::size_t profiled_steps = 0;
   std::vector<PartRow> parts;  ///< in order of their first launch
 };

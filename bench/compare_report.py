@@ -52,6 +52,18 @@ def ratios_text(store):
     return "\n".join(lines)
 
 
+def count_text(store):
+    """How many rows of peers were measured, and which were left out and why."""
+    rows = sum(len(peers_of(entry)) for _, entry in measured(store))
+    missing = [
+        f"- {words(SETTINGS[name])}: {PEERS[peer]}: {' '.join(why.split())}"
+        for name, entry in measured(store)
+        for peer, why in entry["missing"].items()
+    ]
+    head = f"Rows of peers: {rows} measured, {len(missing)} left out{':' if missing else '.'}"
+    return "\n".join([head, *missing])
+
+
 def table(head, rows):
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
@@ -97,17 +109,16 @@ def rows_of_peers(name, entry):
 def provenance(name, entry):
     ours, *rest = (results[0] for results in entry["found"].values())
     versions = {k: v for result in rest for k, v in result["versions"].items()}
-    listed = ", ".join(f"{k} {v}" for k, v in sorted(versions.items()))
+    listed = "".join(f", {k} {v}" for k, v in sorted(versions.items()))
     where = entry["machine"]
     flags = f" --flags '{entry['flags']}'" if entry["flags"] else ""
-    missing = "".join(f"; {peer} not measured: {why}" for peer, why in entry["missing"].items())
     command = (
         f"bench/compare --only {name} --rounds {entry['rounds']} --seconds {entry['seconds']:g}"
     )
     return (
         f"- `{command}{flags}`: {entry['date']}, {where['processor']}, {where['cores']} cores, "
         f"{ours['settings']['threads']} threads, {ours['settings']['target']}; "
-        f"espalier {ours['settings']['espalier']} ({where['commit']}); {listed}{missing}"
+        f"espalier {ours['settings']['espalier']} ({where['commit']}){listed}"
     )
 
 
@@ -136,10 +147,19 @@ within 1e-4.
 
 {peers}
 
+{count}
+
 ## How it was measured
 
 {provenance}
 """
+
+
+def sections_of_others(file):
+    """What follows our own sections in RESULTS.md: other measurements, which stay."""
+    old = file.read_text(encoding="utf-8") if file.exists() else ""
+    start = old.find("\n## ", old.find("\n## How it was measured") + 1)
+    return old[start:] if start >= 0 and "\n## How it was measured" in old else ""
 
 
 def write(store, folder):
@@ -151,10 +171,12 @@ def write(store, folder):
         ours=table(head, [row_of_ours(*row) for row in rows]),
         shares=table(["setting", *PARTS], [row_of_shares(*row) for row in rows]),
         peers=table(peer_head, [line for row in rows for line in rows_of_peers(*row)]),
+        count=count_text(store),
         provenance="\n".join(provenance(*row) for row in rows),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "RESULTS.md").write_text(text, encoding="utf-8")
+    file = folder / "RESULTS.md"
+    file.write_text(text + sections_of_others(file), encoding="utf-8")
     groups = []
     for name, entry in rows:
         bars = [("Espalier", middle(entry["found"]["ours"], "nodes_per_second"))]

@@ -1,7 +1,7 @@
 // Emission of outer products: weight gradients, previous + Σ over rows of left[i] · right[j]. A
-// register tile walks a block of the rows; partial sums wait on the stack while the next block of
-// columns or rows is read, so that a block of both factors is read from the cache. Each element is
-// still summed in the order of the rows.
+// register tile sums a block of the rows and adds it to sums on the stack, which wait while the
+// next columns or block of rows is read, so that a block of both factors is read from the cache.
+// Each element is summed in the order of the rows, block by block, as the reduction says.
 #include <llvm/IR/Function.h>
 
 #include <algorithm>
@@ -12,20 +12,15 @@
 
 namespace espalier::codegen {
 
-namespace {
-/// Rows of both factors that stay in the cache.
-constexpr std::int64_t depth = 64;
-}  // namespace
-
 struct Emitter::Product {
   OuterProduct parts;
   ProductTile tile;
   std::int64_t left_stride;
   VarId i, j, row;
-  std::int64_t columns;  ///< of the partial sums
+  std::int64_t columns;  ///< of the sums on the stack
   Value* partial;        ///< [tile.block_rows, columns]
   // of the block at hand
-  Value* first_row = nullptr;      ///< i of the partial sums' first row
+  Value* first_row = nullptr;      ///< i of these sums' first row
   Value* first_column = nullptr;   ///< j of their first column
   Value* whole_rows = nullptr;     ///< in whole tiles
   Value* last_rows = nullptr;      ///< whether a rest of the rows follows
@@ -35,7 +30,7 @@ struct Emitter::Product {
   Value* depth_end = nullptr;
 };
 
-/// Adds a block of the reduction to a register tile of the partial sums, at `row` and `column`.
+/// Adds a block of the reduction to a register tile of the sums, at `row` and `column`.
 void Emitter::product_tile(const Product& product, Value* row, int rows, Value* column, int lanes) {
   const int width = target_.width, vectors = (lanes + width - 1) / width;
   llvm::Type* type = floats(width);
@@ -49,11 +44,8 @@ void Emitter::product_tile(const Product& product, Value* row, int rows, Value* 
     return float_at(corner, i64(r * product.columns + std::int64_t{v} * width));
   };
   const llvm::Align align(4 * width);
-  std::vector<Value*> sums;
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v)
-      sums.push_back(b_.CreateAlignedLoad(type, place(r, v), align));
-
+  std::vector<Value*> sums(static_cast<std::size_t>(rows) * vectors,
+                           identity(Reduction::fma, width));
   bind(product.i, b_.CreateAdd(product.first_row, row));
   bind(product.j, b_.CreateAdd(product.first_column, column));
   const Expr &left = kernel_[product.parts.left], &right = kernel_[product.parts.right];
@@ -74,7 +66,9 @@ void Emitter::product_tile(const Product& product, Value* row, int rows, Value* 
   sums = loop(product.depth_begin, product.depth_end, 1, sums, step);
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < vectors; ++v)
-      b_.CreateAlignedStore(sums[static_cast<std::size_t>(r) * vectors + v], place(r, v), align);
+      b_.CreateAlignedStore(b_.CreateFAdd(b_.CreateAlignedLoad(type, place(r, v), align),
+                                          sums[static_cast<std::size_t>(r) * vectors + v]),
+                            place(r, v), align);
 }
 
 /// The tiles of the block's rows at `column`: they share the columns, which stay in the nearest
@@ -146,9 +140,9 @@ void Emitter::emit_outer_product() {
         b_.CreateAlignedStore(llvm::Constant::getNullValue(floats(target_.width)),
                               float_at(product.partial, index), llvm::Align(4 * target_.width));
       });
-      loop(depth_begin, depth_end, depth, [&](Value* begin) {
+      loop(depth_begin, depth_end, sum.block, [&](Value* begin) {
         product.depth_begin = begin;
-        product.depth_end = least(b_.CreateAdd(begin, i64(depth)), depth_end);
+        product.depth_end = least(b_.CreateAdd(begin, i64(sum.block)), depth_end);
         const auto tile_lanes = static_cast<int>(tile.vectors * target_.width);
         loop(i64(0), product.whole_columns, tile_lanes,
              [&](Value* column) { product_rows(product, column, tile_lanes); });

@@ -33,10 +33,18 @@ Value* Emitter::reduce(ExprId id) {
   Value *begin = value(expr.operands[0]), *end = value(expr.operands[1]);
   hoist(reduced(expr));
   const int width = in_lanes(id) ? lanes_.width : 1;
-  return loop(begin, end, 1, {identity(expr.reduction, width)},
-              [&](Value* index, std::span<Value* const> sum) -> std::vector<Value*> {
-                bind(variable, index);
-                return {reduce_step(expr, sum[0])};
+  const auto chain = [&](Value* first, Value* last) {
+    return loop(first, last, 1, {identity(expr.reduction, width)},
+                [&](Value* index, std::span<Value* const> sum) -> std::vector<Value*> {
+                  bind(variable, index);
+                  return {reduce_step(expr, sum[0])};
+                })[0];
+  };
+  if (expr.block == 0) return chain(begin, end);
+  return loop(begin, end, expr.block, {identity(expr.reduction, width)},
+              [&](Value* first, std::span<Value* const> sum) -> std::vector<Value*> {
+                Value* last = least(b_.CreateAdd(first, i64(expr.block)), end);
+                return {b_.CreateFAdd(sum[0], chain(first, last))};
               })[0];
 }
 

@@ -79,6 +79,10 @@ class CudaEmitter {
   std::string scalar(const Expr& expr);
   std::string integer(ExprId id, const Expr& expr);
   void reduce(ExprId id);
+  /// Accumulates terms begin, begin + step, … < end of a reduction in the variable `result`.
+  void reduce_loop(const Expr& expr, const std::string& result, const std::string& begin,
+                   const std::string& end, const std::string& step);
+  std::string_view index_type(const Expr& reduction) const;
   std::string element(BufferId buffer, ExprId address);
   bool is_wide(ExprId id) const;
   bool is_wide_variable(VarId variable) const;

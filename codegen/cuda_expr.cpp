@@ -180,7 +180,6 @@ bool CudaEmitter::shared_reduce(const Expr& expr) const {
 /// and a tree joins what they have: a fixed order for a number of elements.
 void CudaEmitter::reduce(ExprId id) {
   const Expr& expr = kernel_[id];
-  const auto variable = static_cast<VarId>(expr.integer);
   const bool is_max = expr.reduction == Reduction::max, shared = shared_reduce(expr);
   const std::string begin = value(expr.operands[0]), end = value(expr.operands[1]);
   std::vector<ExprId> body{expr.operands[2]};
@@ -188,30 +187,54 @@ void CudaEmitter::reduce(ExprId id) {
   hoist(body);
   line("float f{} = {};", id, is_max ? "-0x1.fffffep+127f" : "0.0f");
   const bool outer = std::exchange(in_reduce_, true);
-  const std::string first = shared ? begin + " + member" : begin;
-  const std::string step =
-      shared ? fmt::format("v{} += members", variable) : fmt::format("++v{}", variable);
-  block(fmt::format("for ({0} v{1} = {2}; v{1} < {3}; {4}) {{",
-                    is_wide_variable(variable) ? "i64" : "int", variable, first, end, step),
-        [&] {
-          bind(variable);
-          const std::string x = value(body[0]);
-          switch (expr.reduction) {
-            case Reduction::sum:
-              line("f{} += {};", id, x);
-              break;
-            case Reduction::max:
-              line("f{0} = maximum(f{0}, {1});", id, x);
-              break;
-            case Reduction::fma:
-              line("f{0} = fmaf({1}, {2}, f{0});", id, x, value(body[1]));
-              break;
-          }
-        });
+  const std::string result = fmt::format("f{}", id);
+  const std::string_view type = index_type(expr);
+  if (shared) {
+    reduce_loop(expr, result, begin + " + member", end, "members");
+  } else if (expr.block == 0) {
+    reduce_loop(expr, result, begin, end, "1");
+  } else {
+    block(fmt::format("for ({0} from{1} = {2}; from{1} < {3}; from{1} += {4}) {{", type, id, begin,
+                      end, expr.block),
+          [&] {
+            line("const {0} to{1} = from{1} + {2} < {3} ? from{1} + {2} : {3};", type, id,
+                 expr.block, end);
+            line("float part{} = 0.0f;", id);
+            reduce_loop(expr, fmt::format("part{}", id), fmt::format("from{}", id),
+                        fmt::format("to{}", id), "1");
+            line("{} += part{};", result, id);
+          });
+  }
   in_reduce_ = outer;
   if (shared)
     line("f{0} = {1}_{2}<{3}>(f{0});", id, team_.by_block ? "block" : "lanes",
          is_max ? "max" : "sum", team_.by_block ? team_.slots : team_.members);
+}
+
+std::string_view CudaEmitter::index_type(const Expr& reduction) const {
+  return is_wide_variable(static_cast<VarId>(reduction.integer)) ? "i64" : "int";
+}
+
+void CudaEmitter::reduce_loop(const Expr& expr, const std::string& result, const std::string& begin,
+                              const std::string& end, const std::string& step) {
+  const auto variable = static_cast<VarId>(expr.integer);
+  block(fmt::format("for ({0} v{1} = {2}; v{1} < {3}; v{1} += {4}) {{", index_type(expr), variable,
+                    begin, end, step),
+        [&] {
+          bind(variable);
+          const std::string x = value(expr.operands[2]);
+          switch (expr.reduction) {
+            case Reduction::sum:
+              line("{} += {};", result, x);
+              break;
+            case Reduction::max:
+              line("{0} = maximum({0}, {1});", result, x);
+              break;
+            case Reduction::fma:
+              line("{0} = fmaf({1}, {2}, {0});", result, x, value(expr.operands[3]));
+              break;
+          }
+        });
 }
 
 void CudaEmitter::hoist(const std::vector<ExprId>& roots) {

@@ -21,8 +21,8 @@ CudaStage CudaEmitter::outer_product() {
   result.parts = tiles(rows);
   result.shared_bytes = 4 * 3 * 16 * (16 * rows + 64);
 
-  line("using Shape = Product<{}, {}, {}, {}>;", m, k,
-       *strides(kernel_, analysis_, i)[left.operands[0]], rows);
+  line("using Shape = Product<{}, {}, {}, {}, {}>;", m, k,
+       *strides(kernel_, analysis_, i)[left.operands[0]], rows, sum.block);
   hoist(roots_);
   const std::string begin = value(sum.operands[0]), end = value(sum.operands[1]);
   block(

@@ -264,18 +264,19 @@ __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i6
   }
 }
 // A weight gradient [kM, kK], whose left factor has elements kLeftStride apart.
-template <int kM, int kK, int kLeftStride, int kRows>
+template <int kM, int kK, int kLeftStride, int kRows, int kBlock>
 struct Product {
-  static constexpr int m = kM, k = kK, left_stride = kLeftStride, rows = kRows;
+  static constexpr int m = kM, k = kK, left_stride = kLeftStride, rows = kRows, block = kBlock;
 };
 
-// Tiles of Σ over rows of left(i) · right(j), each element in the order of the rows. A thread has
-// S::rows × 4 elements. rows(row, left, right) finds both factors of a row.
+// Tiles of Σ over rows of left(i) · right(j), each element in the order of the rows, in blocks of
+// S::block of them. A thread has S::rows × 4 elements. rows(row, left, right) finds both factors of a row.
 template <class S, class Rows, class Epilogue>
 __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, unsigned block,
                                               unsigned blocks, Rows rows, Epilogue epilogue) {
   constexpr int tile_i = 16 * S::rows, tile_j = 64, chunk_rows = 16;
   constexpr int stage = chunk_rows * (tile_i + tile_j);
+  static_assert(S::block % chunk_rows == 0, "blocks are whole chunks");
   constexpr int parts_i = (S::m + tile_i - 1) / tile_i, parts_j = (S::k + tile_j - 1) / tile_j;
   float* const memory = shared_memory();
   const int group = static_cast<int>(threadIdx.x) / 16, lane = static_cast<int>(threadIdx.x) % 16;
@@ -302,7 +303,7 @@ __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, un
       for (int j = lane; j < tile_j; j += 16)
         if (first_j + j < S::k) copy_4(to_right + j, right + first_j + j);
     };
-    float sums[S::rows][4] = {};
+    float totals[S::rows][4] = {}, sums[S::rows][4] = {};
     const auto step = [&](const float* x, const float* y) {
       const float4 four = *reinterpret_cast<const float4*>(y);
 #pragma unroll
@@ -335,13 +336,21 @@ __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, un
       } else {
         for (int k = 0; k < rest; ++k) step(x + k * tile_i, y + k * tile_j);
       }
+      if ((chunk + 1) % (S::block / chunk_rows) != 0 && chunk + 1 != chunks) continue;
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r)
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          totals[r][c] += sums[r][c];
+          sums[r][c] = 0;
+        }
     }
 #pragma unroll
     for (int r = 0; r < S::rows; ++r)
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         const int i = first_i + group * S::rows + r, j = first_j + lane * 4 + c;
-        if (i < S::m && j < S::k) epilogue(i, j, sums[r][c]);
+        if (i < S::m && j < S::k) epilogue(i, j, totals[r][c]);
       }
     __syncthreads();
   }

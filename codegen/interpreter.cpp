@@ -174,8 +174,16 @@ class Interpreter {
   }
 
   float reduce(const Expr& expr) {
-    const auto variable = static_cast<VarId>(expr.integer);
     const std::int64_t begin = integer(expr.operands[0]), end = integer(expr.operands[1]);
+    if (expr.block == 0) return reduce(expr, begin, end);
+    float result = 0;
+    for (std::int64_t x = begin; x < end; x += expr.block)
+      result += reduce(expr, x, std::min(x + expr.block, end));
+    return result;
+  }
+
+  float reduce(const Expr& expr, std::int64_t begin, std::int64_t end) {
+    const auto variable = static_cast<VarId>(expr.integer);
     float result = expr.reduction == Reduction::max ? std::numeric_limits<float>::lowest() : 0.0F;
     for (std::int64_t x = begin; x < end; ++x) {
       assign(variable, x);

@@ -146,7 +146,8 @@ std::optional<OuterProduct> match_outer_product(const Kernel& kernel, const Stag
       return std::nullopt;
   }
   const Expr& sum = kernel[result.sum];
-  if (sum.kind != ExprKind::reduce || sum.reduction != Reduction::fma) return std::nullopt;
+  if (sum.kind != ExprKind::reduce || sum.reduction != Reduction::fma || sum.block == 0)
+    return std::nullopt;
   for (int bound : {0, 1})
     for (VarId v : {i, j})
       if (analysis.depends(sum.operands[bound], v)) return std::nullopt;

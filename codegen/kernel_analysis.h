@@ -61,7 +61,7 @@ bool is_integer(const Expr& expr);
 /// The parts of an outer_product stage: previous + Σ left · right, all three loads.
 struct OuterProduct {
   ExprId previous = -1;  ///< what is added to; -1 if the sum is stored as it is
-  ExprId sum = -1;       ///< the reduction
+  ExprId sum = -1;       ///< the reduction, in blocks
   ExprId left = -1, right = -1;
 };
 /// Nothing if the stage has not the form that Stage::outer_product promises.

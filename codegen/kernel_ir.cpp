@@ -43,6 +43,7 @@ ExprId KernelBuilder::intern(const Expr& expr) {
   const auto mix = [&](std::uint64_t value) { hash = (hash ^ value) * 0x9e3779b97f4a7c15; };
   for (ExprId operand : expr.operands) mix(static_cast<std::uint64_t>(operand));
   mix(static_cast<std::uint64_t>(expr.integer));
+  mix(static_cast<std::uint64_t>(expr.block));
   mix(std::bit_cast<std::uint64_t>(expr.number));
   mix(static_cast<std::uint64_t>(expr.buffer));
   for (auto [it, end] = table_.equal_range(hash); it != end; ++it)
@@ -122,11 +123,12 @@ ExprId KernelBuilder::random(BufferId keys, ExprId row, std::uint32_t mask, Expr
 }
 
 ExprId KernelBuilder::reduce(Reduction reduction, VarId variable, ExprId begin, ExprId end,
-                             ExprId body, ExprId second) {
+                             ExprId body, ExprId second, std::int64_t block) {
   return intern({.kind = ExprKind::reduce,
                  .reduction = reduction,
                  .operands = {begin, end, body, second},
-                 .integer = variable});
+                 .integer = variable,
+                 .block = block});
 }
 
 int KernelBuilder::emit(ir::Opcode op, std::span<const int> operands, double constant) {

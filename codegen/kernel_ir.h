@@ -87,6 +87,10 @@ enum class Reduction : std::uint8_t {
   fma,  ///< from 0, accumulator = fma(operand 2, operand 3, accumulator), in order
 };
 
+/// Rows of a partial sum where kernels sum over all rows of a minibatch: a sum of n rows has some
+/// n / row_block + row_block roundings behind it rather than n, and the same bits whoever adds it.
+inline constexpr std::int64_t row_block = 64;
+
 struct Expr {
   ExprKind kind = ExprKind::integer;
   ir::Opcode opcode = ir::Opcode::constant;
@@ -94,6 +98,9 @@ struct Expr {
   BufferId buffer = -1;
   std::array<ExprId, 4> operands{-1, -1, -1, -1};
   std::int64_t integer = 0;
+  /// Of a sum or fma, not 0: each `block` steps, counted from operand 0, are a reduction of their
+  /// own, and the results of these are added from 0 in order.
+  std::int64_t block = 0;
   double number = 0;
 
   bool operator==(const Expr&) const = default;
@@ -171,9 +178,9 @@ struct Stage {
   std::vector<VarId> variables;
   std::optional<Contraction> contraction;
   bool vector_reduce = false;
-  /// A weight gradient: `once` over [m, k] with one store of reduce-fma, or of load + reduce-fma
-  /// (accumulating), whose first factor depends on variables[0] and whose second on variables[1],
-  /// with stride 1. Emitters use a register tile.
+  /// A weight gradient: `once` over [m, k] with one store of reduce-fma in blocks, or of load +
+  /// that (accumulating), whose first factor depends on variables[0] and whose second on
+  /// variables[1], with stride 1. Emitters use a register tile.
   bool outer_product = false;
   std::vector<Store> stores;
 };
@@ -213,7 +220,7 @@ class KernelBuilder : public ir::ScalarSink {
   ExprId to_float(ExprId integer);
   ExprId random(BufferId keys, ExprId row, std::uint32_t mask, ExprId counter);
   ExprId reduce(Reduction reduction, VarId variable, ExprId begin, ExprId end, ExprId body,
-                ExprId second = -1);
+                ExprId second = -1, std::int64_t block = 0);
 
   int emit(ir::Opcode op, std::span<const int> operands, double constant) override;
 

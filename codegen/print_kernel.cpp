@@ -180,6 +180,7 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
       fmt::format_to(out, "{} over v{} from %{} to %{} of %{}", name(expr.reduction), expr.integer,
                      operands[0], operands[1], operands[2]);
       if (expr.reduction == Reduction::fma) fmt::format_to(out, " * %{}", operands[3]);
+      if (expr.block != 0) fmt::format_to(out, " in blocks of {}", expr.block);
       break;
   }
   fmt::format_to(out, "\n");

@@ -90,6 +90,8 @@ class Verifier {
         return operands(id, "ii");
       case ExprKind::reduce:
         check(is_variable(expr.integer), fmt::format("%{} reduces over no variable", id));
+        check(expr.block >= 0 && (expr.block == 0 || expr.reduction != Reduction::max),
+              fmt::format("%{} reduces in blocks of {}", id, expr.block));
         return operands(id, expr.reduction == Reduction::fma ? "iiff" : "iif");
     }
   }
@@ -172,6 +174,8 @@ class Verifier {
     const auto variable = static_cast<VarId>(expr.integer);
     const bool binds = expr.kind == ExprKind::reduce;
     if (binds) {
+      check(!stage.vector_reduce || expr.block == 0,
+            fmt::format("%{} reduces in blocks and over lanes", id));
       check(!bound.contains(variable),
             fmt::format("%{} reuses the variable of a loop around it", id));
       for (int i : {0, 1})

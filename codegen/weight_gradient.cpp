@@ -110,7 +110,7 @@ class WeightGradient {
       const ExprId sum =
           builder_.reduce(Reduction::fma, rows.variable, builder_.integer(0), rows.end,
                           builder_.load(left.buffer, builder_.add(left.address, i)),
-                          builder_.load(right.buffer, builder_.add(right.address, j)));
+                          builder_.load(right.buffer, builder_.add(right.address, j)), row_block);
       const ExprId address =
           builder_.add(builder_.add(builder_.multiply(i, k), j), builder_.integer(column));
       finish(std::move(stage), gradient, address, sum, accumulate);
@@ -127,8 +127,9 @@ class WeightGradient {
     stage.extents = {n};
     stage.variables = {builder_.variable()};
     const ExprId j = builder_.var(stage.variables[0]);
-    const ExprId sum = builder_.reduce(Reduction::sum, rows.variable, builder_.integer(0), rows.end,
-                                       builder_.load(left.buffer, builder_.add(left.address, j)));
+    const ExprId sum =
+        builder_.reduce(Reduction::sum, rows.variable, builder_.integer(0), rows.end,
+                        builder_.load(left.buffer, builder_.add(left.address, j)), -1, row_block);
     finish(std::move(stage), gradient, j, sum, accumulate);
   }
 

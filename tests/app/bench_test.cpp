@@ -122,6 +122,19 @@ TEST(BenchStep, FirstLossesDependOnNothingButTheWeights) {
             first);
 }
 
+TEST(BenchStep, AMemoryLimitSplitsMinibatches) {
+  const json whole = step_json({"--batch", "48", "--json"});
+  EXPECT_EQ(whole.at("split_into"), 1);
+  EXPECT_NEAR(double(whole.at("predicted_bytes")) / double(whole.at("peak_bytes")), 1, 0.1);
+  const std::int64_t limit = std::int64_t(whole.at("peak_bytes")) * 3 / 4;
+  const json parts =
+      step_json({"--batch", "48", "--json", "--memory-limit", std::to_string(limit)});
+  EXPECT_EQ(parts.at("settings").at("memory_limit"), limit);
+  EXPECT_GT(parts.at("split_into"), 1);
+  EXPECT_LE(parts.at("peak_bytes"), limit);
+  EXPECT_GT(parts.at("predicted_bytes"), limit);
+}
+
 TEST(BenchStep, ForwardLeavesTheWeightsAsTheyAre) {
   const json forward = step_json({"--pass", "forward", "--json", "--check-steps", "7"});
   const json train = step_json({"--json", "--check-steps", "1"});

@@ -62,6 +62,24 @@ TEST(Interpreter, ReducesInOrderFromTheIdentity) {
   }
 }
 
+TEST(Interpreter, AddsTheSumsOfBlocksInOrder) {
+  Kernel kernel;
+  KernelBuilder b(kernel);
+  const BufferId y = b.buffer({.role = BufferRole::scratch, .a = 0, .row_elements = 1});
+  const BufferId x = b.buffer({.role = BufferRole::scratch, .a = 1, .row_elements = 1});
+  Stage s = instance_stage(b, {});
+  const VarId i = b.variable();
+  s.stores = {
+      {y, b.var(s.row),
+       b.reduce(Reduction::sum, i, b.integer(1), b.integer(6), b.load(x, b.var(i)), -1, 2)}};
+  kernel.stages = {s};
+  Memory memory;
+  memory.add_floats(Floats{9});
+  // 2^24 swallows a 1 and keeps a 2: one after another the five are 2^24 + 2.
+  memory.add_floats(Floats{9, 0x1p24F, 2, 1, 1, 1});
+  EXPECT_EQ(interpret_all(kernel, memory, y, 0, 1), (Floats{0x1p24F + 4}));
+}
+
 TEST(Interpreter, FmaIsOneRoundingOrTwo) {
   Kernel kernel;
   KernelBuilder b(kernel);

@@ -113,7 +113,8 @@ class RandomKernel {
     const ExprId body = number(depth);
     const ExprId second = kind == Reduction::fma ? number(depth) : -1;
     scope_ = outer;
-    return b_.reduce(kind, v, begin, end, body, second);
+    const int block = kind != Reduction::max && pick(3) == 0 ? 1 + pick(9) : 0;
+    return b_.reduce(kind, v, begin, end, body, second, block);
   }
 
   std::mt19937 random_;
@@ -223,8 +224,8 @@ Kernel product_kernel(const ProductSample& shape) {
   const ExprId x = b.load(left, b.add(b.multiply(b.var(row), shape.m * shape.left_stride),
                                       b.multiply(i, shape.left_stride)));
   const ExprId y = b.load(right, b.add(b.multiply(other, shape.k), j));
-  const ExprId sum =
-      b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)), x, y);
+  const ExprId sum = b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)),
+                              x, y, row_block);
   const ExprId at = element(b, s);
   const int operands[] = {b.load(gradient, at), sum};
   s.stores = {{gradient, at, shape.accumulate ? b.emit(Opcode::add, operands, 0) : sum}};

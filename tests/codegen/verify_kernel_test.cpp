@@ -50,9 +50,11 @@ struct Sample {
     const ExprId left = b.load(y, b.add(b.multiply(b.var(r), 10), b.var(outer.variables[0])));
     const ExprId right = b.load(x, b.add(b.multiply(b.var(r), 6), b.var(outer.variables[1])));
     outer.stores = {{gradient, element(b, outer),
-                     b.reduce(Reduction::fma, r, b.integer(0), b.integer(9), left, right)}};
+                     b.reduce(Reduction::fma, r, b.integer(0), b.integer(9), left, right, 4)}};
     kernel.stages = {tile, map, outer};
   }
+
+  Expr& outer_sum() { return kernel.exprs[kernel.stages[2].stores[0].value]; }
 };
 
 using Damage = std::function<void(Sample&)>;
@@ -111,6 +113,26 @@ TEST(VerifyKernel, RejectsWhatItSays) {
         std::swap(s.kernel.stages[2].variables[0], s.kernel.stages[2].variables[1]);
       },
       "no outer product");
+  expect_error([](Sample& s) { s.outer_sum().block = 0; }, "no outer product");
+}
+
+TEST(VerifyKernel, RejectsBlocksThatAreNone) {
+  expect_error([](Sample& s) { s.outer_sum().block = -1; }, "in blocks of -1");
+  expect_error(
+      [](Sample& s) {
+        s.kernel.exprs[s.sum].block = 2;
+        s.kernel.exprs[s.sum].reduction = Reduction::max;
+      },
+      "in blocks of 2");
+  expect_error(
+      [](Sample& s) {
+        s.kernel.exprs[s.sum].block = 2;
+        s.kernel.stages[1].vector_reduce = true;
+        s.kernel.stages[1].extents.clear();
+        s.kernel.stages[1].variables.clear();
+        s.kernel.stages[1].stores = {{s.y, s.b.integer(0), s.sum}};
+      },
+      "in blocks and over lanes");
 }
 
 TEST(VerifyKernel, RejectsAReductionOverTheVariableOfALoopAroundIt) {
@@ -135,6 +157,7 @@ TEST(PrintKernel, TellsApartWhateverDiffers) {
       [](Sample& s) { s.kernel.buffers[1].b = 3; },
       [](Sample& s) { s.kernel.buffers[1].role = BufferRole::residual; },
       [](Sample& s) { s.kernel.exprs[s.sum].reduction = Reduction::max; },
+      [](Sample& s) { s.kernel.exprs[s.sum].block = 2; },
       [](Sample& s) { s.kernel.exprs[s.load].buffer = s.y; },
       [](Sample& s) { s.b.number(0.1); },
       [](Sample& s) { s.b.number(std::nextafter(0.1, 1)); },
