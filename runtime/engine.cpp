@@ -1,6 +1,7 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
+#include <array>
 
 #include "codegen/compiler.h"
 #include "ir/error.h"
@@ -62,6 +63,7 @@ struct Engine::Impl {
     statistics = {};
     profile.clear();
     growths_before = growths();
+    traffic_before = executor->traffic();
     compilations_before = compiled();
   }
 
@@ -80,7 +82,7 @@ struct Engine::Impl {
     if (all_ran()) return;
     place();
     if (!fits(false))
-      runtime::exceeds_limit("what has been recorded", needed, options.memory_limit);
+      runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
     run_forward();
   }
 
@@ -170,6 +172,9 @@ struct Engine::Impl {
     result.loss = loss;
     statistics.allocations = growths() - growths_before;
     statistics.compilations = compiled() - compilations_before;
+    const runtime::Executor::Traffic traffic = executor->traffic();
+    statistics.device_launches = traffic.launches - traffic_before.launches;
+    statistics.device_copies = traffic.copies - traffic_before.copies;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;
@@ -204,7 +209,7 @@ struct Engine::Impl {
 
   void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
     const std::size_t half = ir::middle(recorder.graph(), losses);
-    if (half == 0) runtime::exceeds_limit("one example", needed, options.memory_limit);
+    if (half == 0) runtime::exceeds_limit("one example", needed, limit, options.device);
     run_part(losses.first(half), scale, accumulates);
     run_part(losses.subspan(half), scale, accumulates);
   }
@@ -292,13 +297,24 @@ struct Engine::Impl {
   /// Whether what is placed can run within the memory limit; `needed` says what it takes. Memory
   /// of earlier minibatches that stands in the way is given back.
   bool fits(bool with_gradients, bool accumulates = false) {
-    if (options.memory_limit == 0) return true;
+    limit = memory_limit(with_gradients);
+    if (limit == 0) return true;
     const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
     needed = std::min(forecast.peak_bytes, forecast.fresh_bytes);
-    if (forecast.peak_bytes <= options.memory_limit) return true;
-    if (placement.ran_batches() > 0 || forecast.fresh_bytes > options.memory_limit) return false;
-    arenas.release();
+    if (forecast.peak_bytes > limit) {
+      if (placement.ran_batches() > 0 || forecast.fresh_bytes > limit) return false;
+      arenas.release();
+    }
+    most_instances[with_gradients] = placement.graph().size();
     return true;
+  }
+
+  /// The user's, or what the device has, if more is to run than ever did; 0: none.
+  std::int64_t memory_limit(bool with_gradients) {
+    if (options.memory_limit > 0) return options.memory_limit;
+    if (placement.graph().size() <= most_instances[with_gradients]) return 0;
+    const std::int64_t free = executor->free_bytes();
+    return free > 0 ? held() + free : 0;
   }
 
   ir::ParamId find_param(std::string_view name) const {
@@ -327,7 +343,8 @@ struct Engine::Impl {
   runtime::Plan plan;
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
   bool in_parts = false;                 // the minibatch ran so: values are not there
-  std::int64_t needed = 0, peak = 0;
+  std::int64_t needed = 0, limit = 0, peak = 0;
+  std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
 
   bool profiling = false;
   std::vector<LaunchProfile> profile;  // of the minibatch
@@ -336,6 +353,7 @@ struct Engine::Impl {
   std::uint64_t step = 0;
   StepStatistics statistics;
   std::int64_t growths_before = 0, compilations_before = 0;
+  runtime::Executor::Traffic traffic_before;
 };
 
 Engine::Engine(ir::Program program, EngineOptions options)
