@@ -92,19 +92,19 @@ void HostModule::launch(void* kernel, unsigned grid, unsigned block, std::size_t
 }
 
 int HostKernels::add(const codegen::Kernel& kernel) {
-  std::string printed = codegen::print_kernel(kernel);
-  const auto found = std::ranges::find(kernels_, printed);
-  if (found != kernels_.end()) return int(found - kernels_.begin());
-  texts_.push_back(codegen::print_cuda_stages(kernel, fmt::format("k{}_", kernels_.size())));
-  kernels_.push_back(std::move(printed));
-  return int(kernels_.size()) - 1;
+  const int number = int(texts_.size());
+  const auto [found, added] = numbers_.emplace(codegen::print_kernel(kernel), number);
+  if (added) texts_.push_back(codegen::print_cuda_stages(kernel, fmt::format("k{}_", number)));
+  return found->second;
 }
 
-void HostKernels::compile() {
+std::string HostKernels::source() const {
   std::string source(codegen::cuda_prelude());
   for (const codegen::CudaText& text : texts_) source += text.source;
-  module_ = std::make_unique<HostModule>(source);
+  return source;
 }
+
+void HostKernels::compile() { module_ = std::make_unique<HostModule>(source()); }
 
 void HostKernels::run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
                       std::int64_t row_end, unsigned grid) const {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "codegen/cuda_emit.h"
@@ -40,13 +40,15 @@ class HostKernels {
   /// Call after the last add().
   void compile();
   const codegen::CudaText& text(int kernel) const { return texts_[std::size_t(kernel)]; }
+  /// All kernels behind one prelude.
+  std::string source() const;
   /// Runs a stage for the rows on a grid of so many blocks.
   void run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
            std::int64_t row_end, unsigned grid) const;
 
  private:
   std::vector<codegen::CudaText> texts_;
-  std::vector<std::string> kernels_;  // as printed
+  std::unordered_map<std::string, int> numbers_;  // of kernels as printed
   std::unique_ptr<HostModule> module_;
 };
 

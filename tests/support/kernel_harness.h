@@ -33,6 +33,10 @@ class KernelHarness {
   /// A kept row of instance i (all its child rows if it is per child).
   std::vector<float> contribution(int instance, int number, std::int64_t elements,
                                   std::int8_t children) const;
+  /// All floats by role and numbers of their buffer.
+  const std::map<std::tuple<codegen::BufferRole, int, int>, std::vector<float>>& memory() const {
+    return floats_;
+  }
   int instances() const { return int(inputs_.size()); }
 
  private:

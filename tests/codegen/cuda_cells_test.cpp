@@ -1,0 +1,134 @@
+// Printed CUDA C++ of cells: of every op of the table, at random, and of the models. It runs on
+// this machine's processor, where it must agree with the cells in double, and to the bit with the
+// interpreter unless a sum was split; and all of it must compile for GPUs.
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "codegen/cuda_emit.h"
+#include "codegen/interpreter.h"
+#include "models/models.h"
+#include "tests/codegen/cell_check.h"
+#include "tests/support/host_cuda.h"
+#include "tests/support/op_cells.h"
+#include "tests/support/random_programs.h"
+
+namespace espalier::test {
+namespace {
+
+using codegen::Kernel;
+
+/// A cell with its inputs, to be checked with each runner alike.
+struct CellCase {
+  std::string name;
+  std::shared_ptr<const ir::Program> program;
+  const ir::Cell* cell = nullptr;
+  std::vector<CellInputs> inputs;
+
+  std::unique_ptr<CellCheck> check(Random& random, const Runner& runner) const {
+    return std::make_unique<CellCheck>(*program, *cell, inputs, random, runner);
+  }
+};
+
+/// Whether no stage splits a sum among threads.
+bool keeps_order(const HostKernels& host, int number) {
+  return host.text(number).source.find("constexpr int members") == std::string::npos;
+}
+
+void check_cells(const std::vector<CellCase>& cases) {
+  const codegen::Target target = codegen::cuda_target("sm_80");
+  HostKernels host;
+  const Runner interpreted{target, interpreter().run};
+  for (const CellCase& of : cases) {
+    Random random(1);
+    const auto check = of.check(random, interpreted);
+    for (const Kernel* kernel : check->kernels()) host.add(*kernel);
+  }
+  host.compile();
+  unsigned grid = 0;
+  const Runner printed{target, [&](const Kernel& kernel, int stage, void* const* buffers,
+                                   std::int64_t begin, std::int64_t end) {
+                         grid = grid % 7 + 1;
+                         host.run(host.add(kernel), stage, buffers, begin, end, grid);
+                       }};
+  for (const CellCase& of : cases) {
+    SCOPED_TRACE(of.name);
+    Random random(1), same(1);
+    const auto ours = of.check(random, printed), wanted = of.check(same, interpreted);
+    ours->run();
+    wanted->run();
+    bool ordered = true, forward_ordered = true;
+    for (const Kernel* kernel : ours->kernels()) {
+      forward_ordered = ordered;  // of all but the last, the weight gradients
+      ordered = ordered && keeps_order(host, host.add(*kernel));
+    }
+    for (const auto& [key, values] : wanted->harness().memory()) {
+      const bool gradient = std::get<0>(key) == codegen::BufferRole::param_gradient;
+      if (gradient ? !ordered : !forward_ordered) continue;
+      EXPECT_EQ(ours->harness().memory().at(key), values) << "role " << int(std::get<0>(key));
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+class EveryOpInCuda : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(EveryOpInCuda, AgreesWithDoubleAndTheInterpreter) {
+  std::vector<CellCase> cases;
+  for (const OpCase& of : op_cases(ir::op(GetParam()))) {
+    Random random(7);
+    CellCase& made = cases.emplace_back();
+    made.name = of.name();
+    made.program = std::make_shared<ir::Program>(op_program(of));
+    made.cell = &made.program->cells[0];
+    for (int i = 0; i < 5; ++i) made.inputs.push_back(op_inputs(of, *made.program, random, i % 4));
+    made.inputs = as_floats(made.inputs);
+  }
+  check_cells(cases);
+}
+
+std::vector<std::string> op_names() {
+  std::vector<std::string> names;
+  for (const ir::Op& op : ir::ops())
+    if (op.kind != ir::OpClass::leaf) names.emplace_back(op.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EveryOpInCuda, ::testing::ValuesIn(op_names()),
+                         [](const auto& info) { return info.param; });
+
+std::vector<CellCase> cells_of(std::shared_ptr<const ir::Program> program, const std::string& name,
+                               int index_bound, std::uint64_t seed) {
+  std::vector<CellCase> cases;
+  for (const ir::Cell& cell : program->cells) {
+    Random random(seed);
+    CellCase& made = cases.emplace_back(CellCase{name + ", " + cell.name, program, &cell, {}});
+    for (int i = 0; i < 7; ++i)
+      made.inputs.push_back(random_inputs(*program, cell, random, index_bound, i % 4));
+    made.inputs = as_floats(made.inputs);
+  }
+  return cases;
+}
+
+TEST(CudaCells, RandomOnesAgreeWithDoubleAndTheInterpreter) {
+  std::vector<CellCase> cases;
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    const RandomProgramOptions options{.width = 3 + int(seed % 5) * 4, .withheld_gradients = true};
+    const auto program = std::make_shared<const ir::Program>(random_program(seed, options));
+    std::ranges::move(cells_of(program, "seed " + std::to_string(seed), random_index_bound, seed),
+                      std::back_inserter(cases));
+  }
+  check_cells(cases);
+}
+
+TEST(CudaCells, OfTheModelsAgreeWithDoubleAndTheInterpreter) {
+  for (const models::ModelInfo& model : models::models()) {
+    const auto made =
+        model.make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5, .dropout = 0.3});
+    const auto program = std::make_shared<const ir::Program>(made->program());
+    check_cells(cells_of(program, std::string(model.name), 5, 1));
+  }
+}
+
+}  // namespace
+}  // namespace espalier::test
