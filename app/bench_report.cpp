@@ -73,6 +73,10 @@ struct Figures {
     calls = median(report, [](const auto&, const auto& m) { return double(m.calls); });
     instances = median(report, [](const auto&, const auto& m) { return double(m.instances); });
     launches = part([](const StepSample& s) { return static_cast<double>(s.statistics.launches); });
+    device_launches =
+        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_launches); });
+    device_copies =
+        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_copies); });
     batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
     split_into = part([](const StepSample& s) { return double(s.statistics.parts); });
     lower_bound = median(
@@ -87,6 +91,7 @@ struct Figures {
   std::vector<std::pair<const char*, double>> seconds;
   double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
   double split_into;
+  double device_launches, device_copies;
   std::int64_t allocations, compilations;
 };
 
@@ -110,7 +115,7 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"pass", config.training ? "train" : "forward"},
           {"threads", report.threads},
           {"target", report.target},
-          {"device", "cpu"},
+          {"device", report.on_gpu ? "cuda" : "cpu"},
           {"strategy", run.engine.strategy},
           {"granularity", run.engine.granularity},
           {"share", run.engine.share},
@@ -183,7 +188,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
   for (const bench::Bandwidth& b : report.machine.bandwidth)
     curve.push_back(
         {{"bytes_per_thread", b.bytes_per_thread}, {"bytes_per_second", b.bytes_per_second}});
-  return {
+  ordered_json json = {
       {"settings", settings(config, report)},
       {"examples_per_second", f.examples.median},
       {"nodes_per_second", f.nodes.median},
@@ -226,6 +231,16 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
       {"bandwidth", std::move(curve)},
       {"profiled_steps", report.profiled_steps},
       {"parts", parts_json(report)}};
+  if (!report.on_gpu) return json;
+  // What was not measured is not there.
+  for (const char* name : {"peak_flops_per_second", "peak_flops_per_second_one_thread",
+                           "peak_vectors", "fraction_of_peak", "fraction_of_roofline", "bandwidth"})
+    json[name] = nullptr;
+  for (ordered_json& part : json["parts"])
+    part["floor_seconds"] = part["fraction_of_floor"] = nullptr;
+  json["device_launches"] = f.device_launches;
+  json["device_copies"] = f.device_copies;
+  return json;
 }
 
 std::string to_text(const StepBenchConfig& config, const StepBenchReport& report, bool parts) {
@@ -245,11 +260,14 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
   line("examples", rate(f.examples, "a second"));
   line("nodes", rate(f.nodes, "a second"));
   line("tokens", rate(f.token, "µs each"));
-  line("flops",
-       fmt::format("{:.1f} GFLOP/s, {:.3f} of the peak of {:.1f} ({}), {:.3f} of the "
-                   "roofline",
-                   f.flops.median * 1e-9, f.flops.median / report.machine.flops,
-                   report.machine.flops * 1e-9, report.machine.vectors, f.roofline.median));
+  if (report.on_gpu)
+    line("flops", fmt::format("{:.1f} GFLOP/s", f.flops.median * 1e-9));
+  else
+    line("flops",
+         fmt::format("{:.1f} GFLOP/s, {:.3f} of the peak of {:.1f} ({}), {:.3f} of the "
+                     "roofline",
+                     f.flops.median * 1e-9, f.flops.median / report.machine.flops,
+                     report.machine.flops * 1e-9, report.machine.vectors, f.roofline.median));
   line("ms a step",
        fmt::format("{:.4g} (min {:.4g}, quartiles {:.4g} to {:.4g}, max {:.4g}; {} "
                    "steps, {} rounds)",
@@ -261,6 +279,9 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
   line("", shares);
   line("batches", fmt::format("{:.0f} a step, at least {:.0f} needed; {:.0f} launches", f.batches,
                               f.lower_bound, f.launches));
+  if (report.on_gpu)
+    line("device", fmt::format("{:.1f} launches or replays and {:.1f} copies a step",
+                               f.device_launches, f.device_copies));
   line("calls",
        fmt::format("{:.0f} a step, run as {:.0f} instances; {:.4g} GFLOP of {:.4g} unshared",
                    f.calls, f.instances, f.model_flops * 1e-9, f.unshared_flops * 1e-9));
@@ -276,6 +297,7 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
                              mebibytes(report.peak_resident_bytes), f.split_into));
   line("loss", fmt::format("{:.6g} on average; at first {:.6g}", f.loss,
                            fmt::join(report.first_losses, ", ")));
+  if (report.on_gpu) return parts ? text + parts_text(report) : text;
   std::string curve;
   for (const bench::Bandwidth& b : report.machine.bandwidth)
     curve += fmt::format("{}{:.0f} KiB {:.1f}", curve.empty() ? "" : ", ",

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -53,6 +54,7 @@ class StepBench {
         optimizer_({.rule = optimizer_options(config.run).rule}),
         minibatches_(count_minibatches(dataset_, config.run.batch)) {
     report_.target = engine_.target();
+    report_.on_gpu = engine_.options().device == Device::cuda;
     report_.threads = engine_.options().threads;
     report_.classes = dataset_.classes;
     report_.vocabulary = dataset_.vocabulary.size();
@@ -186,6 +188,11 @@ class StepBench {
   }
 
   void measure_machine(bool memory) {
+    if (report_.on_gpu) {
+      report_.machine.flops = HUGE_VAL;
+      report_.machine.bandwidth = {{1, HUGE_VAL}};
+      return;
+    }
     runtime::ThreadTeam team(report_.threads);
     bench::measure_flops(team, report_.machine);
     if (memory) bench::measure_bandwidth(team, report_.machine);

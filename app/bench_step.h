@@ -56,6 +56,7 @@ struct PartRow {
 struct StepBenchReport {
   bench::Machine machine;
   std::string target;
+  bool on_gpu = false;  ///< then `machine` is not measured, and no floors are known
   int threads = 0, classes = 0, vocabulary = 0;
   std::int64_t parameters = 0;
   std::vector<double> first_losses;

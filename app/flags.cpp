@@ -167,6 +167,10 @@ void add_engine_flags(CLI::App& parser, EngineConfig& config) {
       ->option_text("BYTES");
   parser.add_flag("--check-finite", config.check_finite,
                   "stop at the first NaN or Inf and name cell, op and example");
+  parser.add_flag("--check-launches", config.check_launches,
+                  "on a GPU, wait for each launch, so that an error names its kernel");
+  add_switch(parser, "--cuda-graphs", config.cuda_graphs,
+             "on a GPU, replay sequences of launches that ran before");
 }
 
 void add_batch_flag(CLI::App& parser, std::optional<int>& batch) {

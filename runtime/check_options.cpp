@@ -9,10 +9,12 @@
 
 namespace espalier::runtime {
 
-void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit) {
+void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device) {
   const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
-  throw UserError(fmt::format("the memory limit is {:.2f} MiB, but {} takes {:.2f} MiB", mib(limit),
-                              what, mib(bytes)));
+  throw UserError(
+      fmt::format("the {} {:.2f} MiB, but {} takes {:.2f} MiB",
+                  device == Device::cuda ? "GPU's memory for the engine is" : "memory limit is",
+                  mib(limit), what, mib(bytes)));
 }
 
 codegen::Target target(const EngineOptions& options) {
@@ -38,7 +40,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   for (const ir::Param& param : program.params)
     params += 2 * std::int64_t(sizeof(float)) * param.shape.size();
   if (options.memory_limit > 0 && params > options.memory_limit)
-    exceeds_limit("the model with its gradients", params, options.memory_limit);
+    exceeds_limit("the model with its gradients", params, options.memory_limit, Device::cpu);
   return options;
 }
 

@@ -18,7 +18,8 @@ EngineOptions checked(EngineOptions options, const ir::Program& program);
 /// What kernels are compiled for; options being checked.
 codegen::Target target(const EngineOptions& options);
 
-/// Throws the UserError that `what` takes more than the limit.
-[[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit);
+/// Throws the UserError that `what` takes more than the limit, or than a GPU has.
+[[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit,
+                                Device device);
 
 }  // namespace espalier::runtime

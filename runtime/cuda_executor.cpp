@@ -63,6 +63,7 @@ class CudaExecutor final : public Executor {
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override {
     return update_.dense_gradient(parameters, param);
   }
+  Traffic traffic() const override { return {launcher_.launches(), launcher_.copies()}; }
   std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
 
  private:

@@ -31,13 +31,10 @@ CudaLauncher::CudaLauncher(const CudaDevice& device, const DebugOptions& debug)
 }
 
 CudaLauncher::~CudaLauncher() {
-  // Whatever is under way uses what is about to be freed; at the end of a process it may be gone.
-  functions().context_set_current(nullptr);
-  try {
-    device_.use();
-    device_.wait("the end");
-  } catch (const std::exception&) {
-  }
+  // Whatever is under way uses what is about to be freed. At the end of a process the driver may be
+  // gone: no check.
+  functions().context_set_current(device_.context());
+  functions().stream_synchronize(device_.stream());
 }
 
 void* CudaLauncher::allocate(std::size_t bytes) {
@@ -50,14 +47,16 @@ void* CudaLauncher::allocate(std::size_t bytes) {
 
 void CudaLauncher::release(void* memory) noexcept {
   try {
-    submit();  // freeing waits for what runs, but not for what has not been sent off
+    submit();
+    wait();
   } catch (const std::exception&) {
-    // The error stays with the context: the next wait reports it.
+    // The error stays with the context: the next call reports it.
   }
   memory_.erase(memory);
 }
 
 void CudaLauncher::copy(void* to, const void* from, std::size_t bytes) {
+  device_.use();
   submit();
   check(functions().copy_within(address(to), address(from), bytes, device_.stream()),
         "cuMemcpyDtoDAsync");
@@ -65,6 +64,7 @@ void CudaLauncher::copy(void* to, const void* from, std::size_t bytes) {
 }
 
 void CudaLauncher::clear(void* to, std::size_t bytes) {
+  device_.use();
   submit();
   check(functions().fill(address(to), 0, bytes / 4, device_.stream()), "cuMemsetD32Async");
   running_ = true;
@@ -72,6 +72,7 @@ void CudaLauncher::clear(void* to, std::size_t bytes) {
 
 void CudaLauncher::write(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  device_.use();
   submit();
   check(functions().copy_up(address(to), from, bytes, device_.stream()), "cuMemcpyHtoDAsync");
   running_ = true;
@@ -80,6 +81,7 @@ void CudaLauncher::write(void* to, const void* from, std::size_t bytes) {
 
 void CudaLauncher::read(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  device_.use();
   submit();
   const bool small = bytes <= result_bytes;
   check(functions().copy_down(small ? results_.get() : to, address(from), bytes, device_.stream()),
@@ -172,6 +174,11 @@ void CudaLauncher::send(Block& block, std::size_t begin, std::size_t end) {
 
 void CudaLauncher::submit() {
   if (pending_.empty()) return;
+  struct Clear {  // also if the device refuses them
+    std::vector<Pending>& pending;
+    ~Clear() { pending.clear(); }
+  } const clear{pending_};
+  device_.use();
   Block& front = blocks_.front();
   const std::size_t first = records_;
   const bool fit = first + pending_.size() <= record_room_;
@@ -198,9 +205,7 @@ void CudaLauncher::submit() {
                                              describe(pending_.front()), describe(pending_.back()));
   shape_.first_record = first;
   launch_all(records, fit && debug_.cuda_graphs && !debug_.check_launches);
-  launches_ += pending_.size();
   running_ = true;
-  pending_.clear();
 }
 
 std::string CudaLauncher::describe(const Pending& pending) {
@@ -219,7 +224,11 @@ void CudaLauncher::launch(const Pending& pending, CUdeviceptr record) {
 }
 
 void CudaLauncher::launch_all(CUdeviceptr records, bool may_replay) {
-  if (may_replay && replay(records)) return;
+  if (may_replay && replay(records)) {
+    ++launches_;
+    return;
+  }
+  launches_ += pending_.size();
   for (std::size_t i = 0; i < pending_.size(); ++i) {
     launch(pending_[i], records + i * sizeof(Record));
     if (debug_.check_launches) device_.wait(describe(pending_[i]));
@@ -249,7 +258,6 @@ bool CudaLauncher::replay(CUdeviceptr records) {
   graph.last_used = ++clock_;
   if (!graph.exec) capture(graph, records);
   check(functions().graph_launch(graph.exec.get(), device_.stream()), "cuGraphLaunch", sent_);
-  replays_ += pending_.size();
   return true;
 }
 

@@ -37,8 +37,7 @@ class CudaLauncher final : public DeviceMemory {
   void submit();
   void wait();
 
-  std::size_t launches() const { return launches_; }  ///< so far
-  std::size_t replays() const { return replays_; }    ///< launches that were part of a graph
+  std::size_t launches() const { return launches_; }  ///< so far; of graphs one each
   std::size_t copies() const { return copies_; }      ///< of staged arrays so far
   std::size_t bytes() const;                          ///< of staging
 
@@ -105,7 +104,7 @@ class CudaLauncher final : public DeviceMemory {
   Shape shape_;
   std::unordered_map<Shape, Graph, ShapeHash> graphs_;
   std::uint64_t clock_ = 0;
-  std::size_t launches_ = 0, replays_ = 0, copies_ = 0;
+  std::size_t launches_ = 0, copies_ = 0;
   CudaOwner<void*> results_;  // pinned, for small reads
 };
 

@@ -30,7 +30,7 @@ struct DeviceUpdate::Param {
   std::vector<std::int32_t> count;           // of touched rows: one number
   Buffer<float> sums, carried, blocks;
   std::vector<Buffer<float>> kept;
-  Compiled add_rows = nullptr, row_squares = nullptr, update = nullptr;
+  Compiled clear = nullptr, add_rows = nullptr, row_squares = nullptr, update = nullptr;
   bool updated_by_rows = false;
 
   /// Whether its gradient is a list of rows.
@@ -71,7 +71,11 @@ DeviceUpdate::DeviceUpdate(const ir::Program& program, MemoryCounter& counter, E
 DeviceUpdate::~DeviceUpdate() {
   if (!home_) return;
   // If the optimizer is still there, it gets its state.
-  if (home_.use_count() > 1) bring_back();
+  try {
+    if (home_.use_count() > 1) bring_back();
+  } catch (const std::exception&) {
+    // The device has failed, and said so before.
+  }
   if (home_) home_->owner = nullptr;
 }
 
@@ -259,6 +263,13 @@ void DeviceUpdate::collect_sources(const Memory& memory, const Modules& modules,
   }
 }
 
+void DeviceUpdate::clear(Parameters& parameters, ir::ParamId id) {
+  Param& param = params_[std::size_t(id)];
+  if (!param.clear)
+    param.clear = &compile(clear_kernel(std::int64_t(stored_[std::size_t(id)].size)));
+  add(*param.clear, {parameters.gradient(id).data()});
+}
+
 void DeviceUpdate::sum_rows(Parameters& parameters, ir::ParamId id) {
   Param& param = params_[std::size_t(id)];
   const auto n = std::int64_t(width(id)), count = std::int64_t(param.touched.size());
@@ -287,8 +298,7 @@ void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool ac
       collect_sources(memory, modules, id, accumulates);
       sum_rows(memory.parameters, id);
     } else if (!param.dense && !accumulates) {
-      executor_.memory()->clear(memory.parameters.gradient(id).data(),
-                                memory.parameters.size(id) * sizeof(float));
+      clear(memory.parameters, id);
     }
   }
   measure_norm(memory.parameters);
@@ -378,10 +388,9 @@ void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
     if (by_rows != param.updated_by_rows) param.update = nullptr;
     param.updated_by_rows = by_rows;
     if (!param.sparse() || by_rows) continue;
-    float* const gradient = parameters.gradient(id).data();
-    executor_.memory()->clear(gradient, stored_[p].size * sizeof(float));
+    clear(parameters, id);
     if (!param.add_rows) param.add_rows = &compile(add_rows_kernel(std::int64_t(width(id))));
-    add(*param.add_rows, {place(param.touched), param.sums.data(), gradient},
+    add(*param.add_rows, {place(param.touched), param.sums.data(), parameters.gradient(id).data()},
         std::int64_t(param.touched.size()));
   }
   apply_here(parameters, *update);

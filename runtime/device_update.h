@@ -56,6 +56,7 @@ class DeviceUpdate {
   void classify(const Modules& modules);
   void collect_sources(const Memory& memory, const Modules& modules, ir::ParamId param,
                        bool accumulates);
+  void clear(Parameters& parameters, ir::ParamId param);
   void sum_rows(Parameters& parameters, ir::ParamId param);
   void measure_norm(Parameters& parameters);
   void fetch();

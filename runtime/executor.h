@@ -57,6 +57,12 @@ class Executor {
   virtual double norm() = 0;
   virtual std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) = 0;
 
+  /// What went to a device so far.
+  struct Traffic {
+    std::size_t launches = 0, copies = 0;
+  };
+  virtual Traffic traffic() const { return {}; }
+
   /// Held by index arrays of the executor, on the host or the device.
   virtual std::size_t bytes() const = 0;
 };

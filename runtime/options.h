@@ -64,6 +64,9 @@ struct StepStatistics {
   std::size_t instances = 0;  ///< as run: fewer with sharing, more with hoisting or op by op
   std::size_t batches = 0;
   std::size_t launches = 0;  ///< of kernel stages, forward, backward and weight gradients
+  /// To a device, of all that a step does: a replayed sequence counts as one. 0 on the CPU.
+  std::size_t device_launches = 0;
+  std::size_t device_copies = 0;  ///< of arrays to a device
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew

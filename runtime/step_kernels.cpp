@@ -153,6 +153,15 @@ Kernel add_rows_kernel(std::int64_t width) {
   return make.take();
 }
 
+Kernel clear_kernel(std::int64_t size) {
+  Maker make("clear");
+  const BufferId to = make.floats();
+  Stage stage = make.stage(RowDomain::once, {size});
+  stage.stores = {{to, make.at(stage, 0), make.b.number(0)}};
+  make.add(std::move(stage));
+  return make.take();
+}
+
 std::int64_t square_blocks(std::int64_t size) { return (size + square_block - 1) / square_block; }
 
 Kernel squares_kernel(const std::vector<std::int64_t>& sizes) {

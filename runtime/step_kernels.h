@@ -27,6 +27,8 @@ codegen::Kernel gather_kernel(std::int64_t stride);
 codegen::Kernel row_sums_kernel(std::int64_t width, std::int64_t stride, bool first);
 /// Rows i of `width`: to[rows[i]] += sums[i]. Buffers: rows, sums, to.
 codegen::Kernel add_rows_kernel(std::int64_t width);
+/// to[e] = 0 for e < size. Buffers: to.
+codegen::Kernel clear_kernel(std::int64_t size);
 
 /// Gradients of these sizes: sums of squares of blocks, in one fixed order. Buffers: blocks, then
 /// the gradients.

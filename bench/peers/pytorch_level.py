@@ -37,7 +37,8 @@ def prepare(examples):
         "trees": len(examples),
         "words": torch.from_numpy(word[~inner]),
         "labels": torch.from_numpy(numpy.concatenate([label[~inner], label[inner]])),
-        "places": torch.from_numpy(place).split(numpy.diff(begin).tolist()),
+        "places": torch.from_numpy(place),
+        "nodes": numpy.diff(begin).tolist(),
         "inner": inner_count.tolist(),
         "leaves": leaf_count.tolist(),
     }
@@ -77,6 +78,7 @@ def loss(p, batch, leaf_cell=leaf_cell, node_cell=node_cell, summed_loss=summed_
     x = F.embedding(batch["words"], p["embed"], sparse=True)
     leaf_h, leaf_c = leaf_cell(x, p["w_leaf"], p["b_leaf"])
     leaf_hs, leaf_cs = leaf_h.split(batch["leaves"]), leaf_c.split(batch["leaves"])
+    places = batch["places"].split(batch["nodes"])
     h = c = None
     levels = []
     for level in reversed(range(len(leaf_hs))):
@@ -84,7 +86,7 @@ def loss(p, batch, leaf_cell=leaf_cell, node_cell=node_cell, summed_loss=summed_
             h, c = node_cell(h, c, p["u"], p["b"])
             levels.append(h)
         if level:
-            place = batch["places"][level]
+            place = places[level]
             h, c = join(h, leaf_hs[level], place), join(c, leaf_cs[level], place)
     every = torch.cat([leaf_h, *reversed(levels)])
     return summed_loss(every, p["out"], p["out_bias"], batch["labels"]) / batch["trees"]

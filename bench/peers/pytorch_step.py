@@ -12,24 +12,36 @@ torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, else it war
 torch.set_flush_denormal(True)  # as Espalier and DyNet do
 
 
-def parameters(weights):
+def parameters(weights, device="cpu"):
     return {
-        name: torch.nn.Parameter(torch.from_numpy(values.copy()))
+        name: torch.nn.Parameter(torch.from_numpy(values.copy()).to(device))
         for name, values in weights.items()
     }
 
 
-def optimizers(kind, lr, params):
-    """The embedding's gradient is sparse and needs a rule without fusion; the rest is fused."""
+def moved(batch, device):
+    """The same batch with all its tensors on the device."""
+    if isinstance(batch, torch.Tensor):
+        return batch.pin_memory().to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: moved(part, device) for name, part in batch.items()}
+    if isinstance(batch, tuple) and any(isinstance(part, torch.Tensor) for part in batch):
+        return tuple(moved(part, device) for part in batch)
+    return batch
+
+
+def optimizers(kind, lr, params, fused=True):
+    """The embedding's gradient is sparse and needs a rule without fusion; the rest is fused, or one
+    call for all where there is no fused rule."""
     rest = [p for name, p in params.items() if name != "embed"]
     if kind == "sgd":
         return [
             torch.optim.SGD([params["embed"]], lr=lr),
-            torch.optim.SGD(rest, lr=lr, fused=True),
+            torch.optim.SGD(rest, lr=lr, fused=fused, foreach=not fused),
         ]
     return [
         torch.optim.Adagrad([params["embed"]], lr=lr, eps=1e-10),
-        torch.optim.Adagrad(rest, lr=lr, eps=1e-10, fused=True),
+        torch.optim.Adagrad(rest, lr=lr, eps=1e-10, fused=fused, foreach=not fused),
     ]
 
 
@@ -72,8 +84,14 @@ def forward_step(prepare, loss_of, params):
 def make_step(settings, weights, prepare, loss_of):
     """The function that measure.run calls."""
     torch.set_num_threads(settings["threads"])
-    params = parameters(weights)
+    device = settings["device"]
+    params = parameters(weights, device)
+
+    def placed(examples):
+        batch = prepare(examples)
+        return batch if device == "cpu" else moved(batch, device)
+
     if settings["pass"] == "forward":
-        return forward_step(prepare, loss_of, params)
-    rules = optimizers(settings["optimizer"], settings["lr"], params)
-    return train_step(prepare, loss_of, params, rules)
+        return forward_step(placed, loss_of, params)
+    rules = optimizers(settings["optimizer"], settings["lr"], params, fused=device == "cpu")
+    return train_step(placed, loss_of, params, rules)

@@ -33,6 +33,7 @@ PEERS = {
     "pytorch-lstm": ("pytorch_lstm", ("lstm",), 10),
     "dynet": ("dynet_agenda", ("tree_lstm", "lstm"), 10),
 }
+ON_CUDA = ("pytorch-node", "pytorch-level", "pytorch-compile")
 
 
 def parse_arguments():
@@ -43,6 +44,7 @@ def parse_arguments():
     parser.add_argument("--hidden", type=int, default=150)
     parser.add_argument("--embed", type=int, default=300)
     parser.add_argument("--batch", type=int, default=25)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of PyTorch")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
     parser.add_argument("--pass", default="train", choices=("train", "forward"))
     parser.add_argument("--optimizer", default="adagrad", choices=("adagrad", "sgd"))
@@ -56,8 +58,10 @@ def parse_arguments():
 
 
 def settings_of(arguments):
-    names = "peer model data hidden embed batch threads pass optimizer lr seconds check_steps"
+    names = "peer model data hidden embed batch device threads pass optimizer lr seconds check_steps"
     settings = {name: getattr(arguments, name) for name in names.split()}
+    if settings["device"] == "cuda" and settings["peer"] not in ON_CUDA:
+        sys.exit(f"--device: {settings['peer']} runs on the cpu only")
     settings["warmup"] = arguments.seconds / 3 if arguments.warmup is None else arguments.warmup
     return settings
 

@@ -5,23 +5,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
+#include "tests/runtime/engine_oracle.h"
 #include "tests/runtime/engine_runs.h"
+#include "tests/support/random_calls.h"
 #include "training/optimizer.h"
 
 namespace espalier::test {
 namespace {
 
-class CudaEngine : public ::testing::TestWithParam<std::string> {
+class CudaEngine : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
   }
 };
+
+class EveryModel : public CudaEngine, public ::testing::WithParamInterface<std::string> {};
 
 EngineOptions on(Device device, const std::string& strategy = "phase") {
   EngineOptions result = options({"", strategy, "", 1});
@@ -41,7 +47,7 @@ void expect_near(const std::vector<float>& actual, const std::vector<float>& exp
 
 constexpr int embed = 12, hidden = 20;
 
-TEST_P(CudaEngine, EqualsTheCpuWithEveryStrategy) {
+TEST_P(EveryModel, EqualsTheCpuWithEveryStrategy) {
   const auto trees = random_forest(GetParam(), 9, 7);
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
   std::vector<std::vector<float>> first;
@@ -69,7 +75,7 @@ TEST_P(CudaEngine, EqualsTheCpuWithEveryStrategy) {
   }
 }
 
-TEST_P(CudaEngine, StepsAsTheCpuDoes) {
+TEST_P(EveryModel, StepsAsTheCpuDoes) {
   const auto trees = random_forest(GetParam(), 9, 7);
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
   for (const OptimizerInfo& info : optimizers()) {
@@ -122,13 +128,216 @@ TEST_P(CudaEngine, StepsAsTheCpuDoes) {
   }
 }
 
+Instances recorded(Engine& engine, models::TreeModel& model, const std::vector<data::Tree>& trees) {
+  const Instances batch = engine.instances();
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    batch.begin_example(i);
+    model.record_loss(batch, trees[i]);
+  }
+  return batch;
+}
+
+std::vector<std::vector<float>> params_of(Engine& engine) {
+  std::vector<std::vector<float>> result;
+  for (const ir::Param& param : engine.program().params) {
+    const std::span<const float> values = std::as_const(engine).parameter(param.name);
+    result.emplace_back(values.begin(), values.end());
+  }
+  return result;
+}
+
+/// Tests of one model.
+class CudaSteps : public CudaEngine {
+ protected:
+  std::unique_ptr<models::TreeModel> model_ = make_model("tree_lstm", embed, hidden, 0.3);
+  std::vector<data::Tree> trees_ = random_forest("tree_lstm", 9, 7);
+};
+
+TEST_F(CudaSteps, GoUpInOneCopyAndReplay) {
+  std::vector<std::vector<float>> params[2];
+  for (const bool graphs : {false, true}) {
+    EngineOptions settings = on(Device::cuda);
+    settings.debug.cuda_graphs = graphs;
+    Engine engine(model_->program(), settings);
+    randomize(engine, 4);
+    StandardOptimizer optimizer({.rule = update_rule("adagrad"), .clip_norm = 1});
+    for (int step = 0; step < 5; ++step) {
+      const StepResult result = engine.train_step(recorded(engine, *model_, trees_), optimizer);
+      if (step < 2) continue;
+      EXPECT_EQ(result.statistics.device_copies, 1U);
+      if (graphs)
+        EXPECT_EQ(result.statistics.device_launches, 1U);
+      else
+        EXPECT_GT(result.statistics.device_launches, result.statistics.launches);
+    }
+    params[graphs] = params_of(engine);
+  }
+  EXPECT_EQ(params[0], params[1]);
+}
+
+TEST_F(CudaSteps, MinibatchesOfChangingShapeKeepApart) {
+  // Each minibatch with an engine of its own, and all with one that replays what it can.
+  Engine one(model_->program(), on(Device::cuda));
+  randomize(one, 4);
+  for (int round = 0; round < 3; ++round)
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      const auto trees = random_forest("tree_lstm", seed, 1 + int(seed) * 3);
+      Engine fresh(model_->program(), on(Device::cuda));
+      randomize(fresh, 4);
+      const Outcome expected = outcome(fresh, *model_, trees, all(trees));
+      const Outcome actual = outcome(one, *model_, trees, all(trees));
+      EXPECT_EQ(actual.losses, expected.losses);
+      EXPECT_EQ(actual.gradients, expected.gradients);
+      EXPECT_EQ(actual.norm, expected.norm);
+    }
+}
+
+/// Plain SGD as a user might write it, without an expression.
+struct PlainSgd final : Optimizer {
+  void prepare(std::span<const StoredParam>) override {}
+  void begin_step(const GradientInfo&) override {}
+  void update(ir::ParamId, std::size_t, std::span<float> values,
+              std::span<const float> gradient) override {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] -= 0.5F * gradient[i];
+  }
+  bool updates_every_row(ir::ParamId) const override { return false; }
+  void update_rows(ir::ParamId, std::size_t first_row, std::size_t width, std::span<float> values,
+                   std::span<const std::int32_t> rows, std::span<const float> gradients) override {
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      for (std::size_t j = 0; j < width; ++j)
+        values[(std::size_t(rows[i]) - first_row) * width + j] -= 0.5F * gradients[i * width + j];
+  }
+};
+
+TEST_F(CudaSteps, TakeAnOptimizerOfTheUsers) {
+  Engine ours(model_->program(), on(Device::cuda)), users(model_->program(), on(Device::cuda));
+  UpdateRule rule = update_rule("sgd");
+  rule.lr = 0.5;
+  StandardOptimizer standard({.rule = rule});
+  PlainSgd plain;
+  for (int step = 0; step < 2; ++step) {
+    ours.train_step(recorded(ours, *model_, trees_), standard);
+    users.train_step(recorded(users, *model_, trees_), plain);
+  }
+  EXPECT_EQ(params_of(users), params_of(ours));
+}
+
+TEST_F(CudaSteps, TheStateGoesWhereItIsWanted) {
+  // From a GPU to another engine, to the host and back: the same as all steps on one engine.
+  OptimizerOptions settings{.rule = update_rule("adam")};
+  Engine whole(model_->program(), on(Device::cuda));
+  StandardOptimizer of_whole(settings), optimizer(settings);
+  for (int step = 0; step < 3; ++step) whole.train_step(recorded(whole, *model_, trees_), of_whole);
+
+  auto first = std::make_unique<Engine>(model_->program(), on(Device::cuda));
+  first->train_step(recorded(*first, *model_, trees_), optimizer);
+  EXPECT_FALSE(std::ranges::all_of(optimizer.buffers()[1].values, [](float x) { return x == 0; }));
+  first->train_step(recorded(*first, *model_, trees_), optimizer);
+  const auto params = params_of(*first);
+  first.reset();
+  Engine second(model_->program(), on(Device::cuda));
+  second.set_step(2);
+  for (std::size_t p = 0; p < params.size(); ++p)
+    std::ranges::copy(params[p], second.parameter(second.program().params[p].name).begin());
+  second.train_step(recorded(second, *model_, trees_), optimizer);
+  EXPECT_EQ(params_of(second), params_of(whole));
+}
+
+TEST_F(CudaSteps, ADivergedStepChangesNothing) {
+  Engine engine(model_->program(), on(Device::cuda));
+  StandardOptimizer optimizer({.rule = update_rule("adam")});
+  engine.train_step(recorded(engine, *model_, trees_), optimizer);
+  const std::string name = engine.program().params.back().name;
+  engine.parameter(name)[0] = std::nanf("");
+  const auto before = params_of(engine);
+  EXPECT_THROW(engine.train_step(recorded(engine, *model_, trees_), optimizer), UserError);
+  EXPECT_EQ(optimizer.steps(), 1);
+  const auto after = params_of(engine);
+  for (std::size_t p = 0; p + 1 < before.size(); ++p) EXPECT_EQ(after[p], before[p]);
+}
+
+TEST_F(CudaSteps, RunInPartsWhereMemoryIsShort) {
+  Engine whole(model_->program(), on(Device::cuda));
+  randomize(whole, 4);
+  const auto many = random_forest("tree_lstm", 3, 40);
+  const Instances batch = recorded(whole, *model_, many);
+  const std::int64_t needed = whole.predict_bytes(batch);
+  const StepResult expected = whole.gradients(batch);
+  EngineOptions settings = on(Device::cuda);
+  settings.memory_limit = needed * 3 / 4;
+  Engine parts(model_->program(), settings);
+  randomize(parts, 4);
+  const StepResult actual = parts.gradients(recorded(parts, *model_, many));
+  EXPECT_GT(actual.statistics.parts, 1);
+  EXPECT_EQ(actual.loss, expected.loss);
+  EXPECT_NEAR(actual.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
+  for (const ir::Param& param : whole.program().params)
+    expect_near(parts.gradient(param.name), whole.gradient(param.name), 1024, param.name);
+}
+
+TEST_F(CudaSteps, ValuesInTheMiddleOfRecording) {
+  std::vector<std::vector<float>> values[2];
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    for (const bool finite : {false, true}) {
+      EngineOptions settings = on(device);
+      settings.debug.check_finite = finite;
+      Engine engine(model_->program(), settings);
+      randomize(engine, 4);
+      const Instances batch = engine.instances(Pass::inference);
+      std::vector<float> got;
+      for (const data::Tree& tree : trees_) {
+        model_->record_loss(batch, tree);
+        const auto& losses = batch.recorder().losses();
+        const auto value = engine.value(batch.recorder().handle(losses.back()));
+        got.insert(got.end(), value.begin(), value.end());
+      }
+      values[device == Device::cuda].push_back(got);
+    }
+  }
+  for (std::size_t i = 0; i < 2; ++i) expect_near(values[1][i], values[0][i], 256, "values");
+}
+
+TEST_F(CudaSteps, CheckedLaunchesAndProfilesGiveTheSame) {
+  std::vector<std::vector<std::vector<float>>> gradients;
+  for (const int what : {0, 1, 2}) {
+    EngineOptions settings = on(Device::cuda);
+    settings.debug.check_launches = what == 1;
+    Engine engine(model_->program(), settings);
+    randomize(engine, 4);
+    engine.set_profiling(what == 2);
+    gradients.push_back(outcome(engine, *model_, trees_, all(trees_)).gradients);
+    if (what != 2) continue;
+    EXPECT_FALSE(engine.profile().empty());
+    EXPECT_EQ(engine.profile()[0].kernel, "leaf.forward");
+  }
+  EXPECT_EQ(gradients[1], gradients[0]);
+  EXPECT_EQ(gradients[2], gradients[0]);
+}
+
+TEST_F(CudaSteps, RandomProgramsEqualTheOracle) {
+  for (std::uint64_t seed = 0; seed < 2; ++seed) {
+    SCOPED_TRACE(seed);
+    const ir::Program program = random_program(seed, {.width = 5, .withheld_gradients = false});
+    constexpr std::uint64_t examples = 6;
+    const auto record_all = [](const Instances& batch) {
+      for (std::uint64_t i = 0; i < examples; ++i) record_random(batch, i);
+    };
+    Engine engine(program, on(Device::cuda, "agenda"));
+    randomize(engine, seed);
+    const Instances batch = engine.instances();
+    record_all(batch);
+    const double loss = engine.gradients(batch).loss;
+    expect_equals_oracle(engine, loss, record_all, double(examples));
+  }
+}
+
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Zoo, CudaEngine, ::testing::ValuesIn(model_names()),
+INSTANTIATE_TEST_SUITE_P(CudaEngine, EveryModel, ::testing::ValuesIn(model_names()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,0 +1,363 @@
+// What an engine is made of, and how its parts work together: a minibatch is placed, planned, run
+// forward and backward, in parts where memory is short. Included by engine.cpp only.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "codegen/compiler.h"
+#include "ir/error.h"
+#include "ir/verify.h"
+#include "runtime/arenas.h"
+#include "runtime/binding.h"
+#include "runtime/check_options.h"
+#include "runtime/cpu_executor.h"
+#include "runtime/cuda_executor.h"
+#include "runtime/engine.h"
+#include "runtime/finite_check.h"
+#include "runtime/placement.h"
+#include "runtime/plan.h"
+#include "runtime/random_keys.h"
+#include "runtime/reservation.h"
+#include "runtime/state_values.h"
+#include "runtime/stopwatch.h"
+
+namespace espalier {
+
+struct Engine::Impl {
+  using Stopwatch = runtime::Stopwatch;
+  using PlacedBatch = scheduler::PlacedBatch;
+
+  static const ir::Program& verified(const ir::Program& program) {
+    ir::verify(program);
+    return program;
+  }
+
+  Impl(ir::Program p, EngineOptions o)
+      : options(runtime::checked(std::move(o), p)),
+        source(verified(p)),
+        recorder(source, {options.granularity, options.share, options.hoist}),
+        compiler(runtime::target(options), {options.cache_directory}),
+        placement(recorder, options),
+        modules(program(), compiler, options.debug.verify),
+        executor(options.device == Device::cuda
+                     ? runtime::make_cuda_executor(program(), memory, compiler, options.debug)
+                     : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+        parameters(program(), options.seed, memory, executor->memory()),
+        arenas(executor->memory()),
+        state_values(executor->memory()) {
+    begin(Pass::training);
+  }
+
+  const ir::Program& program() const { return recorder.program(); }
+
+  const scheduler::Layout& layout() const { return placement.layout(); }
+  runtime::Memory bound() { return {program(), layout(), arenas, parameters, indices}; }
+
+  void begin(Pass new_pass) {
+    recorder.clear(/*random=*/new_pass == Pass::training);
+    placement.take_whole();
+    pass = new_pass;
+    in_parts = false;
+    statistics = {};
+    profile.clear();
+    growths_before = growths();
+    traffic_before = executor->traffic();
+    compilations_before = compiled();
+  }
+
+  std::int64_t growths() { return memory.growths + arenas.memory().growths; }
+  std::int64_t compiled() const {
+    const auto s = compiler.statistics();
+    return s.compilations + s.disk_hits;
+  }
+
+  void check_batch(const Instances& batch) {
+    user_check(&batch.recorder() == &recorder, "the minibatch belongs to another engine");
+  }
+
+  /// Runs forward what has been recorded since the last time.
+  void flush() {
+    if (all_ran()) return;
+    place();
+    if (!fits(false))
+      runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
+    run_forward();
+  }
+
+  bool all_ran() { return placement.graph().done() == placement.graph().size(); }
+
+  void place() {
+    placement.place(statistics);
+    note_peak();
+  }
+
+  void run_forward() {
+    if (all_ran()) return;
+    Stopwatch watch;
+    const std::size_t first = placement.ran_batches();
+    plan_forward(first);
+    statistics.plan_seconds += watch.lap();
+    executor->repack(parameters);
+    state_values.forget();
+    if (options.debug.check_finite)
+      run_checked(first);
+    else
+      run_plan();
+    statistics.forward_seconds += watch.lap();
+    statistics.calls = recorder.size();
+    statistics.instances += placement.graph().size() - placement.graph().done();
+    statistics.batches += layout().batches.size() - first;
+    statistics.launches += plan.size();
+    placement.set_ran();
+  }
+
+  void plan_forward(std::size_t first_batch) {
+    executor->begin();
+    plan.clear();
+    runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
+    place_indices();
+    note_peak();
+    checkpoints.clear();
+    for (std::size_t b = first_batch; b < layout().batches.size(); ++b) {
+      const PlacedBatch& batch = layout().batches[b];
+      add_batch(plan, bound(), runtime::forward_kernel(modules, pass, batch.cell), batch);
+      checkpoints.push_back(plan.size());
+    }
+  }
+
+  /// For the forward pass, with random numbers if it is one of training.
+  void place_indices() {
+    indices.place(layout(), *executor);
+    for (std::size_t cell = 0; pass == Pass::training && cell < layout().cells.size(); ++cell) {
+      const std::vector<ir::InstanceId>& instances = layout().cells[cell].instances;
+      const auto id = ir::CellId(cell);
+      if (instances.empty() || !runtime::draws(modules.training(id).forward->kernel)) continue;
+      const std::span<std::uint64_t> keys = arenas.keys(id).first(instances.size());
+      runtime::draw_keys(options.seed, step, placement.graph(), instances, keys.data());
+      indices.place_keys(id, keys, *executor);
+    }
+  }
+
+  void run_plan() { executor->run(plan, profiling ? &profile : nullptr); }
+
+  void run_checked(std::size_t first_batch) {
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < checkpoints.size(); ++i) {
+      executor->run_part(plan, begin, checkpoints[i]);
+      begin = checkpoints[i];
+      state_values.forget();
+      runtime::check_finite(bound(), state_values, placement.graph(),
+                            layout().batches[first_batch + i]);
+    }
+  }
+
+  double objective_scale(std::optional<double> scale) const {
+    if (scale) return *scale;
+    const std::size_t examples = recorder.graph().examples();
+    return 1.0 / double(std::max<std::size_t>(1, examples ? examples : recorder.losses().size()));
+  }
+
+  /// The sum of the losses of what has run.
+  double loss() {
+    executor->take_loss();  // what a pass that failed may have left
+    executor->gather_losses(bound(), placement);
+    return executor->take_loss();
+  }
+
+  StepResult finish(double loss) {
+    note_peak();
+    StepResult result;
+    result.loss = loss;
+    statistics.allocations = growths() - growths_before;
+    statistics.compilations = compiled() - compilations_before;
+    const runtime::Executor::Traffic traffic = executor->traffic();
+    statistics.device_launches = traffic.launches - traffic_before.launches;
+    statistics.device_copies = traffic.copies - traffic_before.copies;
+    statistics.bytes_held = held();
+    statistics.peak_bytes = peak;
+    result.statistics = statistics;
+    return result;
+  }
+
+  /// What the step gave; waits for it.
+  StepResult finish_step(double scale) {
+    StepResult result = finish(executor->take_loss() * scale);
+    result.gradient_norm = executor->norm();
+    return result;
+  }
+
+  /// Forward, backward and weight gradients, in parts if the memory limit asks for it. The executor
+  /// has the loss.
+  void gradients(const Instances& batch, double scale) {
+    check_batch(batch);
+    user_check(pass == Pass::training, "the minibatch was begun for inference");
+    user_check(!recorder.losses().empty(), "no loss was marked in the minibatch");
+    place();
+    executor->take_loss();  // what a pass that failed may have left
+    if (fits(true)) return run_gradients(scale, false);
+    struct BackToWhole {
+      runtime::Placement& placement;
+      ~BackToWhole() { placement.take_whole(); }
+    } const back{placement};
+    in_parts = true;
+    placement.release();
+    bool accumulates = false;
+    run_halves(recorder.losses(), scale, accumulates);
+  }
+
+  void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
+    const std::size_t half = ir::middle(recorder.graph(), losses);
+    if (half == 0) runtime::exceeds_limit("one example", needed, limit, options.device);
+    run_part(losses.first(half), scale, accumulates);
+    run_part(losses.subspan(half), scale, accumulates);
+  }
+
+  /// Runs the part of the minibatch that `losses` depend on, in halves if it does not fit.
+  void run_part(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
+    placement.take_part(losses);
+    place();
+    if (!fits(true, accumulates)) return run_halves(losses, scale, accumulates);
+    run_gradients(scale, accumulates);
+    accumulates = true;
+  }
+
+  /// Forward, backward and weight gradients of what is placed; gradients are added to those so far,
+  /// if `accumulates`.
+  void run_gradients(double scale, bool accumulates) {
+    run_forward();
+    placement.place_gradients(statistics);
+    Stopwatch watch;
+    plan_backward(accumulates);
+    statistics.plan_seconds += watch.lap();
+    executor->seed_losses(bound(), placement, float(scale));
+    executor->repack(parameters);
+    run_plan();
+    executor->collect(bound(), modules, accumulates);
+    executor->gather_losses(bound(), placement);
+    statistics.backward_seconds += watch.lap();
+    statistics.launches += plan.size();
+    statistics.parts += 1;
+    note_peak();
+  }
+
+  void plan_backward(bool accumulates) {
+    plan.clear();
+    runtime::reserve_backward(bound(), modules, plan);
+    indices.place_gradients(layout(), *executor);
+    note_peak();
+    for (std::size_t b = layout().batches.size(); b-- > 0;) {
+      const PlacedBatch& batch = layout().batches[b];
+      if (layout().target_count[b] > 0) {
+        const ir::StateId state = program().cells[std::size_t(batch.cell)].state;
+        add_reader_sum(plan, bound(), modules.reader_sum(state), state, layout().first_target[b],
+                       layout().target_count[b]);
+      }
+      add_batch(plan, bound(), *modules.training(batch.cell).backward, batch);
+    }
+    // Cells without instances too: the first of a param's cells clears its gradient.
+    const auto& all = modules.training_modules();
+    for (std::size_t cell = 0; cell < all.size(); ++cell) {
+      const auto id = ir::CellId(cell);
+      if (!accumulates)
+        add_weights(plan, bound(), *all[cell]->weights, id);
+      else if (indices.row_counts()[cell] > 0)
+        add_weights(plan, bound(), modules.added_weights(id), id);
+    }
+  }
+
+  /// Held by index arrays, capacity included.
+  std::int64_t index_bytes() const {
+    return std::int64_t(placement.bytes() + plan.bytes() + executor->bytes() + indices.bytes() +
+                        ir::capacity_bytes(checkpoints));
+  }
+  std::int64_t held() { return memory.bytes + arenas.memory().bytes + index_bytes(); }
+  void note_peak() {
+    runtime::MemoryCounter& counter = arenas.memory();
+    peak = std::max(peak, memory.bytes + counter.peak_bytes + index_bytes());
+    counter.peak_bytes = counter.bytes;
+  }
+
+  /// The most that will be held once what is placed has run; nothing of it runs here.
+  runtime::MemoryForecast foretell(bool with_gradients, bool accumulates) {
+    place();
+    if (with_gradients) placement.place_gradients(statistics);
+    indices.reserve(program());
+    checkpoints.reserve(layout().batches.size() - placement.ran_batches());
+    runtime::MemoryForecast forecast =
+        runtime::foretell(bound(), modules, plan, *executor, {pass, placement.ran_batches()},
+                          with_gradients, accumulates);
+    const std::int64_t others = memory.bytes + index_bytes();
+    forecast.peak_bytes += others;
+    forecast.fresh_bytes += others;
+    return forecast;
+  }
+
+  /// Whether what is placed can run within the memory limit; `needed` says what it takes. Memory
+  /// of earlier minibatches that stands in the way is given back.
+  bool fits(bool with_gradients, bool accumulates = false) {
+    limit = memory_limit(with_gradients);
+    if (limit == 0) return true;
+    const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
+    needed = std::min(forecast.peak_bytes, forecast.fresh_bytes);
+    if (forecast.peak_bytes > limit) {
+      if (placement.ran_batches() > 0 || forecast.fresh_bytes > limit) return false;
+      arenas.release();
+    }
+    most_instances[with_gradients] = placement.graph().size();
+    return true;
+  }
+
+  /// The user's, or what the device has, if more is to run than ever did; 0: none.
+  std::int64_t memory_limit(bool with_gradients) {
+    if (options.memory_limit > 0) return options.memory_limit;
+    if (placement.graph().size() <= most_instances[with_gradients]) return 0;
+    const std::int64_t free = executor->free_bytes();
+    return free > 0 ? held() + free : 0;
+  }
+
+  ir::ParamId find_param(std::string_view name) const {
+    std::vector<std::string_view> names;
+    for (std::size_t i = 0; i < program().params.size(); ++i) {
+      if (program().params[i].name == name) return ir::ParamId(i);
+      names.push_back(program().params[i].name);
+    }
+    throw UserError(fmt::format("no param is called '{}'; the nearest is '{}'", name,
+                                nearest_name(name, names)));
+  }
+
+  EngineOptions options;
+  ir::Program source;
+  ir::Recorder recorder;
+  runtime::MemoryCounter memory;
+  codegen::Compiler compiler;
+  runtime::Placement placement;
+  runtime::Modules modules;
+  std::unique_ptr<runtime::Executor> executor;
+  runtime::Parameters parameters;
+  runtime::Arenas arenas;
+  runtime::StateValues state_values;
+
+  runtime::Indices indices;
+  runtime::Plan plan;
+  std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
+  bool in_parts = false;                 // the minibatch ran so: values are not there
+  std::int64_t needed = 0, limit = 0, peak = 0;
+  std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
+
+  bool profiling = false;
+  std::vector<LaunchProfile> profile;  // of the minibatch
+
+  Pass pass = Pass::training;
+  std::uint64_t step = 0;
+  StepStatistics statistics;
+  std::int64_t growths_before = 0, compilations_before = 0;
+  runtime::Executor::Traffic traffic_before;
+};
+
+}  // namespace espalier
