@@ -78,7 +78,8 @@ struct Figures {
     device_copies =
         part([](const StepSample& s) { return static_cast<double>(s.statistics.device_copies); });
     batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
-    split_into = part([](const StepSample& s) { return double(s.statistics.parts); });
+    split_into =
+        part([](const StepSample& s) { return std::max(1.0, double(s.statistics.parts)); });
     lower_bound = median(
         report, [](const auto&, const auto& m) { return static_cast<double>(m.lower_bound); });
     allocations = sum(report, [](const StepSample& s) { return s.statistics.allocations; });

@@ -207,7 +207,8 @@ ExprId Expressions::leaf(const Node& node, const RowContext& rows,
     return in_rows(BufferRole::state_field, state_row(a, rows), b, ir::per_instance);
   }
   if (name == "output") return in_rows(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
-  if (name == "cotangent") return in_rows(BufferRole::cotangent, rows.row, 0, ir::per_instance);
+  if (name == "cotangent")
+    return in_rows(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
   if (name == "residual") return in_rows(BufferRole::residual, rows.row, 0, node.type.children);
   if (name == "dropout_mask") return dropout_mask(node, rows, coordinates);
   throw InternalError(fmt::format("{}: leaf '{}' cannot be lowered", input_.name, name));
@@ -266,7 +267,7 @@ std::vector<Segment> Expressions::segments(NodeId id, const RowContext& rows) {
   if (name == "port")
     return row_of(BufferRole::state_field, state_row(a, rows), b, ir::per_instance);
   if (name == "output") return row_of(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
-  if (name == "cotangent") return row_of(BufferRole::cotangent, rows.row, 0, ir::per_instance);
+  if (name == "cotangent") return row_of(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
   if (name == "residual") return row_of(BufferRole::residual, rows.row, 0, node.type.children);
   if (name == "per_child") return segments(node.operands[0], owner(rows));
   if (name == "reshape") return segments(node.operands[0], rows);

@@ -26,7 +26,7 @@ enum class BufferRole : std::uint8_t {
   state_field,     ///< a = port, b = field: the arena of the port's state, [state rows, n]
   own_field,       ///< a = field of the cell's own state. Kernels of a batch: row = cell row.
                    ///< Weight-gradient kernels: row = state row (see own_rows)
-  cotangent,       ///< a = field: gradient of own_field; row = cell row
+  cotangent,       ///< a = field: gradient of own_field; rows as there
   child_gradient,  ///< a = port, b = field: gradient arena of the port's state, [rows, n]
   residual,        ///< a = residual: kept from forward to backward, [cell or child rows, n]
   contribution,    ///< a = contribution: kept for the weight gradients, [cell or child rows, n]

@@ -14,6 +14,9 @@ using ir::BackwardCell;
 using ir::NodeId;
 using ir::ParamContribution;
 
+/// A gradient arrives in a row of an arena, which nothing changes once it is whole.
+bool is_cotangent(const ir::Graph& graph, NodeId id) { return graph[id].op->name == "cotangent"; }
+
 /// Whether the value can be read in place long after its batch: rows of arenas and of params.
 bool outlives_batch(const ir::Graph& graph, NodeId id) {
   const ir::Node& node = graph[id];
@@ -155,7 +158,8 @@ BackwardStorage backward_storage(const BackwardCell& backward) {
     if (storage.contribution(node) < 0) storage.stored.push_back(node);
   };
   for (const ParamContribution& c : backward.contributions) {
-    keep(c.left);
+    if (c.kind == ParamContribution::Kind::rows || !is_cotangent(backward.graph, c.left))
+      keep(c.left);
     if (c.right >= 0 && !outlives_batch(backward.graph, c.right)) keep(c.right);
   }
   return storage;

@@ -72,6 +72,7 @@ class Binder {
       case BufferRole::own_field:
         return memory_.arenas.value(cell_.state, buffer.a);
       case BufferRole::cotangent:
+        return memory_.arenas.gradient(cell_.state, buffer.a);
       case BufferRole::scratch:
       case BufferRole::row_count:
         return nullptr;

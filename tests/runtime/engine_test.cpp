@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codegen/lower.h"
 #include "ir/error.h"
+#include "ir/gradient.h"
 #include "runtime/cuda.h"
 #include "tests/runtime/engine_runs.h"
 
@@ -18,6 +20,10 @@ using models::TreeModel;
 
 struct Pair {
   Tensor a, b;
+};
+
+struct Single {
+  Tensor x;
 };
 
 /// A small model with everything a user may do outside cells.
@@ -73,6 +79,64 @@ TEST(Engine, ReadsValuesInTheMiddleOfRecording) {
   const std::vector<float> again = engine.gradient("embed");
   ASSERT_EQ(again.size(), gradient.size());
   for (std::size_t i = 0; i < again.size(); ++i) EXPECT_NEAR(again[i], gradient[i], 1e-6);
+}
+
+/// A value that is a product or a param as it stands: the gradient that arrives is what its weights
+/// need, so that the backward kernel has nothing to keep, or nothing to do at all.
+struct PassedOn : Model {
+  Cell<Single(Index)> first;
+  Cell<Single(Index)> product;
+  Cell<Tensor(Single)> score;
+
+  PassedOn() : Model("passed_on") {
+    declare_state<Single>(Shape{3});
+    const Param start = param("start", {3}), table = param("table", {9, 4});
+    const Param w = param("w", {3, 4});
+    first = cell("first", [=](Index) -> Single { return {.x = start}; });
+    product = cell("product", [=](Index i) -> Single { return {.x = matmul(w, row(table, i))}; });
+    score = cell("score", [=](Single s) -> Tensor { return espalier::sum(s.x * s.x, 0); });
+  }
+};
+
+TEST(Engine, WeightGradientsOfWhatACellPassesOn) {
+  const PassedOn model;
+  const ir::Program& program = model.program();
+  const auto kept = [&](std::size_t cell) {
+    return codegen::backward_storage(ir::differentiate(program, program.cells[cell]).backward)
+        .stored.size();
+  };
+  EXPECT_EQ(kept(0), 0U);
+  EXPECT_EQ(kept(1), 1U);  // of a row of the table
+  Engine engine(model.program(), options({"", "agenda", "", 2}));
+  randomize(engine, 1);
+  Instances batch = engine.instances();
+  // With one reader, with two, and with none.
+  std::vector<double> times{1, 2, 0, 1};
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const auto a = batch(model.first, int(i)), b = batch(model.product, int(i));
+    for (int reader = 0; reader < times[i]; ++reader) {
+      batch.loss(batch(model.score, a));
+      batch.loss(batch(model.score, b));
+    }
+  }
+  engine.gradients(batch, 1.0);
+  const auto start = engine.parameter("start"), w = engine.parameter("w"),
+             table = engine.parameter("table");
+  const std::vector<float> d_start = engine.gradient("start"), d_w = engine.gradient("w"),
+                           d_table = engine.gradient("table");
+  std::vector<double> to_w(12), to_table(36);
+  for (std::size_t i = 0; i < times.size(); ++i)
+    for (std::size_t j = 0; j < 3; ++j) {
+      double y = 0;
+      for (std::size_t k = 0; k < 4; ++k) y += double(w[4 * j + k]) * table[4 * i + k];
+      for (std::size_t k = 0; k < 4; ++k) {
+        to_w[4 * j + k] += times[i] * 2 * y * table[4 * i + k];
+        to_table[4 * i + k] += times[i] * 2 * y * w[4 * j + k];
+      }
+    }
+  for (std::size_t j = 0; j < 3; ++j) EXPECT_NEAR(d_start[j], 4 * 2 * start[j], 1e-5);
+  for (std::size_t n = 0; n < 12; ++n) EXPECT_NEAR(d_w[n], to_w[n], 1e-5);
+  for (std::size_t n = 0; n < 36; ++n) EXPECT_NEAR(d_table[n], to_table[n], 1e-5);
 }
 
 TEST(Engine, ArithmeticOutsideCellsMakesOneOpCells) {
