@@ -103,23 +103,20 @@ __device__ __forceinline__ float random_uniform(u64 key, u32 mask, u32 counter) 
   return static_cast<float>(bits >> 8) * 0x1p-24f;
 }
 
-// The terms of a contraction: term i ends at k = kEnds[i].
+// The terms of a contraction, which end at k = kEnds. No arrays: they would lie in local memory.
 template <int... kEnds>
 struct Terms {
   static constexpr int count = sizeof...(kEnds);
-  static __device__ __forceinline__ int begin(int term) {
-    constexpr int ends[] = {0, kEnds...};
-    int k = 0;
-#pragma unroll
-    for (int i = 0; i < count; ++i) k = i == term ? ends[i] : k;
-    return k;
-  }
+  // The term that k belongs to, and where a term begins.
   static __device__ __forceinline__ int find(int k) {
-    constexpr int ends[] = {0, kEnds...};
     int term = 0;
-#pragma unroll
-    for (int i = 1; i < count; ++i) term += k >= ends[i];
+    ((term += k >= kEnds), ...);
     return term;
+  }
+  static __device__ __forceinline__ int begin(int term) {
+    int k = 0, i = 0;
+    ((k = i++ < term ? kEnds : k), ...);
+    return k;
   }
 };
 

@@ -53,7 +53,7 @@ Shape large_shape(const Packing& packing) {
   shape.tile_columns = shape.panels * width;
   shape.column_threads = std::min(shape.tile_columns, 32);
   shape.columns = static_cast<int>(ceil_div(shape.tile_columns, shape.column_threads));
-  shape.rows = shape.column_threads < 32 ? 4 : std::clamp(32 / shape.columns, 1, 8);
+  shape.rows = shape.column_threads < 32 ? 4 : std::clamp(28 / shape.columns, 1, 8);
   return shape;
 }
 

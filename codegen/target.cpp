@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <utility>
 
 #include "codegen/cpu_host.h"
 #include "ir/error.h"
@@ -37,19 +35,12 @@ int max_gates(const Target& target) {
 namespace {
 
 /// A panel of about a warp's width over all gates: narrow, so that a small batch is shared by many
-/// blocks, with as few lanes past n as may be; four by four, so that they are copied as vectors.
+/// blocks. Powers of two, so that threads find their places without dividing.
 int cuda_panel_lanes(int gates, long n) {
-  constexpr int warp = 32, least = 24, most = 48;
-  const auto excess = [&](int lanes) {
-    const long empty = (n + lanes - 1) / lanes * lanes - n;
-    return std::pair(empty, std::abs(gates * lanes - warp));
-  };
-  int best = 0;
-  for (int lanes = 4; best == 0 || (gates * lanes <= most && best < n); lanes += 4) {
-    const bool narrow = gates * lanes < least && lanes < n && gates * (lanes + 4) <= most;
-    if (!narrow && (best == 0 || excess(lanes) < excess(best))) best = lanes;
-  }
-  return best;
+  constexpr int least = 4, widest = 48;
+  int lanes = least;
+  while (lanes < n && 2 * lanes * gates <= widest) lanes *= 2;
+  return lanes;
 }
 
 }  // namespace

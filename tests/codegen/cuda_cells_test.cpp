@@ -1,14 +1,20 @@
 // Printed CUDA C++ of cells: of every op of the table, at random, and of the models. It runs on
 // this machine's processor, where it must agree with the cells in double, and to the bit with the
 // interpreter unless a sum was split; and all of it must compile for GPUs.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <regex>
+#include <set>
 
 #include "codegen/cuda_emit.h"
 #include "codegen/interpreter.h"
+#include "codegen/nvrtc.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
+#include "tests/support/cubin.h"
 #include "tests/support/host_cuda.h"
 #include "tests/support/op_cells.h"
 #include "tests/support/random_programs.h"
@@ -37,8 +43,8 @@ bool keeps_order(const HostKernels& host, int number) {
 
 void check_cells(const std::vector<CellCase>& cases) {
   const codegen::Target target = codegen::cuda_target("sm_80");
-  HostKernels host;
   const Runner interpreted{target, interpreter().run};
+  HostKernels host;
   for (const CellCase& of : cases) {
     Random random(1);
     const auto check = of.check(random, interpreted);
@@ -73,9 +79,9 @@ void check_cells(const std::vector<CellCase>& cases) {
 
 class EveryOpInCuda : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(EveryOpInCuda, AgreesWithDoubleAndTheInterpreter) {
+std::vector<CellCase> cells_of_op(const std::string& op) {
   std::vector<CellCase> cases;
-  for (const OpCase& of : op_cases(ir::op(GetParam()))) {
+  for (const OpCase& of : op_cases(ir::op(op))) {
     Random random(7);
     CellCase& made = cases.emplace_back();
     made.name = of.name();
@@ -84,7 +90,52 @@ TEST_P(EveryOpInCuda, AgreesWithDoubleAndTheInterpreter) {
     for (int i = 0; i < 5; ++i) made.inputs.push_back(op_inputs(of, *made.program, random, i % 4));
     made.inputs = as_floats(made.inputs);
   }
-  check_cells(cases);
+  return cases;
+}
+
+TEST_P(EveryOpInCuda, AgreesWithDoubleAndTheInterpreter) { check_cells(cells_of_op(GetParam())); }
+
+/// The text with its values, variables and buffers numbered in the order in which they appear.
+std::string renumbered(const std::string& text) {
+  static const std::regex names(R"(\b([bfnv]|buffers\[)([0-9]+))");
+  std::map<std::string, std::map<std::string, std::size_t>> numbers;
+  std::string result;
+  auto from = text.begin();
+  for (std::sregex_iterator at(text.begin(), text.end(), names), end; at != end; ++at) {
+    auto& of_kind = numbers[(*at)[1]];
+    const std::size_t number = of_kind.emplace((*at)[2], of_kind.size()).first->second;
+    result.append(from, (*at)[0].first).append((*at)[1]).append(std::to_string(number));
+    from = (*at)[0].second;
+  }
+  return result.append(from, text.end());
+}
+
+/// All stages of the cells' kernels that differ by more than names, as one text.
+std::string stages_of(const std::vector<CellCase>& cases) {
+  const Runner runner{codegen::cuda_target("sm_80"), interpreter().run};
+  std::set<std::string> texts;
+  for (const CellCase& of : cases) {
+    Random random(1);
+    const auto check = of.check(random, runner);
+    for (const Kernel* kernel : check->kernels())
+      for (const codegen::Stage& stage : kernel->stages) {
+        Kernel alone = *kernel;
+        alone.name.clear();
+        alone.stages = {stage};
+        texts.insert(renumbered(codegen::print_cuda_stages(alone, "@").source));
+      }
+  }
+  std::string source(codegen::cuda_prelude());
+  int number = 0;
+  for (const std::string& text : texts)
+    source += std::regex_replace(text, std::regex("@"), fmt::format("k{}_", number++));
+  return source;
+}
+
+TEST_P(EveryOpInCuda, CompilesForGpus) {
+  if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
+  const std::string source = stages_of(cells_of_op(GetParam()));
+  for (const char* gpu : {"sm_80", "sm_90"}) EXPECT_FALSE(cached_cubin(source, gpu).empty());
 }
 
 std::vector<std::string> op_names() {

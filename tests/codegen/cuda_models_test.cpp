@@ -1,0 +1,85 @@
+// All kernels of the models, of the size that is trained, as cubins: inference, training and sums
+// over readers, with and without hoisting. Tiles keep their sums in registers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "codegen/nvrtc.h"
+#include "ir/hoist.h"
+#include "models/models.h"
+#include "runtime/modules.h"
+#include "tests/support/cubin.h"
+#include "tests/support/golden.h"
+
+namespace espalier::test {
+namespace {
+
+using codegen::CompiledKernel;
+
+std::set<const CompiledKernel*> kernels_of(const ir::Program& program,
+                                           codegen::Compiler& compiler) {
+  runtime::Modules modules(program, compiler, true);
+  std::set<const CompiledKernel*> kernels;
+  for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
+    const runtime::TrainingModule& training = modules.training(cell);
+    kernels.insert({&modules.inference(cell), training.forward, training.backward, training.weights,
+                    &modules.added_weights(cell)});
+  }
+  for (ir::StateId state = 0; state < ir::StateId(program.states.size()); ++state)
+    kernels.insert(&modules.reader_sum(state));
+  return kernels;
+}
+
+TEST(CudaText, OfATreeLstmNode) {
+  const auto model = models::find_model("tree_lstm")
+                         .make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5});
+  const ir::Program program = model->program();
+  const auto node = std::ranges::find(program.cells, "node", &ir::Cell::name);
+  ASSERT_NE(node, program.cells.end());
+  const codegen::Kernel kernel = codegen::lower_forward(
+      program, runtime::prepare(*node), std::vector(node->ports.size(), ir::Access::gathered),
+      codegen::cuda_target("sm_90"));
+  expect_golden("tests/golden/codegen/tree_lstm_node.cu.txt",
+                codegen::print_cuda_stages(kernel, "").source);
+}
+
+class ModelsInCuda : public testing::TestWithParam<std::string> {};
+
+TEST_P(ModelsInCuda, CompileWithoutSpills) {
+  if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
+  codegen::Compiler compiler(codegen::cuda_target(GetParam()),
+                             {codegen::default_cache_directory()});
+  for (const models::ModelInfo& info : models::models()) {
+    const auto model =
+        info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});
+    std::set<const CompiledKernel*> kernels = kernels_of(model->program(), compiler);
+    kernels.merge(kernels_of(ir::Hoisting(model->program()).program(), compiler));
+    int contractions = 0;
+    for (const CompiledKernel* kernel : kernels) {
+      std::map<std::string, KernelUse> uses;
+      for (const KernelUse& use : kernels_in(kernel->cubin)) uses[use.name] = use;
+      for (std::size_t s = 0; s < kernel->cuda_stages.size(); ++s) {
+        const codegen::CudaStage& launched = kernel->cuda_stages[s];
+        const codegen::Stage& stage = kernel->kernel.stages[s];
+        SCOPED_TRACE(kernel->kernel.name + ", " + launched.symbol);
+        ASSERT_TRUE(uses.contains(launched.symbol));
+        // What a launch may take without asking for more.
+        EXPECT_LE(launched.shared_bytes, 48 << 10);
+        EXPECT_LE(uses[launched.symbol].registers, 128);
+        if (!stage.contraction && !stage.outer_product) continue;
+        ++contractions;
+        EXPECT_EQ(uses[launched.symbol].local_bytes, 0);
+      }
+    }
+    EXPECT_GT(contractions, 10) << info.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, ModelsInCuda, testing::Values("sm_80", "sm_90"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace espalier::test
