@@ -98,6 +98,47 @@ TEST(Cuda, ManyRowsTakeLargeTilesAndGiveTheSameBits) {
   check_printed(cases);
 }
 
+/// y[j] = Σ over rows of x[row, j] - (the greatest - 1): both shared by the threads of a block.
+Kernel column_kernel(std::int64_t n) {
+  Kernel kernel;
+  KernelBuilder b(kernel);
+  const BufferId y = b.buffer({.role = BufferRole::param_gradient, .row_elements = n});
+  const BufferId x = b.buffer({.role = BufferRole::contribution, .row_elements = n});
+  const BufferId count = b.buffer({.role = BufferRole::row_count, .a = -1});
+  Stage s = once_stage(b, {n});
+  const auto over_rows = [&](Reduction reduction, int less) {
+    const VarId row = b.variable();
+    const ExprId at = b.add(b.multiply(b.var(row), n), b.var(s.variables[0]));
+    const int both[] = {b.load(x, at), less};
+    return b.reduce(reduction, row, b.integer(0), b.load_index(count, b.integer(0)),
+                    b.emit(ir::Opcode::sub, both, 0));
+  };
+  const ExprId greatest = over_rows(Reduction::max, b.number(1));
+  s.stores = {{y, element(b, s), over_rows(Reduction::sum, greatest)}};
+  kernel.stages = {s};
+  return kernel;
+}
+
+TEST(Cuda, SumsOverAllRowsAreSharedByABlock) {
+  std::vector<Case> cases;
+  for (const std::int64_t n : {1, 8, 20})
+    for (const std::int32_t rows : {1, 31, 100})
+      cases.push_back({.kernel = [=](const Target&) { return column_kernel(n); },
+                       .memory =
+                           [=](const Kernel&) {
+                             std::mt19937 random(5);
+                             // Whole numbers, whose sums are the same in any order.
+                             std::vector<float> x(std::size_t(rows * n));
+                             for (float& value : x) value = float(int(random() % 201) - 100);
+                             Memory memory;
+                             memory.add_floats(n, random);
+                             memory.add_floats(x);
+                             memory.add_integers(std::vector{rows});
+                             return memory;
+                           }});
+  check_printed(cases);
+}
+
 TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {
   std::vector<ProductSample> samples;
   for (const std::int64_t m : {1, 3, 31, 32, 33, 70})
