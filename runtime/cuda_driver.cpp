@@ -9,7 +9,8 @@ namespace espalier::runtime {
 
 SharedLibrary::SharedLibrary(std::vector<std::string> names) {
   for (std::string& name : names) {
-    handle_.reset(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL));
+    // Unloaded, these libraries would lose memory that they hold for the process.
+    handle_.reset(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE));
     if (!handle_) continue;
     name_ = std::move(name);
     return;
