@@ -35,7 +35,7 @@ data::Dataset load(const DataConfig& config, std::string_view model,
 struct EngineConfig {
   std::string strategy = "phase";
   std::string granularity = "cell";  ///< or op
-  bool share = false;                ///< equal calls run once
+  bool share = true;                 ///< equal calls run once
   bool hoist = false;                ///< what depends on indices alone runs as one batch
   int threads = 0;                   ///< 0: all cores
   std::string target;                ///< empty: the widest

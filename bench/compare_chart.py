@@ -11,7 +11,7 @@ def text(x, y, words, more=""):
 
 
 def chart(groups):
-    """groups: [(title, [(label, value), ...])]; the first bar of each group is ours."""
+    """groups: [(title, [(label, value), ...])]; those called Espalier are ours."""
     shapes, y = [], 10
     room = WIDTH - LABELS - 110
     for title, bars in groups:
@@ -19,9 +19,9 @@ def chart(groups):
         shapes.append(text(10, y, title + ", nodes/s", ' font-weight="bold"'))
         y += 8
         longest = max(value for _, value in bars)
-        for place, (label, value) in enumerate(bars):
+        for label, value in bars:
             width = max(1, round(room * value / longest))
-            colour = THEIRS if place else OURS
+            colour = OURS if label.startswith("Espalier") else THEIRS
             shapes.append(text(LABELS - 8, y + 13, label, ' text-anchor="end"'))
             shapes.append(
                 f'<rect x="{LABELS}" y="{y}" width="{width}" height="{BAR}" fill="{colour}"/>'

@@ -27,9 +27,9 @@ def middle(results, field):
     return statistics.median(result[field] for result in results)
 
 
-def ratios(found, peer):
+def ratios(found, peer, ours="ours"):
     """Ours over the peer's, nodes a second, round by round."""
-    pairs = zip(found["ours"], found[peer])
+    pairs = zip(found[ours], found[peer])
     return [a["nodes_per_second"] / b["nodes_per_second"] for a, b in pairs]
 
 
@@ -39,15 +39,16 @@ def measured(store):
 
 
 def peers_of(entry):
-    return [peer for peer in entry["found"] if peer != "ours"]
+    return [peer for peer in entry["found"] if peer in PEERS]
 
 
 def ratios_text(store):
     lines = []
     for name, entry in measured(store):
         for peer in peers_of(entry):
-            r = ratios(entry["found"], peer)
+            r, unshared = ratios(entry["found"], peer), ratios(entry["found"], peer, "unshared")
             spread = f"min {min(r):.2f}, median {statistics.median(r):.2f}, max {max(r):.2f}"
+            spread += f"; without sharing {statistics.median(unshared):.2f}"
             lines.append(f"{name:10} ours / {peer:15}  {spread}")
     return "\n".join(lines)
 
@@ -69,20 +70,27 @@ def table(head, rows):
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
-def row_of_ours(name, entry):
-    ours = entry["found"]["ours"]
+def row_of_ours(name, entry, kind):
+    ours = entry["found"][kind]
     steps = [result["step_seconds"] for result in ours]
     low, step, high = (1e3 * statistics.median(s[k] for s in steps) for k in ("q1", "median", "q3"))
     return [
-        words(SETTINGS[name]),
+        words(SETTINGS[name]) if kind == "ours" else "— without sharing",
         f"{middle(ours, 'examples_per_second'):,.0f}",
         f"{middle(ours, 'nodes_per_second'):,.0f}",
         f"{middle(ours, 'microseconds_per_token'):.2f}",
+        f"{statistics.median(map(as_written, ours)):.2f}",
         f"{middle(ours, 'model_flops_per_second') / 1e9:,.0f}",
         f"{middle(ours, 'fraction_of_peak'):.2f}",
         f"{middle(ours, 'fraction_of_roofline'):.2f}",
         f"{step:.3g} ({low:.3g} to {high:.3g})",
     ]
+
+
+def as_written(result):
+    """The operations of every call as recorded, over what the peak would do in the time."""
+    more = result["model_flops_unshared"] / result["model_flops"]
+    return result["fraction_of_peak"] * more
 
 
 def row_of_shares(name, entry):
@@ -102,12 +110,14 @@ def rows_of_peers(name, entry):
             f"{middle(results, 'nodes_per_second'):,.0f}",
             f"{middle(results, 'model_flops_per_second') / 1e9:,.1f}",
             f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})",
+            f"{statistics.median(ratios(entry['found'], peer, 'unshared')):.2f}",
         ])
     return rows
 
 
 def provenance(name, entry):
-    ours, *rest = (results[0] for results in entry["found"].values())
+    ours = entry["found"]["ours"][0]
+    rest = [entry["found"][peer][0] for peer in peers_of(entry)]
     versions = {k: v for result in rest for k, v in result["versions"].items()}
     listed = "".join(f", {k} {v}" for k, v in sorted(versions.items()))
     where = entry["machine"]
@@ -135,7 +145,10 @@ EWT for the LSTM. Sizes are hidden/embedding.
 
 {ours}
 
-GFLOP/s are those of the model's mathematics. Shares of a step:
+Equal calls without randomness run once a minibatch (`--share on`, the default): the leaf of a word
+that occurs several times. GFLOP/s and the fractions of peak and roofline count what is computed; "as
+written" is the mathematics of every call as recorded, over what the peak would do in that time.
+Shares of a step:
 
 {shares}
 
@@ -143,7 +156,7 @@ GFLOP/s are those of the model's mathematics. Shares of a step:
 
 Ratio: our nodes a second over the peer's, the median over the rounds (lowest to highest). Before
 timing, both sides took three optimizer steps from the same weights and computed the same losses
-within 1e-4.
+within 1e-4. No peer shares equal calls; the last column is ours without sharing.
 
 {peers}
 
@@ -164,11 +177,12 @@ def sections_of_others(file):
 
 def write(store, folder):
     rows = measured(store)
-    head = ["setting", "trees/s", "nodes/s", "µs a token", "GFLOP/s", "of peak", "of roofline",
-            "step, ms (quartiles)"]
-    peer_head = ["setting", "peer", "trees/s", "nodes/s", "GFLOP/s", "ours is faster by"]
+    head = ["setting", "trees/s", "nodes/s", "µs a token", "as written, of peak", "GFLOP/s",
+            "of peak", "of roofline", "step, ms (quartiles)"]
+    peer_head = ["setting", "peer", "trees/s", "nodes/s", "GFLOP/s", "ours is faster by",
+                 "without sharing"]
     text = TEXT.format(
-        ours=table(head, [row_of_ours(*row) for row in rows]),
+        ours=table(head, [row_of_ours(*row, kind) for row in rows for kind in ("ours", "unshared")]),
         shares=table(["setting", *PARTS], [row_of_shares(*row) for row in rows]),
         peers=table(peer_head, [line for row in rows for line in rows_of_peers(*row)]),
         count=count_text(store),
@@ -179,7 +193,10 @@ def write(store, folder):
     file.write_text(text + sections_of_others(file), encoding="utf-8")
     groups = []
     for name, entry in rows:
-        bars = [("Espalier", middle(entry["found"]["ours"], "nodes_per_second"))]
+        bars = [
+            (label, middle(entry["found"][kind], "nodes_per_second"))
+            for label, kind in (("Espalier", "ours"), ("Espalier, without sharing", "unshared"))
+        ]
         bars += [
             (PEERS[peer], middle(entry["found"][peer], "nodes_per_second"))
             for peer in peers_of(entry)

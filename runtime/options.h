@@ -37,7 +37,7 @@ struct EngineOptions {
   ir::Granularity granularity = ir::Granularity::cell;
   /// Equal calls without randomness (the same word's leaf, the same subtree) are computed once per
   /// minibatch; outputs have the same bits.
-  bool share = false;
+  bool share = true;
   /// What a recurrent cell computes from its indices alone runs as one batch (ir/hoist.h). Decides
   /// in which order sums are formed, as models do.
   bool hoist = false;

@@ -16,11 +16,12 @@ namespace {
 using nlohmann::json;
 
 Arguments step(const Arguments& more) {
-  Arguments arguments = {"bench",        "step", "--data",   "listops", "--examples", "60",
-                         "--max-tokens", "20",   "--hidden", "8",       "--embed",    "6",
-                         "--seconds",    "0.01"};
-  if (std::ranges::find(more, "--batch") == more.end())
-    arguments.insert(arguments.end(), {"--batch", "8"});
+  Arguments arguments = {"bench", "step",         "--data", "listops",   "--examples",
+                         "60",    "--max-tokens", "20",     "--seconds", "0.01"};
+  for (const auto& [flag, value] :
+       {std::pair{"--hidden", "8"}, std::pair{"--embed", "6"}, std::pair{"--batch", "8"}})
+    if (std::ranges::find(more, flag) == more.end())
+      arguments.insert(arguments.end(), {flag, value});
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -32,7 +33,7 @@ json step_json(const Arguments& more) {
 }
 
 TEST(BenchStep, ReportsEverythingUnderItsName) {
-  const json report = step_json({"--threads", "2", "--json"});
+  const json report = step_json({"--threads", "2", "--share", "off", "--json"});
   for (const char* field :
        {"examples_per_second", "nodes_per_second", "tokens_per_second", "microseconds_per_token",
         "model_flops_per_second", "peak_flops_per_second", "peak_flops_per_second_one_thread",
@@ -85,8 +86,8 @@ TEST(BenchStep, PartsAddUpToAStep) {
 }
 
 TEST(BenchStep, SharingIsCountedBothWays) {
-  const json plain = step_json({"--batch", "48", "--json", "-"});
-  const json shared = step_json({"--batch", "48", "--share", "on", "--json", "-"});
+  const json plain = step_json({"--batch", "48", "--share", "off", "--json", "-"});
+  const json shared = step_json({"--batch", "48", "--json", "-"});
   EXPECT_EQ(shared.at("calls"), plain.at("calls"));
   EXPECT_LT(shared.at("instances"), plain.at("instances"));
   EXPECT_LT(shared.at("model_flops"), plain.at("model_flops"));
@@ -123,12 +124,14 @@ TEST(BenchStep, FirstLossesDependOnNothingButTheWeights) {
 }
 
 TEST(BenchStep, AMemoryLimitSplitsMinibatches) {
-  const json whole = step_json({"--batch", "48", "--json"});
+  // Wide enough that the index arrays of a minibatch, which are there before it is split, are
+  // small.
+  const json whole = step_json({"--batch", "48", "--hidden", "32", "--json"});
   EXPECT_EQ(whole.at("split_into"), 1);
   EXPECT_NEAR(double(whole.at("predicted_bytes")) / double(whole.at("peak_bytes")), 1, 0.1);
   const std::int64_t limit = std::int64_t(whole.at("peak_bytes")) * 3 / 4;
-  const json parts =
-      step_json({"--batch", "48", "--json", "--memory-limit", std::to_string(limit)});
+  const json parts = step_json(
+      {"--batch", "48", "--hidden", "32", "--json", "--memory-limit", std::to_string(limit)});
   EXPECT_EQ(parts.at("settings").at("memory_limit"), limit);
   EXPECT_GT(parts.at("split_into"), 1);
   EXPECT_LE(parts.at("peak_bytes"), limit);

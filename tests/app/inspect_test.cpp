@@ -48,7 +48,7 @@ TEST(ScheduleCommand, SharesAndHoists) {
     return sizes;
   };
   const json plain = report({"--share", "off", "--hoist", "off"}),
-             share = report({"--share", "on"}), hoist = report({"--hoist", "on"}),
+             share = report({"--share", "on"}), hoist = report({"--share", "off", "--hoist", "on"}),
              both = report({"--share", "on", "--hoist", "on"});
   const auto instances = [](const json& report) { return report["instances"].get<int>(); };
   EXPECT_LT(instances(share), instances(plain));
