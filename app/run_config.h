@@ -36,7 +36,7 @@ struct EngineConfig {
   std::string strategy = "phase";
   std::string granularity = "cell";  ///< or op
   bool share = true;                 ///< equal calls run once
-  bool hoist = false;                ///< what depends on indices alone runs as one batch
+  bool hoist = true;                 ///< what depends on indices alone runs as one batch
   int threads = 0;                   ///< 0: all cores
   std::string target;                ///< empty: the widest
   std::string device = "auto";       ///< cpu, cuda, auto

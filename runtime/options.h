@@ -40,7 +40,7 @@ struct EngineOptions {
   bool share = true;
   /// What a recurrent cell computes from its indices alone runs as one batch (ir/hoist.h). Decides
   /// in which order sums are formed, as models do.
-  bool hoist = false;
+  bool hoist = true;
   int threads = 1;          ///< 0: as many as the machine has cores
   std::uint64_t seed = 0;   ///< of initial values and dropout
   std::string target = {};  ///< "avx512", "avx2", "portable"; empty: the widest the host runs

@@ -138,7 +138,7 @@ TEST(RandomPrograms, EqualTheOracleWithTheSameBitsEverywhere) {
       const Instances batch = reference.instances();
       record_random(batch, i);
       reference.forward(batch);
-      expected.push_back(reference.value(batch.recorder().handle(batch.recorder().losses()[0]))[0]);
+      expected.push_back(loss_values(reference, batch.recorder())[0]);
     }
     for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
       for (const int threads : {1, 2}) {
@@ -148,9 +148,7 @@ TEST(RandomPrograms, EqualTheOracleWithTheSameBitsEverywhere) {
         const Instances batch = engine.instances();
         record_all(batch);
         const double loss = engine.gradients(batch).loss;
-        for (std::uint64_t i = 0; i < examples; ++i)
-          EXPECT_EQ(engine.value(batch.recorder().handle(batch.recorder().losses()[i]))[0],
-                    expected[i]);
+        EXPECT_EQ(loss_values(engine, batch.recorder()), expected);
         expect_equals_oracle(engine, loss, record_all, double(examples));
       }
     }

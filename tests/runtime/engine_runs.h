@@ -13,8 +13,19 @@ namespace espalier::test {
 struct Outcome {
   double loss = 0, norm = 0;
   std::vector<std::vector<float>> gradients;
-  std::vector<std::vector<float>> losses;  ///< of each example, in order
+  std::vector<std::vector<float>> losses;  ///< of each example, in order; none op by op
 };
+
+/// The value of each loss of a minibatch that has run, recorded at granularity `cell`.
+inline std::vector<float> loss_values(Engine& engine, ir::Recorder& recorder) {
+  std::vector<ir::CallId> call_of(recorder.graph().size());  // instance → a call that it holds
+  for (ir::CallId call = 0; call < recorder.size(); ++call)
+    call_of[recorder.instance(call, 0).first] = call;
+  std::vector<float> values;
+  for (const ir::InstanceId loss : recorder.losses())
+    values.push_back(engine.value(recorder.handle(call_of[loss]))[0]);
+  return values;
+}
 
 /// One forward and backward pass; examples keep their ids in `order`.
 inline Outcome outcome(Engine& engine, models::TreeModel& model,
@@ -30,14 +41,11 @@ inline Outcome outcome(Engine& engine, models::TreeModel& model,
   Outcome result{step.loss, step.gradient_norm, {}, {}};
   for (const ir::Param& param : engine.program().params)
     result.gradients.push_back(engine.gradient(param.name));
-  for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
-    auto& losses = result.losses.emplace_back();
-    for (std::size_t k = ends[i]; k < ends[i + 1]; ++k) {
-      if (batch.recorder().granularity() != ir::Granularity::cell) continue;
-      const ir::CallHandle call = batch.recorder().handle(batch.recorder().losses()[k]);
-      losses.push_back(engine.value(call)[0]);
-    }
-  }
+  if (batch.recorder().granularity() != ir::Granularity::cell) return result;
+  const std::vector<float> losses = loss_values(engine, batch.recorder());
+  for (std::size_t i = 0; i + 1 < ends.size(); ++i)
+    result.losses.emplace_back(losses.begin() + std::ptrdiff_t(ends[i]),
+                               losses.begin() + std::ptrdiff_t(ends[i + 1]));
   return result;
 }
 
