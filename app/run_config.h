@@ -42,8 +42,9 @@ struct EngineConfig {
   std::string device = "auto";       ///< cpu, cuda, auto
   std::int64_t memory_limit = 0;     ///< bytes; 0: none
   bool check_finite = false;
-  bool check_launches = false;  ///< on a GPU, wait for each launch
-  bool cuda_graphs = true;      ///< on a GPU, replay sequences of launches
+  bool check_launches = false;      ///< on a GPU, wait for each launch
+  bool cuda_graphs = true;          ///< on a GPU, replay sequences of launches
+  std::string persistent = "auto";  ///< on a GPU, one kernel walks many launches: auto, on, off
 };
 
 ir::RecordOptions record_options(const EngineConfig& config);

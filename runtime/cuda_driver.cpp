@@ -64,6 +64,7 @@ CudaDriver::CudaDriver() : library_({"libcuda.so.1"}) {
   find(f.event_destroy, "cuEventDestroy_v2");
   find(f.event_record, "cuEventRecord");
   find(f.event_synchronize, "cuEventSynchronize");
+  find(f.event_elapsed, "cuEventElapsedTime");
   find(f.launch, "cuLaunchKernel");
   find(f.launch_cooperative, "cuLaunchCooperativeKernel");
   find(f.capture_begin, "cuStreamBeginCapture_v2");
@@ -107,7 +108,8 @@ std::vector<CudaGpu> CudaDriver::gpus() const {
          .major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
          .minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
          .multiprocessors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
-         .shared_bytes = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)});
+         .shared_bytes = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
+         .cooperative = attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH) != 0});
   }
   return gpus;
 }

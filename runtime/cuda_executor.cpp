@@ -11,8 +11,10 @@ namespace {
 class CudaExecutor final : public Executor {
  public:
   CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
-               const DebugOptions& debug)
-      : device_(0), launcher_(device_, debug), update_(program, counter, *this, compiler) {}
+               const EngineOptions& options)
+      : device_(0),
+        launcher_(device_, compiler, options),
+        update_(program, counter, *this, compiler) {}
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
 
   DeviceMemory* memory() override { return &launcher_; }
@@ -38,7 +40,7 @@ class CudaExecutor final : public Executor {
   }
   void run_part(const Plan& plan, std::size_t begin, std::size_t end) override {
     launcher_.add(plan, begin, end);
-    launcher_.submit();
+    launcher_.submit(/*may_walk=*/false);
     launcher_.wait();
   }
 
@@ -63,7 +65,7 @@ class CudaExecutor final : public Executor {
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override {
     return update_.dense_gradient(parameters, param);
   }
-  Traffic traffic() const override { return {launcher_.launches(), launcher_.copies()}; }
+  Traffic traffic() const override { return launcher_.traffic(); }
   std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
 
  private:
@@ -76,8 +78,8 @@ class CudaExecutor final : public Executor {
 
 std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
                                              codegen::Compiler& compiler,
-                                             const DebugOptions& debug) {
-  return std::make_unique<CudaExecutor>(program, counter, compiler, debug);
+                                             const EngineOptions& options) {
+  return std::make_unique<CudaExecutor>(program, counter, compiler, options);
 }
 
 std::string cuda_architecture() {

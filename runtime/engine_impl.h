@@ -46,7 +46,7 @@ struct Engine::Impl {
         placement(recorder, options),
         modules(program(), compiler, options.debug.verify),
         executor(options.device == Device::cuda
-                     ? runtime::make_cuda_executor(program(), memory, compiler, options.debug)
+                     ? runtime::make_cuda_executor(program(), memory, compiler, options)
                      : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
         parameters(program(), options.seed, memory, executor->memory()),
         arenas(executor->memory()),
@@ -179,6 +179,9 @@ struct Engine::Impl {
     const runtime::Executor::Traffic traffic = executor->traffic();
     statistics.device_launches = traffic.launches - traffic_before.launches;
     statistics.device_copies = traffic.copies - traffic_before.copies;
+    statistics.device_walks = traffic.walks - traffic_before.walks;
+    statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
+    statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;

@@ -33,6 +33,8 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
     const Stage& stage = kernel.kernel.stages[s];
     Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
     launch.row_end = 1;
+    launch.cell_begin = rows.begin;
+    launch.cell_end = rows.end;
     if (stage.rows == RowDomain::instances) {
       launch.row_begin = rows.begin;
       launch.row_end = rows.end;

@@ -1,13 +1,16 @@
 // A stand-in for libcuda.so.1 that runs kernels on this machine's processor, for tests on machines
 // without a GPU. It is as unforgiving as it can be: memory of the device cannot be touched by the
 // host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
-// the end of an allocation crash, and writes past it are found when it is freed.
+// the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
+// what was asked for: everything takes a millisecond. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away
+// cooperative launches.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +28,14 @@ using Operation = std::function<CUresult()>;
 constexpr std::size_t page = 4096, device_alignment = 256;
 constexpr unsigned char poison = 0xff;
 constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
+constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
+constexpr int multiprocessors = 2, most_blocks_each = 2;
+
+int blocks_each(std::size_t shared_bytes) {
+  const std::size_t most = most_shared_bytes + reserved_shared_bytes;
+  return int(
+      std::min<std::size_t>(most_blocks_each, most / (shared_bytes + reserved_shared_bytes)));
+}
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "fake CUDA driver: %s\n", what);
@@ -53,6 +64,7 @@ struct Machine {
   std::vector<Operation> queue;
   std::vector<Operation>* captured = nullptr;
   CUresult failed = CUDA_SUCCESS;
+  long clock = 0;
 
   std::size_t total() const {
     const char* bytes = std::getenv("ESPALIER_FAKE_CUDA_BYTES");
@@ -76,6 +88,7 @@ struct Machine {
   CUresult add(Operation operation) {
     if (failed != CUDA_SUCCESS) return failed;
     (captured ? *captured : queue).push_back(std::move(operation));
+    if (!captured) ++clock;
     return CUDA_SUCCESS;
   }
   static bool holds(const std::map<std::uintptr_t, Allocation>& all, std::uintptr_t address,
@@ -149,8 +162,13 @@ FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
       *value = 0;
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = 2;
+      *value = multiprocessors;
       return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH: {
+      const char* given = std::getenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
+      *value = given ? std::atoi(given) : 1;
+      return CUDA_SUCCESS;
+    }
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
       *value = int(most_shared_bytes);
       return CUDA_SUCCESS;
@@ -209,8 +227,8 @@ FAKE cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int
   reinterpret_cast<Function*>(function)->shared_bytes = std::size_t(value);
   return CUDA_SUCCESS;
 }
-FAKE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int, std::size_t) {
-  *blocks = 2;
+FAKE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int, std::size_t shared) {
+  *blocks = blocks_each(shared);
   return CUDA_SUCCESS;
 }
 
@@ -340,11 +358,24 @@ FAKE cuStreamSynchronize(CUstream) {
   return machine().drain();
 }
 FAKE cuEventCreate(CUevent* event, unsigned) {
-  *event = reinterpret_cast<CUevent>(&machine());
+  *event = reinterpret_cast<CUevent>(new long(-1));
   return CUDA_SUCCESS;
 }
-FAKE cuEventDestroy(CUevent) { return CUDA_SUCCESS; }
-FAKE cuEventRecord(CUevent, CUstream) { return CUDA_SUCCESS; }
+FAKE cuEventDestroy(CUevent event) {
+  delete reinterpret_cast<long*>(event);
+  return CUDA_SUCCESS;
+}
+FAKE cuEventRecord(CUevent event, CUstream) {
+  const Lock lock(mutex);
+  *reinterpret_cast<long*>(event) = machine().clock;
+  return CUDA_SUCCESS;
+}
+#undef cuEventElapsedTime  // a newer header's name for the second version
+FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
+  const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
+  *milliseconds = float(to - from);
+  return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
+}
 FAKE cuEventSynchronize(CUevent) {
   const Lock lock(mutex);
   return machine().drain();
@@ -357,6 +388,8 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
     return CUDA_ERROR_INVALID_VALUE;
+  if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
+    return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
   return machine().add([=] {
     void* copy = argument;
