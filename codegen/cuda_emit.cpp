@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <set>
 
 #include "codegen/cuda_emitter.h"
@@ -95,27 +97,74 @@ CudaStage CudaEmitter::emit() {
 }
 
 std::int64_t CudaStage::tiles(std::int64_t row_count) const {
+  if (!joined.empty())
+    return std::accumulate(
+        joined.begin(), joined.end(), std::int64_t{0},
+        [&](std::int64_t sum, const CudaStage& stage) { return sum + stage.tiles(row_count); });
   if (rows == RowDomain::once) row_count = 1;
   const bool large = row_count >= large_from;
   const std::int64_t height = large ? large_row_tile : row_tile;
   return (row_count + height - 1) / height * (large ? large_parts : parts);
 }
 
+namespace {
+
+constexpr std::string_view parameters =
+    "void* const* buffers, i64 row_begin, i64 row_end, unsigned block, unsigned blocks";
+
+/// Runs stages one after another: the tiles of each begin at the block behind the last one of the
+/// stage before, so that all blocks have as many.
+CudaStage print_joined(std::string& text, std::string_view function,
+                       std::vector<CudaStage> stages) {
+  const auto out = std::back_inserter(text);
+  fmt::format_to(out, "__device__ void {}({}) {{\n  unsigned first = block;\n", function,
+                 parameters);
+  CudaStage result = stages.front();
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const CudaStage& stage = stages[i];
+    const std::string height =
+        stage.rows == RowDomain::once
+            ? "1"
+            : fmt::format("(row_end - row_begin + {}) / {}", stage.row_tile - 1, stage.row_tile);
+    fmt::format_to(
+        out,
+        "  {{\n    const i64 tiles = {1} * {2}ll;\n"
+        "    if (first < tiles) {0}_{3}(buffers, row_begin, row_end, first, blocks);\n"
+        "    first = (first + blocks - static_cast<unsigned>(tiles % blocks)) % blocks;\n  }}\n",
+        function, height, stage.parts, i);
+    result.shared_bytes = std::max(result.shared_bytes, stage.shared_bytes);
+  }
+  text += "}\n";
+  result.joined = std::move(stages);
+  return result;
+}
+
+}  // namespace
+
 CudaText print_cuda_stages(const Kernel& kernel, std::string_view name) {
   CudaText result;
   const auto out = std::back_inserter(result.source);
-  for (std::size_t i = 0; i < kernel.stages.size(); ++i) {
+  for (std::size_t first = 0, end; first < kernel.stages.size(); first = end) {
+    for (end = first + 1; end < kernel.stages.size() && kernel.stages[end].joined;) ++end;
+    const std::size_t number = result.stages.size();
+    const std::string function = fmt::format("{}stage_{}", name, number);
+    std::vector<CudaStage> stages;
+    for (std::size_t i = first; i < end; ++i) {
+      fmt::format_to(out, "\n// stage {} of {}\n__device__ void {}", i, kernel.name, function);
+      if (end - first > 1) fmt::format_to(out, "_{}", i - first);
+      fmt::format_to(out, "({}) {{\n", parameters);
+      stages.push_back(CudaEmitter(kernel, kernel.stages[i], result.source).emit());
+      stages.back().first = static_cast<int>(i);
+      result.source += "}\n";
+    }
+    CudaStage stage = end - first == 1 ? std::move(stages.front())
+                                       : print_joined(result.source, function, std::move(stages));
+    stage.symbol = fmt::format("{}espalier_stage_{}", name, number);
     fmt::format_to(out,
-                   "\n// stage {1} of {0}\n__device__ void {2}stage_{1}(void* const* buffers, i64 "
-                   "row_begin, i64 row_end, unsigned block, unsigned blocks) {{\n",
-                   kernel.name, i, name);
-    CudaStage stage = CudaEmitter(kernel, kernel.stages[i], result.source).emit();
-    stage.symbol = fmt::format("{}espalier_stage_{}", name, i);
-    fmt::format_to(out,
-                   "}}\nextern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
-                   "EspalierLaunch* launch) {{\n  {2}stage_{3}(launch->buffers, launch->row_begin, "
+                   "extern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
+                   "EspalierLaunch* launch) {{\n  {2}(launch->buffers, launch->row_begin, "
                    "launch->row_end, blockIdx.x, gridDim.x);\n}}\n",
-                   cuda_threads, stage.symbol, name, i);
+                   cuda_threads, stage.symbol, function);
     result.stages.push_back(std::move(stage));
   }
   return result;

@@ -182,6 +182,9 @@ struct Stage {
   /// that (accumulating), whose first factor depends on variables[0] and whose second on
   /// variables[1], with stride 1. Emitters use a register tile.
   bool outer_product = false;
+  /// May run at the same time as the stages before it, back to one that is not joined: none of them
+  /// touches what another stores, and this one has the rows of that first one, or none.
+  bool joined = false;
   std::vector<Store> stores;
 };
 

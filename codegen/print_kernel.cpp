@@ -194,6 +194,7 @@ void print_stage(Out out, int i, const Stage& stage) {
     fmt::format_to(out, ", v{} < {}", stage.variables[axis], stage.extents[axis]);
   if (stage.vector_reduce) fmt::format_to(out, ", vector reduce");
   if (stage.outer_product) fmt::format_to(out, ", outer product");
+  if (stage.joined) fmt::format_to(out, ", joined");
   fmt::format_to(out, "\n");
   if (stage.contraction) {
     const Contraction& contraction = *stage.contraction;

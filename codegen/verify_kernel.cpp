@@ -22,6 +22,7 @@ class Verifier {
     for (std::size_t i = 0; i < kernel_.stages.size(); ++i) {
       place_ = fmt::format("stage {}", i);
       stage(kernel_.stages[i]);
+      if (kernel_.stages[i].joined) joined(i);
     }
   }
 
@@ -150,6 +151,17 @@ class Verifier {
     loads_apart_from_stores(stage, seen);
     if (stage.outer_product)
       check(match_outer_product(kernel_, stage, analysis).has_value(), "this is no outer product");
+  }
+
+  /// What stages touch of each other is beyond this check: buffers may overlap.
+  void joined(std::size_t i) const {
+    check(i > 0, "it is joined to nothing");
+    const Stage& stage = kernel_.stages[i];
+    while (kernel_.stages[i].joined && i > 0) --i;
+    const Stage& first = kernel_.stages[i];
+    check(!stage.contraction && !first.contraction, "a contraction is joined");
+    check(stage.rows == RowDomain::once || (stage.rows == first.rows && stage.port == first.port),
+          "it is joined to a stage over other rows");
   }
 
   void root(ExprId id, bool integer, const VariableSet& bound,

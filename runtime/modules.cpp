@@ -22,6 +22,7 @@ codegen::Kernel reader_sum_kernel(const ir::State& state) {
     const std::int64_t stride = codegen::row_stride(n);
     codegen::Stage stage;
     stage.row = b.variable();
+    stage.joined = field > 0;
     stage.extents = {n};
     stage.variables = {b.variable()};
     const codegen::ExprId row = b.var(stage.row), j = b.var(stage.variables[0]);

@@ -26,7 +26,7 @@ struct Launch {
   int row_tile = 1;
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
   const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
-  int stage = 0;
+  int stage = 0;  ///< of its stages on a CPU, of its cuda_stages on a GPU
 };
 
 /// The cell rows of a launch of all stages of a kernel, and the child rows of each port.

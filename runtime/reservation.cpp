@@ -14,7 +14,7 @@ struct PlanSize {
   std::size_t launches = 0, pointers = 0;
 
   void add(const CompiledKernel& kernel) {
-    launches += kernel.stages.size();
+    launches += kernel.launches();
     pointers += kernel.kernel.buffers.size();
   }
 };
