@@ -65,6 +65,7 @@ class CudaEmitter {
   // Stages that are no tiles (cuda_map.cpp).
   CudaStage map();
   CudaTeam team() const;
+  bool has_wide_sums() const;
   /// Whether an outermost reduction is shared by the members of a team.
   bool shared_reduce(const Expr& expr) const;
   void bind_coordinates(const std::string& element);

@@ -61,6 +61,12 @@ CudaTeam CudaEmitter::team() const {
   return alone;
 }
 
+bool CudaEmitter::has_wide_sums() const {
+  return std::ranges::any_of(kernel_.exprs, [](const Expr& expr) {
+    return expr.kind == ExprKind::reduce && expr.reduction == Reduction::wide_sum;
+  });
+}
+
 void CudaEmitter::bind_coordinates(const std::string& element) {
   // The last axis varies fastest.
   std::int64_t below = 1;
@@ -91,7 +97,7 @@ CudaStage CudaEmitter::map() {
   CudaStage result;
   result.row_tile = once || size >= slots ? 1 : slots / size;
   result.parts = ceil_div(size, slots);
-  result.shared_bytes = team_.by_block ? 4 * cuda_threads : 0;
+  result.shared_bytes = !team_.by_block ? 0 : (has_wide_sums() ? 8 : 4) * cuda_threads;
 
   if (shared) {
     line("constexpr int members = {};", team_.members);

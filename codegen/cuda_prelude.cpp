@@ -50,8 +50,8 @@ __device__ __forceinline__ u32 lanes_mask() {
   if constexpr (kLanes == 32) return 0xffffffffu;
   return ((1u << kLanes) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
 }
-template <int kLanes>
-__device__ __forceinline__ float lanes_sum(float x) {
+template <int kLanes, class T>
+__device__ __forceinline__ T lanes_sum(T x) {
   const u32 mask = lanes_mask<kLanes>();
   for (int half = kLanes / 2; half > 0; half /= 2) x += __shfl_xor_sync(mask, x, half);
   return x;
@@ -67,9 +67,9 @@ __device__ __forceinline__ float lanes_max(float x) {
 }
 
 // The same over the threads of a block whose numbers are equal modulo kSlots.
-template <int kSlots, class Combine>
-__device__ __forceinline__ float block_tree(float x, Combine combine) {
-  float* const memory = shared_memory();
+template <int kSlots, class T, class Combine>
+__device__ __forceinline__ T block_tree(T x, Combine combine) {
+  T* const memory = reinterpret_cast<T*>(shared_memory());
   const int thread = static_cast<int>(threadIdx.x);
   memory[thread] = x;
   __syncthreads();
@@ -81,9 +81,9 @@ __device__ __forceinline__ float block_tree(float x, Combine combine) {
   __syncthreads();
   return x;
 }
-template <int kSlots>
-__device__ __forceinline__ float block_sum(float x) {
-  return block_tree<kSlots>(x, [](float a, float b) { return a + b; });
+template <int kSlots, class T>
+__device__ __forceinline__ T block_sum(T x) {
+  return block_tree<kSlots>(x, [](T a, T b) { return a + b; });
 }
 template <int kSlots>
 __device__ __forceinline__ float block_max(float x) {

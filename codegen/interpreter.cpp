@@ -185,6 +185,7 @@ class Interpreter {
   float reduce(const Expr& expr, std::int64_t begin, std::int64_t end) {
     const auto variable = static_cast<VarId>(expr.integer);
     float result = expr.reduction == Reduction::max ? std::numeric_limits<float>::lowest() : 0.0F;
+    double wide = 0;
     for (std::int64_t x = begin; x < end; ++x) {
       assign(variable, x);
       const float body = number(expr.operands[2]);
@@ -198,9 +199,12 @@ class Interpreter {
         case Reduction::fma:
           result = multiply_add(body, number(expr.operands[3]), result);
           break;
+        case Reduction::wide_sum:
+          wide += double(body);
+          break;
       }
     }
-    return result;
+    return expr.reduction == Reduction::wide_sum ? static_cast<float>(wide) : result;
   }
 
   float accumulator(int gate) {

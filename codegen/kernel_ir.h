@@ -82,9 +82,10 @@ enum class ExprKind : std::uint8_t {
 };
 
 enum class Reduction : std::uint8_t {
-  sum,  ///< from 0, in order
-  max,  ///< from the least float, ir::Opcode::max(accumulator, body)
-  fma,  ///< from 0, accumulator = fma(operand 2, operand 3, accumulator), in order
+  sum,       ///< from 0, in order
+  max,       ///< from the least float, ir::Opcode::max(accumulator, body)
+  fma,       ///< from 0, accumulator = fma(operand 2, operand 3, accumulator), in order
+  wide_sum,  ///< as sum, but in double; rounded to a float in the end
 };
 
 /// Rows of a partial sum where kernels sum over all rows of a minibatch: a sum of n rows has some

@@ -99,6 +99,8 @@ std::string_view name(Reduction reduction) {
       return "max";
     case Reduction::fma:
       return "fma";
+    case Reduction::wide_sum:
+      return "wide sum";
   }
   return "?";
 }

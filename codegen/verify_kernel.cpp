@@ -91,7 +91,8 @@ class Verifier {
         return operands(id, "ii");
       case ExprKind::reduce:
         check(is_variable(expr.integer), fmt::format("%{} reduces over no variable", id));
-        check(expr.block >= 0 && (expr.block == 0 || expr.reduction != Reduction::max),
+        check(expr.block >= 0 && (expr.block == 0 || expr.reduction == Reduction::sum ||
+                                  expr.reduction == Reduction::fma),
               fmt::format("%{} reduces in blocks of {}", id, expr.block));
         return operands(id, expr.reduction == Reduction::fma ? "iiff" : "iif");
     }

@@ -58,7 +58,7 @@ class Maker {
   ir::Scalar squares(BufferId buffer, ExprId base, std::int64_t count) {
     const VarId e = b.variable();
     const ir::Scalar x = load(buffer, b.add(base, b.var(e)));
-    return {&b, b.reduce(Reduction::sum, e, b.integer(0), b.integer(count), (x * x).id)};
+    return {&b, b.reduce(Reduction::wide_sum, e, b.integer(0), b.integer(count), (x * x).id)};
   }
   Kernel take() { return std::move(kernel_); }
 
@@ -225,7 +225,7 @@ Kernel norm_kernel(std::int64_t blocks, int lists) {
   stage.vector_reduce = true;
   const auto sum = [&](BufferId of, ExprId count) {
     const VarId e = make.b.variable();
-    return ir::Scalar{&make.b, make.b.reduce(Reduction::sum, e, make.b.integer(0), count,
+    return ir::Scalar{&make.b, make.b.reduce(Reduction::wide_sum, e, make.b.integer(0), count,
                                              make.b.load(of, make.b.var(e)))};
   };
   ir::Scalar total = sum(make.floats(), make.b.integer(blocks));

@@ -101,7 +101,7 @@ TEST(Cuda, ManyRowsTakeLargeTilesAndGiveTheSameBits) {
 }
 
 /// y[j] = Σ over rows of x[row, j] - (the greatest - 1): both shared by the threads of a block.
-Kernel column_kernel(std::int64_t n) {
+Kernel column_kernel(std::int64_t n, Reduction sum = Reduction::sum) {
   Kernel kernel;
   KernelBuilder b(kernel);
   const BufferId y = b.buffer({.role = BufferRole::param_gradient, .row_elements = n});
@@ -116,7 +116,7 @@ Kernel column_kernel(std::int64_t n) {
                     b.emit(ir::Opcode::sub, both, 0));
   };
   const ExprId greatest = over_rows(Reduction::max, b.number(1));
-  s.stores = {{y, element(b, s), over_rows(Reduction::sum, greatest)}};
+  s.stores = {{y, element(b, s), over_rows(sum, greatest)}};
   kernel.stages = {s};
   return kernel;
 }
@@ -125,19 +125,20 @@ TEST(Cuda, SumsOverAllRowsAreSharedByABlock) {
   std::vector<Case> cases;
   for (const std::int64_t n : {1, 8, 20})
     for (const std::int32_t rows : {1, 31, 100})
-      cases.push_back({.kernel = [=](const Target&) { return column_kernel(n); },
-                       .memory =
-                           [=](const Kernel&) {
-                             std::mt19937 random(5);
-                             // Whole numbers, whose sums are the same in any order.
-                             std::vector<float> x(std::size_t(rows * n));
-                             for (float& value : x) value = float(int(random() % 201) - 100);
-                             Memory memory;
-                             memory.add_floats(n, random);
-                             memory.add_floats(x);
-                             memory.add_integers(std::vector{rows});
-                             return memory;
-                           }});
+      for (const Reduction sum : {Reduction::sum, Reduction::wide_sum})
+        cases.push_back({.kernel = [=](const Target&) { return column_kernel(n, sum); },
+                         .memory =
+                             [=](const Kernel&) {
+                               std::mt19937 random(5);
+                               // Whole numbers, whose sums are the same in any order.
+                               std::vector<float> x(std::size_t(rows * n));
+                               for (float& value : x) value = float(int(random() % 201) - 100);
+                               Memory memory;
+                               memory.add_floats(n, random);
+                               memory.add_floats(x);
+                               memory.add_integers(std::vector{rows});
+                               return memory;
+                             }});
   check_printed(cases);
 }
 

@@ -175,9 +175,11 @@ TEST_P(Reductions, NestedAcrossLanes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Reductions,
-                         testing::Values(Reduction::sum, Reduction::max, Reduction::fma),
+                         testing::Values(Reduction::sum, Reduction::max, Reduction::fma,
+                                         Reduction::wide_sum),
                          [](const auto& info) -> std::string {
                            if (info.param == Reduction::sum) return "Sum";
+                           if (info.param == Reduction::wide_sum) return "WideSum";
                            return info.param == Reduction::max ? "Max" : "Fma";
                          });
 

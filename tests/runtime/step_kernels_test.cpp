@@ -130,7 +130,20 @@ TEST(StepKernels, MeasureTheNormAndClip) {
   double expected = 0;
   for (const Floats* values : {&small, &large, &sparse})
     for (const float x : *values) expected += double(x) * double(x);
-  EXPECT_NEAR(norm[0], expected, 9000 * 0x1p-24 * expected);
+  // Roundings: of a square, of the sum of a block, of the sum of all blocks, however many.
+  EXPECT_NEAR(norm[0], expected, 3 * 0x1p-24 * expected);
+}
+
+TEST(StepKernels, TheNormIsAsCloseForManyNumbers) {
+  constexpr std::int64_t size = 400'000;
+  Floats values = random_floats(size, 13), norm(1);
+  for (float& x : values) x = x * 0.01F + 1;  // of one size: roundings of sums add up
+  Floats blocks(std::size_t(square_blocks(size)));
+  run(squares_kernel(std::vector{size}, 0), {blocks.data(), values.data()});
+  run(norm_kernel(square_blocks(size), 0), {norm.data(), blocks.data()});
+  double expected = 0;
+  for (const float x : values) expected += double(x) * double(x);
+  EXPECT_NEAR(norm[0], expected, 3 * 0x1p-24 * expected);
 }
 
 /// value - rate · scaled gradient; sums up the gradients too where asked to.
