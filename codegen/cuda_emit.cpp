@@ -124,13 +124,16 @@ CudaStage print_joined(std::string& text, std::string_view function,
     const CudaStage& stage = stages[i];
     const std::string height =
         stage.rows == RowDomain::once
-            ? "1"
-            : fmt::format("(row_end - row_begin + {}) / {}", stage.row_tile - 1, stage.row_tile);
+            ? "1u"
+            : fmt::format("static_cast<u32>((row_end - row_begin + {}) / {})", stage.row_tile - 1,
+                          stage.row_tile);
     fmt::format_to(
         out,
-        "  {{\n    const i64 tiles = {1} * {2}ll;\n"
-        "    if (first < tiles) {0}_{3}(buffers, row_begin, row_end, first, blocks);\n"
-        "    first = (first + blocks - static_cast<unsigned>(tiles % blocks)) % blocks;\n  }}\n",
+        "  {{\n    const u32 height = {1};\n"
+        "    if (first < static_cast<i64>(height) * {2})\n"
+        "      {0}_{3}(buffers, row_begin, row_end, first, blocks);\n"
+        "    first = (first + blocks - height % blocks * ({2}u % blocks) % blocks) % blocks;\n"
+        "  }}\n",
         function, height, stage.parts, i);
     result.shared_bytes = std::max(result.shared_bytes, stage.shared_bytes);
   }

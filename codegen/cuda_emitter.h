@@ -65,6 +65,7 @@ class CudaEmitter {
   // Stages that are no tiles (cuda_map.cpp).
   CudaStage map();
   CudaTeam team() const;
+  bool is_sum_of_parts(const Expr& expr) const;
   bool has_wide_sums() const;
   /// Whether an outermost reduction is shared by the members of a team.
   bool shared_reduce(const Expr& expr) const;
@@ -73,6 +74,7 @@ class CudaEmitter {
 
   CudaStage contraction();    // cuda_tile.cpp
   CudaStage outer_product();  // cuda_outer.cpp
+  void print_product(const OuterProduct& parts, const std::string& first, const std::string& step);
 
   // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);

@@ -80,6 +80,7 @@ std::string CudaEmitter::compute(ExprId id) {
     case ExprKind::imul:
     case ExprKind::idiv:
     case ExprKind::imod:
+    case ExprKind::imin:
       return integer(id, expr);
     case ExprKind::scalar:
       return scalar(expr);
@@ -121,6 +122,10 @@ std::string CudaEmitter::integer(ExprId id, const Expr& expr) {
     case ExprKind::imod:  // cheaper unsigned, and the operand is not negative
       text = fmt::format("static_cast<{}>({}) {} {}u{}", wide ? "u64" : "u32", operand(0),
                          expr.kind == ExprKind::idiv ? '/' : '%', expr.integer, bits);
+      break;
+    case ExprKind::imin:
+      text = operand(0);
+      text = fmt::format("{0} < {1} ? {0} : {1}", text, operand(1));
       break;
     default:
       throw InternalError("no integer operation");

@@ -27,6 +27,12 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 
 }  // namespace
 
+/// Whether it adds up partial sums: there are few of them.
+bool CudaEmitter::is_sum_of_parts(const Expr& expr) const {
+  const Expr& body = kernel_[expr.operands[2]];
+  return body.kind == ExprKind::load && kernel_.buffers[body.buffer].role == BufferRole::partial;
+}
+
 /// Reductions along memory are shared by lanes, so that they read whole lines; few sums over all
 /// rows of a minibatch are shared by a block.
 CudaTeam CudaEmitter::team() const {
@@ -42,6 +48,7 @@ CudaTeam CudaEmitter::team() const {
       std::ranges::for_each(expr.operands, visit);
       return;
     }
+    if (is_sum_of_parts(expr)) return;
     const Expr &begin = kernel_[expr.operands[0]], &end = kernel_[expr.operands[1]];
     const bool known = begin.kind == ExprKind::integer && end.kind == ExprKind::integer;
     unknown |= !known;

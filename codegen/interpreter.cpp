@@ -102,6 +102,8 @@ class Interpreter {
         return operand(0) / expr.integer;
       case ExprKind::imod:
         return operand(0) % expr.integer;
+      case ExprKind::imin:
+        return std::min(operand(0), operand(1));
       default:
         return 0;
     }

@@ -69,6 +69,7 @@ class Verifier {
         buffer(Element::i32);
         return operands(id, "i");
       case ExprKind::iadd:
+      case ExprKind::imin:
         return operands(id, "ii");
       case ExprKind::imul:
         return operands(id, "i");
@@ -132,7 +133,9 @@ class Verifier {
     };
     if (stage.rows != RowDomain::once) bind(stage.row);
     check((stage.rows == RowDomain::once) == (stage.row == -1), "row variable");
-    check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
+    if (stage.rows != RowDomain::parts)
+      check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
+    check((stage.rows == RowDomain::parts) == (stage.part_rows > 0), "rows of a part");
     check(stage.extents.size() == stage.variables.size(), "extents and variables differ");
     for (std::size_t axis = 0; axis < stage.extents.size(); ++axis) {
       bind(stage.variables[axis]);
@@ -161,7 +164,8 @@ class Verifier {
     while (kernel_.stages[i].joined && i > 0) --i;
     const Stage& first = kernel_.stages[i];
     check(!stage.contraction && !first.contraction, "a contraction is joined");
-    check(stage.rows == RowDomain::once || (stage.rows == first.rows && stage.port == first.port),
+    check(stage.rows == RowDomain::once || (stage.rows == first.rows && stage.port == first.port &&
+                                            stage.part_rows == first.part_rows),
           "it is joined to a stage over other rows");
   }
 

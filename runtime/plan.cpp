@@ -27,6 +27,11 @@ constexpr double worth_sharing = 60'000;  // below this a barrier costs more tha
 
 }  // namespace
 
+std::int64_t LaunchRows::parts(int port, std::int64_t part_rows) const {
+  const auto [first, last] = port < 0 ? std::pair(begin, end) : children(port);
+  return (last - first + part_rows - 1) / part_rows;
+}
+
 void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   const auto first = std::uint32_t(pointers_.size() - kernel.kernel.buffers.size());
   for (std::size_t s = 0; s < kernel.launches(); ++s) {
@@ -38,6 +43,8 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
       launch.row_end = rows.end;
     } else if (stage.rows == RowDomain::children) {
       std::tie(launch.row_begin, launch.row_end) = rows.children(stage.port);
+    } else if (stage.rows == RowDomain::parts) {
+      launch.row_end = rows.parts(stage.port, stage.part_rows);
     }
     // Some of those that are joined may run once, whatever the rows.
     const bool alone = kernel.cuda_stages.empty() || kernel.cuda_stages[s].joined.empty();

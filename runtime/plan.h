@@ -34,6 +34,8 @@ struct LaunchRows {
   std::int64_t begin = 0, end = 0;
   /// Child rows of port p that belong to cell rows [begin, end).
   virtual std::pair<std::int64_t, std::int64_t> children(int port) const = 0;
+  /// Parts of `part_rows` of the cell rows, or of the child rows of `port` if that is not -1.
+  std::int64_t parts(int port, std::int64_t part_rows) const;
 
  protected:
   ~LaunchRows() = default;

@@ -225,6 +225,23 @@ TEST(Reduce, OverAllRowsOnce) {
     });
 }
 
+TEST(Reduce, UpToTheLesserOfTwoBounds) {
+  for (std::int64_t n : {1, 5, 18, 40})
+    check_reduction(n, [&] {
+      // The bound and, differing by lane, the address.
+      Fixture f(n);
+      Stage s = instance_stage(f.b, {n});
+      const VarId child = f.b.variable();
+      const ExprId j = f.b.least(f.b.var(s.variables[0]), f.b.integer(7));
+      const ExprId end = f.b.least(f.end(s), f.b.add(f.begin(s), f.b.integer(4)));
+      const ExprId value = f.b.load(f.x, f.at(f.b.var(child), n, j));
+      s.stores = {
+          {f.y, element(f.b, s), f.b.reduce(Reduction::sum, child, f.begin(s), end, value)}};
+      f.kernel.stages = {s};
+      return f.kernel;
+    });
+}
+
 TEST(Reduce, OverChildrenInAChildrenStage) {
   // A stage over child rows feeds a stage over instances.
   for (std::int64_t n : {1, 18})
