@@ -33,8 +33,14 @@ struct CompiledStage {
 struct CompiledKernel {
   Kernel kernel;
   std::vector<CompiledStage> stages;   ///< as kernel.stages; of a CPU target
-  std::vector<CudaStage> cuda_stages;  ///< as kernel.stages; of a GPU target
+  std::vector<CudaStage> cuda_stages;  ///< as kernel.stages, joined ones together; of a GPU target
   std::string cubin;                   ///< of a GPU target
+
+  /// Launches that run all stages once, and the (first) stage of each.
+  std::size_t launches() const { return stages.empty() ? cuda_stages.size() : stages.size(); }
+  const Stage& launched(std::size_t i) const {
+    return kernel.stages[stages.empty() ? static_cast<std::size_t>(cuda_stages[i].first) : i];
+  }
 };
 
 }  // namespace espalier::codegen

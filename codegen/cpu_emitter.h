@@ -103,7 +103,8 @@ class Emitter {
   /// Consecutive elements; those outside the mask are 0. A null mask is all.
   Value* load_vector(llvm::Type* type, Value* first, Value* mask);
   Value* random(const Expr& expr);
-  Value* reduce(ExprId id);  // cpu_reduce.cpp, as are the next four
+  Value* reduce(ExprId id);  // cpu_reduce.cpp, as are the next five
+  Value* narrow(Value* sum);
   Value* reduce_step(const Expr& expr, Value* accumulator);
   Value* reduce_over_lanes(const Expr& expr);
   Value* combine(Reduction reduction, Value* a, Value* b);

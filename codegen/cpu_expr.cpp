@@ -104,6 +104,9 @@ Value* Emitter::base(ExprId id) {
     case ExprKind::imod:
       result = b_.CreateURem(operand(0), i64(expr.integer));
       break;
+    case ExprKind::imin:
+      result = least(operand(0), operand(1));
+      break;
     default:
       throw InternalError("the lanes of this expression have no base");
   }
@@ -132,6 +135,8 @@ Value* Emitter::compute(ExprId id) {
       return b_.CreateUDiv(operand(0), i64(expr.integer));
     case ExprKind::imod:
       return b_.CreateURem(operand(0), i64(expr.integer));
+    case ExprKind::imin:
+      return least(operand(0), operand(1));
     case ExprKind::scalar:
       return scalar_op(expr);
     case ExprKind::load:
@@ -174,6 +179,11 @@ Value* Emitter::compute_lanes(ExprId id) {
       Type* element = lane_integer(id);
       Value* factor = llvm::ConstantInt::getSigned(type_of_width(element, width), expr.integer);
       return b_.CreateMul(as(expr.operands[0], element), factor);
+    }
+    case ExprKind::imin: {
+      Type* wide = b_.getInt64Ty();
+      Value* x = least(as(expr.operands[0], wide), as(expr.operands[1], wide));
+      return b_.CreateSExtOrTrunc(x, type_of_width(lane_integer(id), width));
     }
     case ExprKind::idiv:
     case ExprKind::imod: {

@@ -10,7 +10,9 @@ namespace espalier::codegen {
 
 Value* Emitter::identity(Reduction reduction, int width) {
   const double number = reduction == Reduction::max ? std::numeric_limits<float>::lowest() : 0.0;
-  return llvm::ConstantFP::get(floats(width), number);
+  llvm::Type* type = floats(width);
+  if (reduction == Reduction::wide_sum) type = type->getWithNewType(b_.getDoubleTy());
+  return llvm::ConstantFP::get(type, number);
 }
 
 Value* Emitter::combine(Reduction reduction, Value* a, Value* b) {
@@ -21,9 +23,16 @@ Value* Emitter::combine(Reduction reduction, Value* a, Value* b) {
 Value* Emitter::reduce_step(const Expr& expr, Value* accumulator) {
   const int width = width_of(accumulator);
   Value* body = spread(value(expr.operands[2]), width);
+  if (expr.reduction == Reduction::wide_sum) body = b_.CreateFPExt(body, accumulator->getType());
   if (expr.reduction == Reduction::fma)
     return emit_fma(b_, target_, body, spread(value(expr.operands[3]), width), accumulator);
   return combine(expr.reduction, accumulator, body);
+}
+
+/// What is stored of an accumulator.
+Value* Emitter::narrow(Value* sum) {
+  llvm::Type* type = sum->getType()->getWithNewType(b_.getFloatTy());
+  return sum->getType() == type ? sum : b_.CreateFPTrunc(sum, type);
 }
 
 Value* Emitter::reduce(ExprId id) {
@@ -40,7 +49,7 @@ Value* Emitter::reduce(ExprId id) {
                   return {reduce_step(expr, sum[0])};
                 })[0];
   };
-  if (expr.block == 0) return chain(begin, end);
+  if (expr.block == 0) return narrow(chain(begin, end));
   return loop(begin, end, expr.block, {identity(expr.reduction, width)},
               [&](Value* first, std::span<Value* const> sum) -> std::vector<Value*> {
                 Value* last = least(b_.CreateAdd(first, i64(expr.block)), end);
@@ -55,7 +64,7 @@ Value* Emitter::reduce_over_lanes(const Expr& expr) {
   Value* count = b_.CreateSub(end, begin);
   const auto* known = llvm::dyn_cast<llvm::ConstantInt>(count);
   const std::int64_t elements = known ? std::max<std::int64_t>(known->getSExtValue(), 0) : -1;
-  if (elements == 0) return identity(expr.reduction, 1);
+  if (elements == 0) return narrow(identity(expr.reduction, 1));
   const int width = known ? vector_width(target_, elements) : target_.width;
   hoist(reduced(expr));
 
@@ -84,7 +93,7 @@ Value* Emitter::reduce_over_lanes(const Expr& expr) {
     sum = combine(expr.reduction, b_.CreateShuffleVector(sum, low),
                   b_.CreateShuffleVector(sum, high));
   }
-  return width == 1 ? sum : b_.CreateExtractElement(sum, std::uint64_t{0});
+  return narrow(width == 1 ? sum : b_.CreateExtractElement(sum, std::uint64_t{0}));
 }
 
 }  // namespace espalier::codegen

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <set>
 
 #include "codegen/cuda_emitter.h"
@@ -97,38 +99,94 @@ CudaStage CudaEmitter::emit() {
 }
 
 std::int64_t CudaStage::tiles(std::int64_t row_count) const {
+  if (!joined.empty())
+    return std::accumulate(
+        joined.begin(), joined.end(), std::int64_t{0},
+        [&](std::int64_t sum, const CudaStage& stage) { return sum + stage.tiles(row_count); });
   if (rows == RowDomain::once) row_count = 1;
   const bool large = row_count >= large_from;
   const std::int64_t height = large ? large_row_tile : row_tile;
   return (row_count + height - 1) / height * (large ? large_parts : parts);
 }
 
-CudaStage print_stage(const Kernel& kernel, const Stage& stage, std::string_view name,
+namespace {
+
+/// As a kernel gets them; `block` of `blocks` has to do with its number.
+constexpr std::string_view parameters =
+    "void* const* buffers, i64 row_begin, i64 row_end, unsigned block, unsigned blocks";
+
+std::string_view qualifiers(StageForm form) {
+  return form == StageForm::plain ? "__device__" : "__device__ __noinline__";
+}
+
+/// Runs stages one after another: the tiles of each begin at the block behind the last one of the
+/// stage before, so that all blocks have as many.
+CudaStage print_joined(std::string& text, std::string_view function, StageForm form,
+                       std::vector<CudaStage> stages) {
+  const auto out = std::back_inserter(text);
+  fmt::format_to(out, "{} void {}({}) {{\n  unsigned first = block;\n", qualifiers(form), function,
+                 parameters);
+  CudaStage result = stages.front();
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const CudaStage& stage = stages[i];
+    const std::string height =
+        stage.rows == RowDomain::once
+            ? "1u"
+            : fmt::format("static_cast<u32>((row_end - row_begin + {}) / {})", stage.row_tile - 1,
+                          stage.row_tile);
+    fmt::format_to(
+        out,
+        "  {{\n    const u32 height = {1};\n"
+        "    if (first < static_cast<i64>(height) * {2})\n"
+        "      {0}_{3}(buffers, row_begin, row_end, first, blocks);\n"
+        "    first = (first + blocks - height % blocks * ({2}u % blocks) % blocks) % blocks;\n"
+        "  }}\n",
+        function, height, stage.parts, i);
+    result.shared_bytes = std::max(result.shared_bytes, stage.shared_bytes);
+  }
+  text += "}\n";
+  result.joined = std::move(stages);
+  return result;
+}
+
+}  // namespace
+
+CudaStage print_stage(const Kernel& kernel, std::size_t number, std::string_view name,
                       StageForm form, std::string& text) {
-  fmt::format_to(std::back_inserter(text),
-                 "\n// stage {} of {}{}\n__device__ {}void {}(void* const* buffers, i64 row_begin, "
-                 "i64 row_end, unsigned block, unsigned blocks{}) {{\n",
-                 &stage - kernel.stages.data(), kernel.name,
-                 form == StageForm::held ? ", weights held" : "",
-                 form == StageForm::plain ? "" : "__noinline__ ", name,
-                 form == StageForm::held ? ", Held held" : "");
-  CudaStage result = CudaEmitter(kernel, stage, text, form).emit();
+  const bool held = form == StageForm::held;
+  fmt::format_to(std::back_inserter(text), "\n// stage {} of {}{}\n{} void {}({}{}) {{\n", number,
+                 kernel.name, held ? ", weights held" : "", qualifiers(form), name, parameters,
+                 held ? ", Held held" : "");
+  CudaStage result = CudaEmitter(kernel, kernel.stages[number], text, form).emit();
+  result.first = static_cast<int>(number);
   text += "}\n";
   return result;
 }
 
+CudaStage print_launched(const Kernel& kernel, std::size_t first, std::string_view name,
+                         StageForm form, std::string& text) {
+  std::size_t end = first + 1;
+  while (end < kernel.stages.size() && kernel.stages[end].joined) ++end;
+  if (end == first + 1) return print_stage(kernel, first, name, form, text);
+  std::vector<CudaStage> stages;
+  for (std::size_t i = first; i < end; ++i)
+    stages.push_back(print_stage(kernel, i, fmt::format("{}_{}", name, i - first), form, text));
+  return print_joined(text, name, form, std::move(stages));
+}
+
 CudaText print_cuda_stages(const Kernel& kernel, std::string_view name) {
   CudaText result;
-  for (std::size_t i = 0; i < kernel.stages.size(); ++i) {
-    const std::string function = fmt::format("{}stage_{}", name, i);
-    CudaStage stage =
-        print_stage(kernel, kernel.stages[i], function, StageForm::plain, result.source);
-    stage.symbol = fmt::format("{}espalier_stage_{}", name, i);
+  for (std::size_t first = 0; first < kernel.stages.size();) {
+    const std::size_t number = result.stages.size();
+    const std::string function = fmt::format("{}stage_{}", name, number);
+    CudaStage stage = print_launched(kernel, first, function, StageForm::plain, result.source);
+    stage.symbol = fmt::format("{}espalier_stage_{}", name, number);
     fmt::format_to(std::back_inserter(result.source),
                    "extern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
                    "EspalierLaunch* launch) {{\n  {2}(launch->buffers, launch->row_begin, "
                    "launch->row_end, blockIdx.x, gridDim.x);\n}}\n",
                    cuda_threads, stage.symbol, function);
+    first += stage.count();
     result.stages.push_back(std::move(stage));
   }
   return result;

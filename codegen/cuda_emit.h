@@ -13,9 +13,9 @@
 
 namespace espalier::codegen {
 
-/// How to launch one stage: `extern "C" __global__ void symbol(const EspalierLaunch*)`, where
-/// EspalierLaunch {void* const* buffers; long long row_begin, row_end;} lies in device memory, with
-/// one pointer a buffer of the kernel, as StageFunction takes them.
+/// How to launch one stage, or all that are joined to it: `extern "C" __global__ void symbol(const
+/// EspalierLaunch*)`, where EspalierLaunch {void* const* buffers; long long row_begin, row_end;}
+/// lies in device memory, with one pointer a buffer of the kernel, as StageFunction takes them.
 struct CudaStage {
   std::string symbol;
   RowDomain rows = RowDomain::instances;
@@ -27,7 +27,15 @@ struct CudaStage {
   /// Contractions of more rows than this take larger tiles.
   std::int64_t large_from = INT64_MAX;
   std::int64_t large_row_tile = 1, large_parts = 1;
+  int first = 0;                  ///< its number in kernel.stages
+  std::vector<CudaStage> joined;  ///< itself and those joined to it; empty if it is alone
 
+  /// Stages of the kernel, from `first` on.
+  std::size_t count() const { return joined.empty() ? 1 : joined.size(); }
+  /// The only one; null if there are several.
+  const Stage* alone(const Kernel& kernel) const {
+    return joined.empty() ? &kernel.stages[static_cast<std::size_t>(first)] : nullptr;
+  }
   /// Blocks that a launch over so many rows can keep busy.
   std::int64_t tiles(std::int64_t row_count) const;
   bool operator==(const CudaStage&) const = default;
@@ -35,7 +43,7 @@ struct CudaStage {
 
 struct CudaText {
   std::string source;
-  std::vector<CudaStage> stages;  ///< as kernel.stages
+  std::vector<CudaStage> stages;  ///< as kernel.stages, joined ones together
 };
 
 /// The kernel as one self-contained text.

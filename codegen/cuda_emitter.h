@@ -72,6 +72,8 @@ class CudaEmitter {
   // Stages that are no tiles (cuda_map.cpp).
   CudaStage map();
   CudaTeam team() const;
+  bool is_sum_of_parts(const Expr& expr) const;
+  bool has_wide_sums() const;
   /// Whether an outermost reduction is shared by the members of a team.
   bool shared_reduce(const Expr& expr) const;
   void bind_coordinates(const std::string& element);
@@ -79,6 +81,7 @@ class CudaEmitter {
 
   CudaStage contraction();    // cuda_tile.cpp
   CudaStage outer_product();  // cuda_outer.cpp
+  void print_product(const OuterProduct& parts, const std::string& first, const std::string& step);
 
   // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);
@@ -114,8 +117,11 @@ class CudaEmitter {
 };
 
 /// Prints a stage as a function of that name, and says how to launch it.
-CudaStage print_stage(const Kernel& kernel, const Stage& stage, std::string_view name,
+CudaStage print_stage(const Kernel& kernel, std::size_t number, std::string_view name,
                       StageForm form, std::string& text);
+/// Prints the stage that is `first`, and with it those that are joined to it.
+CudaStage print_launched(const Kernel& kernel, std::size_t first, std::string_view name,
+                         StageForm form, std::string& text);
 
 /// The type by which a walker computes a contraction with weights that blocks hold.
 std::string print_held(const Kernel& kernel, const Stage& stage);

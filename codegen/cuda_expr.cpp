@@ -80,6 +80,7 @@ std::string CudaEmitter::compute(ExprId id) {
     case ExprKind::imul:
     case ExprKind::idiv:
     case ExprKind::imod:
+    case ExprKind::imin:
       return integer(id, expr);
     case ExprKind::scalar:
       return scalar(expr);
@@ -121,6 +122,10 @@ std::string CudaEmitter::integer(ExprId id, const Expr& expr) {
     case ExprKind::imod:  // cheaper unsigned, and the operand is not negative
       text = fmt::format("static_cast<{}>({}) {} {}u{}", wide ? "u64" : "u32", operand(0),
                          expr.kind == ExprKind::idiv ? '/' : '%', expr.integer, bits);
+      break;
+    case ExprKind::imin:
+      text = operand(0);
+      text = fmt::format("{0} < {1} ? {0} : {1}", text, operand(1));
       break;
     default:
       throw InternalError("no integer operation");
@@ -185,9 +190,13 @@ void CudaEmitter::reduce(ExprId id) {
   std::vector<ExprId> body{expr.operands[2]};
   if (expr.reduction == Reduction::fma) body.push_back(expr.operands[3]);
   hoist(body);
-  line("float f{} = {};", id, is_max ? "-0x1.fffffep+127f" : "0.0f");
+  const bool wide = expr.reduction == Reduction::wide_sum;
+  const std::string result = fmt::format("{}{}", wide ? "wide" : "f", id);
+  if (wide)
+    line("double {} = 0.0;", result);
+  else
+    line("float {} = {};", result, is_max ? "-0x1.fffffep+127f" : "0.0f");
   const bool outer = std::exchange(in_reduce_, true);
-  const std::string result = fmt::format("f{}", id);
   const std::string_view type = index_type(expr);
   if (shared) {
     reduce_loop(expr, result, begin + " + member", end, "members");
@@ -207,8 +216,9 @@ void CudaEmitter::reduce(ExprId id) {
   }
   in_reduce_ = outer;
   if (shared)
-    line("f{0} = {1}_{2}<{3}>(f{0});", id, team_.by_block ? "block" : "lanes",
+    line("{0} = {1}_{2}<{3}>({0});", result, team_.by_block ? "block" : "lanes",
          is_max ? "max" : "sum", team_.by_block ? team_.slots : team_.members);
+  if (wide) line("const float f{} = static_cast<float>({});", id, result);
 }
 
 std::string_view CudaEmitter::index_type(const Expr& reduction) const {
@@ -225,6 +235,7 @@ void CudaEmitter::reduce_loop(const Expr& expr, const std::string& result, const
           const std::string x = value(expr.operands[2]);
           switch (expr.reduction) {
             case Reduction::sum:
+            case Reduction::wide_sum:
               line("{} += {};", result, x);
               break;
             case Reduction::max:

@@ -27,6 +27,12 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 
 }  // namespace
 
+/// Whether it adds up partial sums: there are few of them.
+bool CudaEmitter::is_sum_of_parts(const Expr& expr) const {
+  const Expr& body = kernel_[expr.operands[2]];
+  return body.kind == ExprKind::load && kernel_.buffers[body.buffer].role == BufferRole::partial;
+}
+
 /// Reductions along memory are shared by lanes, so that they read whole lines; few sums over all
 /// rows of a minibatch are shared by a block.
 CudaTeam CudaEmitter::team() const {
@@ -42,6 +48,7 @@ CudaTeam CudaEmitter::team() const {
       std::ranges::for_each(expr.operands, visit);
       return;
     }
+    if (is_sum_of_parts(expr)) return;
     const Expr &begin = kernel_[expr.operands[0]], &end = kernel_[expr.operands[1]];
     const bool known = begin.kind == ExprKind::integer && end.kind == ExprKind::integer;
     unknown |= !known;
@@ -59,6 +66,12 @@ CudaTeam CudaEmitter::team() const {
   if (once && unknown && product(stage_.extents) < few_elements)
     return {.slots = 8, .members = cuda_threads / 8, .by_block = true};
   return alone;
+}
+
+bool CudaEmitter::has_wide_sums() const {
+  return std::ranges::any_of(kernel_.exprs, [](const Expr& expr) {
+    return expr.kind == ExprKind::reduce && expr.reduction == Reduction::wide_sum;
+  });
 }
 
 void CudaEmitter::bind_coordinates(const std::string& element) {
@@ -91,7 +104,7 @@ CudaStage CudaEmitter::map() {
   CudaStage result;
   result.row_tile = once || size >= slots ? 1 : slots / size;
   result.parts = ceil_div(size, slots);
-  result.shared_bytes = team_.by_block ? 4 * cuda_threads : 0;
+  result.shared_bytes = !team_.by_block ? 0 : (has_wide_sums() ? 8 : 4) * cuda_threads;
 
   if (shared) {
     line("constexpr int members = {};", team_.members);

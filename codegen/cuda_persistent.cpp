@@ -257,18 +257,20 @@ WalkerText print_walker(std::span<const Kernel* const> kernels) {
     result.first_stage.push_back(static_cast<int>(result.stages.size()));
     result.most_buffers =
         std::max(result.most_buffers, static_cast<std::int64_t>(kernel.buffers.size()));
-    for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
-      const Stage& stage = kernel.stages[s];
-      const std::string name = fmt::format("k{}_stage_{}", k, s);
+    const std::size_t before = result.stages.size();
+    for (std::size_t first = 0; first < kernel.stages.size();) {
+      const std::string name = fmt::format("k{}_stage_{}", k, result.stages.size() - before);
       const std::string call = "(buffers, begin, end, block, blocks";
       fmt::format_to(std::back_inserter(cases), "      case {}:\n", result.stages.size());
-      if (stage.contraction) {
-        print_stage(kernel, stage, name + "_held", StageForm::held, result.source);
+      CudaStage stage = print_launched(kernel, first, name, StageForm::walked, result.source);
+      if (const Stage* const alone = stage.alone(kernel); alone && alone->contraction) {
+        print_stage(kernel, first, name + "_held", StageForm::held, result.source);
         fmt::format_to(std::back_inserter(cases),
                        "        if (held.slice) return {}_held{}, held);\n", name, call);
       }
       fmt::format_to(std::back_inserter(cases), "        return {}{});\n", name, call);
-      result.stages.push_back(print_stage(kernel, stage, name, StageForm::walked, result.source));
+      first += stage.count();
+      result.stages.push_back(std::move(stage));
     }
   }
   fmt::format_to(

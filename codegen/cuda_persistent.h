@@ -18,7 +18,7 @@ namespace espalier::codegen {
 struct alignas(16) WalkRecord {
   void* const* buffers = nullptr;
   std::int64_t row_begin = 0, row_end = 0;
-  std::int32_t stage = 0;         ///< of the walker
+  std::int32_t stage = 0;         ///< of the walker: one, or several that are joined
   std::int32_t buffer_count = 0;  ///< pointers at `buffers`
   /// The block that takes the first tile: records without a barrier between them run side by side.
   std::int32_t first_block = 0;
@@ -67,8 +67,8 @@ std::int64_t walk_bytes(std::int64_t work_bytes, std::int64_t most_buffers);
 
 struct WalkerText {
   std::string source;
-  std::vector<int> first_stage;   ///< of each kernel: the number of its first stage
-  std::vector<CudaStage> stages;  ///< of all kernels, in order
+  std::vector<int> first_stage;   ///< of each kernel: the number of its first one of `stages`
+  std::vector<CudaStage> stages;  ///< of all kernels, in order; joined ones together
   std::int64_t most_buffers = 0;  ///< of a kernel
 };
 WalkerText print_walker(std::span<const Kernel* const> kernels);

@@ -50,8 +50,8 @@ __device__ __forceinline__ u32 lanes_mask() {
   if constexpr (kLanes == 32) return 0xffffffffu;
   return ((1u << kLanes) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
 }
-template <int kLanes>
-__device__ __forceinline__ float lanes_sum(float x) {
+template <int kLanes, class T>
+__device__ __forceinline__ T lanes_sum(T x) {
   const u32 mask = lanes_mask<kLanes>();
   for (int half = kLanes / 2; half > 0; half /= 2) x += __shfl_xor_sync(mask, x, half);
   return x;
@@ -67,9 +67,9 @@ __device__ __forceinline__ float lanes_max(float x) {
 }
 
 // The same over the threads of a block whose numbers are equal modulo kSlots.
-template <int kSlots, class Combine>
-__device__ __forceinline__ float block_tree(float x, Combine combine) {
-  float* const memory = shared_memory();
+template <int kSlots, class T, class Combine>
+__device__ __forceinline__ T block_tree(T x, Combine combine) {
+  T* const memory = reinterpret_cast<T*>(shared_memory());
   const int thread = static_cast<int>(threadIdx.x);
   memory[thread] = x;
   __syncthreads();
@@ -81,9 +81,9 @@ __device__ __forceinline__ float block_tree(float x, Combine combine) {
   __syncthreads();
   return x;
 }
-template <int kSlots>
-__device__ __forceinline__ float block_sum(float x) {
-  return block_tree<kSlots>(x, [](float a, float b) { return a + b; });
+template <int kSlots, class T>
+__device__ __forceinline__ T block_sum(T x) {
+  return block_tree<kSlots>(x, [](T a, T b) { return a + b; });
 }
 template <int kSlots>
 __device__ __forceinline__ float block_max(float x) {
@@ -264,12 +264,14 @@ __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i6
 template <int kM, int kK, int kLeftStride, int kRows, int kBlock>
 struct Product {
   static constexpr int m = kM, k = kK, left_stride = kLeftStride, rows = kRows, block = kBlock;
+  static constexpr int unroll = kRows == 4 ? 16 : 4;  // small tiles share their registers
 };
 
 // Tiles of Σ over rows of left(i) · right(j), each element in the order of the rows, in blocks of
-// S::block of them. A thread has S::rows × 4 elements. rows(row, left, right) finds both factors of a row.
-template <class S, class Rows, class Epilogue>
-__device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, unsigned block,
+// S::block of them. A thread has S::rows × 4 elements. rows(row, left, right) finds both factors of a row,
+// whose numbers are of type Index.
+template <class S, class Index, class Rows, class Epilogue>
+__device__ __forceinline__ void outer_product(Index depth_begin, Index depth_end, unsigned block,
                                               unsigned blocks, Rows rows, Epilogue epilogue) {
   constexpr int tile_i = 16 * S::rows, tile_j = 64, chunk_rows = 16;
   constexpr int stage = chunk_rows * (tile_i + tile_j);
@@ -277,18 +279,18 @@ __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, un
   constexpr int parts_i = (S::m + tile_i - 1) / tile_i, parts_j = (S::k + tile_j - 1) / tile_j;
   float* const memory = shared_memory();
   const int group = static_cast<int>(threadIdx.x) / 16, lane = static_cast<int>(threadIdx.x) % 16;
-  const i64 depth = depth_end > depth_begin ? depth_end - depth_begin : 0;
-  const i64 chunks = (depth + chunk_rows - 1) / chunk_rows;
+  const Index depth = depth_end > depth_begin ? depth_end - depth_begin : 0;
+  const Index chunks = (depth + chunk_rows - 1) / chunk_rows;
   for (unsigned tile = block; tile < parts_i * parts_j; tile += blocks) {
     const int first_i = static_cast<int>(tile) / parts_j * tile_i;
     const int first_j = static_cast<int>(tile) % parts_j * tile_j;
     // A thread copies parts of one row of each chunk, which it looks up a chunk ahead.
     const float *left = nullptr, *right = nullptr;
-    const auto find = [&](i64 chunk) {
-      const i64 row = depth_begin + chunk * chunk_rows + group;
+    const auto find = [&](Index chunk) {
+      const Index row = depth_begin + chunk * chunk_rows + group;
       if (row < depth_end) rows(row, left, right);
     };
-    const auto copy = [&](i64 chunk) {
+    const auto copy = [&](Index chunk) {
       if (depth_begin + chunk * chunk_rows + group >= depth_end) return;
       float* const to_left = memory + chunk % 3 * stage + group * tile_i;
       float* const to_right = memory + chunk % 3 * stage + chunk_rows * tile_i + group * tile_j;
@@ -318,7 +320,7 @@ __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, un
     copy(1);
     copy_group();
     find(2);
-    for (i64 chunk = 0; chunk < chunks; ++chunk) {
+    for (Index chunk = 0; chunk < chunks; ++chunk) {
       copy_wait<1>();
       __syncthreads();
       copy(chunk + 2);
@@ -326,9 +328,9 @@ __device__ __forceinline__ void outer_product(i64 depth_begin, i64 depth_end, un
       find(chunk + 3);
       const float* const x = memory + chunk % 3 * stage + group * S::rows;
       const float* const y = memory + chunk % 3 * stage + chunk_rows * tile_i + lane * 4;
-      const i64 rest = depth - chunk * chunk_rows;
+      const Index rest = depth - chunk * chunk_rows;
       if (rest >= chunk_rows) {
-#pragma unroll
+#pragma unroll S::unroll
         for (int k = 0; k < chunk_rows; ++k) step(x + k * tile_i, y + k * tile_j);
       } else {
         for (int k = 0; k < rest; ++k) step(x + k * tile_i, y + k * tile_j);

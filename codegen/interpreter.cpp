@@ -102,6 +102,8 @@ class Interpreter {
         return operand(0) / expr.integer;
       case ExprKind::imod:
         return operand(0) % expr.integer;
+      case ExprKind::imin:
+        return std::min(operand(0), operand(1));
       default:
         return 0;
     }
@@ -185,6 +187,7 @@ class Interpreter {
   float reduce(const Expr& expr, std::int64_t begin, std::int64_t end) {
     const auto variable = static_cast<VarId>(expr.integer);
     float result = expr.reduction == Reduction::max ? std::numeric_limits<float>::lowest() : 0.0F;
+    double wide = 0;
     for (std::int64_t x = begin; x < end; ++x) {
       assign(variable, x);
       const float body = number(expr.operands[2]);
@@ -198,9 +201,12 @@ class Interpreter {
         case Reduction::fma:
           result = multiply_add(body, number(expr.operands[3]), result);
           break;
+        case Reduction::wide_sum:
+          wide += double(body);
+          break;
       }
     }
-    return result;
+    return expr.reduction == Reduction::wide_sum ? static_cast<float>(wide) : result;
   }
 
   float accumulator(int gate) {

@@ -23,7 +23,7 @@ std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
 
 }  // namespace
 
-bool is_integer(const Expr& expr) { return expr.kind <= ExprKind::imod; }
+bool is_integer(const Expr& expr) { return expr.kind <= ExprKind::imin; }
 
 StageAnalysis::StageAnalysis(const Kernel& kernel, const Stage& stage)
     : stage_(stage),
@@ -95,6 +95,8 @@ std::int64_t StageAnalysis::find_bound(const Expr& expr,
       return operand(0) == unbounded ? unbounded : operand(0) / expr.integer;
     case ExprKind::imod:
       return std::min(operand(0), expr.integer - 1);
+    case ExprKind::imin:
+      return std::min(operand(0), operand(1));
     case ExprKind::scalar:
     case ExprKind::load:
     case ExprKind::accumulator:
@@ -128,8 +130,9 @@ std::vector<std::optional<std::int64_t>> strides(const Kernel& kernel,
 
 std::optional<OuterProduct> match_outer_product(const Kernel& kernel, const Stage& stage,
                                                 const StageAnalysis& analysis) {
-  if (stage.rows != RowDomain::once || stage.extents.size() != 2 || stage.contraction ||
-      stage.vector_reduce || stage.stores.size() != 1)
+  if ((stage.rows != RowDomain::once && stage.rows != RowDomain::parts) ||
+      stage.extents.size() != 2 || stage.contraction || stage.vector_reduce ||
+      stage.stores.size() != 1)
     return std::nullopt;
   const VarId i = stage.variables[0], j = stage.variables[1];
   const Store& store = stage.stores[0];

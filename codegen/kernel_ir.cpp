@@ -98,6 +98,11 @@ ExprId KernelBuilder::modulo(ExprId a, std::int64_t divisor) {
   return intern({.kind = ExprKind::imod, .operands = {a, -1, -1, -1}, .integer = divisor});
 }
 
+ExprId KernelBuilder::least(ExprId a, ExprId b) {
+  if (a == b) return a;
+  return intern({.kind = ExprKind::imin, .operands = {a, b, -1, -1}});
+}
+
 ExprId KernelBuilder::number(double value) {
   return intern({.kind = ExprKind::scalar, .opcode = ir::Opcode::constant, .number = value});
 }

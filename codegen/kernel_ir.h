@@ -31,6 +31,7 @@ enum class BufferRole : std::uint8_t {
   residual,        ///< a = residual: kept from forward to backward, [cell or child rows, n]
   contribution,    ///< a = contribution: kept for the weight gradients, [cell or child rows, n]
   scratch,         ///< a = number: lives within a batch, [cell or child rows, n]
+  partial,         ///< a = number, b = rows of a part: lives within a kernel, [parts of rows, n]
   param,           ///< a = param, in C order
   param_gradient,  ///< a = param, in C order
   packed,          ///< a = index into Kernel::packings
@@ -56,7 +57,8 @@ struct Buffer {
   BufferRole role = BufferRole::scratch;
   int a = 0, b = 0;
   std::int64_t row_elements = 0;  ///< from one row to the next; of the whole for params
-  /// Rows count the children of this port rather than cell rows (residual, contribution, scratch).
+  /// Rows, or rows of parts, count the children of this port rather than cell rows (residual,
+  /// contribution, scratch, partial).
   std::int8_t children = ir::per_instance;
 
   bool operator==(const Buffer&) const = default;
@@ -71,6 +73,7 @@ enum class ExprKind : std::uint8_t {
   imul,        ///< operand 0 · `integer`
   idiv,        ///< operand 0 / `integer`; operand 0 ≥ 0
   imod,        ///< operand 0 mod `integer`; operand 0 ≥ 0
+  imin,        ///< the lesser of operands 0 and 1
   // floats
   scalar,       ///< `opcode` of the operands; `number` for constants
   load,         ///< f32 buffer[operand 0]
@@ -82,9 +85,10 @@ enum class ExprKind : std::uint8_t {
 };
 
 enum class Reduction : std::uint8_t {
-  sum,  ///< from 0, in order
-  max,  ///< from the least float, ir::Opcode::max(accumulator, body)
-  fma,  ///< from 0, accumulator = fma(operand 2, operand 3, accumulator), in order
+  sum,       ///< from 0, in order
+  max,       ///< from the least float, ir::Opcode::max(accumulator, body)
+  fma,       ///< from 0, accumulator = fma(operand 2, operand 3, accumulator), in order
+  wide_sum,  ///< as sum, but in double; rounded to a float in the end
 };
 
 /// Rows of a partial sum where kernels sum over all rows of a minibatch: a sum of n rows has some
@@ -162,6 +166,7 @@ enum class RowDomain : std::uint8_t {
   instances,  ///< the row variable runs over the batch's cell rows
   children,   ///< … over the child rows of `port` that the batch's instances own
   once,       ///< no rows: the stage runs once a minibatch (weight gradients)
+  parts,      ///< … over parts of `part_rows` cell rows, or child rows of `port` if that is not -1
 };
 
 /// for row: for domain coordinates: all stores. Stores of one stage do not feed its loads. The
@@ -173,15 +178,19 @@ enum class RowDomain : std::uint8_t {
 struct Stage {
   RowDomain rows = RowDomain::instances;
   int port = -1;
+  std::int64_t part_rows = 0;
   VarId row = -1;
   std::vector<std::int64_t> extents;  ///< of the domain; empty for scalars
   std::vector<VarId> variables;
   std::optional<Contraction> contraction;
   bool vector_reduce = false;
-  /// A weight gradient: `once` over [m, k] with one store of reduce-fma in blocks, or of load +
-  /// that (accumulating), whose first factor depends on variables[0] and whose second on
+  /// A weight gradient: `once` or `parts` over [m, k] with one store of reduce-fma in blocks, or of
+  /// load + that (accumulating), whose first factor depends on variables[0] and whose second on
   /// variables[1], with stride 1. Emitters use a register tile.
   bool outer_product = false;
+  /// May run at the same time as the stages before it, back to one that is not joined: none of them
+  /// touches what another stores, and this one has the rows of that first one, or none.
+  bool joined = false;
   std::vector<Store> stores;
 };
 
@@ -213,6 +222,7 @@ class KernelBuilder : public ir::ScalarSink {
   ExprId multiply(ExprId a, std::int64_t factor);
   ExprId divide(ExprId a, std::int64_t divisor);
   ExprId modulo(ExprId a, std::int64_t divisor);
+  ExprId least(ExprId a, ExprId b);
 
   ExprId number(double value);
   ExprId load(BufferId buffer, ExprId address);

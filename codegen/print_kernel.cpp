@@ -29,6 +29,8 @@ std::string_view name(BufferRole role) {
       return "contribution";
     case BufferRole::scratch:
       return "scratch";
+    case BufferRole::partial:
+      return "partial";
     case BufferRole::param:
       return "param";
     case BufferRole::param_gradient:
@@ -99,6 +101,8 @@ std::string_view name(Reduction reduction) {
       return "max";
     case Reduction::fma:
       return "fma";
+    case Reduction::wide_sum:
+      return "wide sum";
   }
   return "?";
 }
@@ -111,6 +115,8 @@ std::string_view name(RowDomain rows) {
       return "children";
     case RowDomain::once:
       return "once";
+    case RowDomain::parts:
+      return "parts";
   }
   return "?";
 }
@@ -158,6 +164,9 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
     case ExprKind::imod:
       fmt::format_to(out, "%{} mod {}", operands[0], expr.integer);
       break;
+    case ExprKind::imin:
+      fmt::format_to(out, "least of %{}, %{}", operands[0], operands[1]);
+      break;
     case ExprKind::scalar:
       fmt::format_to(out, "{}", name(expr.opcode));
       // As bits exactly, and beside it as people read it.
@@ -188,12 +197,14 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
 
 void print_stage(Out out, int i, const Stage& stage) {
   fmt::format_to(out, "  stage {}: {}", i, name(stage.rows));
+  if (stage.part_rows > 0) fmt::format_to(out, " of {} rows", stage.part_rows);
   if (stage.port >= 0) fmt::format_to(out, " of port {}", stage.port);
   if (stage.row >= 0) fmt::format_to(out, " v{}", stage.row);
   for (std::size_t axis = 0; axis < stage.extents.size(); ++axis)
     fmt::format_to(out, ", v{} < {}", stage.variables[axis], stage.extents[axis]);
   if (stage.vector_reduce) fmt::format_to(out, ", vector reduce");
   if (stage.outer_product) fmt::format_to(out, ", outer product");
+  if (stage.joined) fmt::format_to(out, ", joined");
   fmt::format_to(out, "\n");
   if (stage.contraction) {
     const Contraction& contraction = *stage.contraction;

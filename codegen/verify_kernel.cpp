@@ -22,6 +22,7 @@ class Verifier {
     for (std::size_t i = 0; i < kernel_.stages.size(); ++i) {
       place_ = fmt::format("stage {}", i);
       stage(kernel_.stages[i]);
+      if (kernel_.stages[i].joined) joined(i);
     }
   }
 
@@ -68,6 +69,7 @@ class Verifier {
         buffer(Element::i32);
         return operands(id, "i");
       case ExprKind::iadd:
+      case ExprKind::imin:
         return operands(id, "ii");
       case ExprKind::imul:
         return operands(id, "i");
@@ -90,7 +92,8 @@ class Verifier {
         return operands(id, "ii");
       case ExprKind::reduce:
         check(is_variable(expr.integer), fmt::format("%{} reduces over no variable", id));
-        check(expr.block >= 0 && (expr.block == 0 || expr.reduction != Reduction::max),
+        check(expr.block >= 0 && (expr.block == 0 || expr.reduction == Reduction::sum ||
+                                  expr.reduction == Reduction::fma),
               fmt::format("%{} reduces in blocks of {}", id, expr.block));
         return operands(id, expr.reduction == Reduction::fma ? "iiff" : "iif");
     }
@@ -130,7 +133,9 @@ class Verifier {
     };
     if (stage.rows != RowDomain::once) bind(stage.row);
     check((stage.rows == RowDomain::once) == (stage.row == -1), "row variable");
-    check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
+    if (stage.rows != RowDomain::parts)
+      check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
+    check((stage.rows == RowDomain::parts) == (stage.part_rows > 0), "rows of a part");
     check(stage.extents.size() == stage.variables.size(), "extents and variables differ");
     for (std::size_t axis = 0; axis < stage.extents.size(); ++axis) {
       bind(stage.variables[axis]);
@@ -150,6 +155,18 @@ class Verifier {
     loads_apart_from_stores(stage, seen);
     if (stage.outer_product)
       check(match_outer_product(kernel_, stage, analysis).has_value(), "this is no outer product");
+  }
+
+  /// What stages touch of each other is beyond this check: buffers may overlap.
+  void joined(std::size_t i) const {
+    check(i > 0, "it is joined to nothing");
+    const Stage& stage = kernel_.stages[i];
+    while (kernel_.stages[i].joined && i > 0) --i;
+    const Stage& first = kernel_.stages[i];
+    check(!stage.contraction && !first.contraction, "a contraction is joined");
+    check(stage.rows == RowDomain::once || (stage.rows == first.rows && stage.port == first.port &&
+                                            stage.part_rows == first.part_rows),
+          "it is joined to a stage over other rows");
   }
 
   void root(ExprId id, bool integer, const VariableSet& bound,

@@ -1,6 +1,7 @@
 // The deferred weight gradients of a cell: one kernel over all its instances, once a step, so that
 // each param's gradient is one contraction with k = number of instances.
 #include <algorithm>
+#include <map>
 
 #include "codegen/expressions.h"
 #include "codegen/lower.h"
@@ -86,10 +87,15 @@ class WeightGradient {
     return rows;
   }
 
-  void finish(Stage stage, BufferId gradient, ExprId address, ExprId sum, bool accumulate) {
+  void finish(Stage stage, const ParamContribution& c, BufferId gradient, ExprId address,
+              ExprId sum, bool accumulate) {
     if (accumulate)
       sum = builder_.emit(ir::Opcode::add, std::array{builder_.load(gradient, address), sum}, 0);
     stage.rows = RowDomain::once;
+    // Pieces of one contribution lie apart in the gradient; another one waits for it.
+    const auto [found, fresh] = joined_.emplace(c.param, &c);
+    stage.joined = !kernel_.stages.empty() && (fresh || found->second == &c);
+    if (!stage.joined) joined_ = {{c.param, &c}};
     stage.stores.push_back({gradient, address, sum});
     kernel_.stages.push_back(std::move(stage));
   }
@@ -116,7 +122,7 @@ class WeightGradient {
                           builder_.load(right.buffer, builder_.add(right.address, j)), row_block);
       const ExprId address =
           builder_.add(builder_.add(builder_.multiply(i, k), j), builder_.integer(column));
-      finish(std::move(stage), gradient, address, sum, accumulate);
+      finish(std::move(stage), c, gradient, address, sum, accumulate);
       column += right.length;
     }
   }
@@ -133,7 +139,7 @@ class WeightGradient {
     const ExprId sum =
         builder_.reduce(Reduction::sum, rows.variable, builder_.integer(0), rows.end,
                         builder_.load(left.buffer, builder_.add(left.address, j)), -1, row_block);
-    finish(std::move(stage), gradient, j, sum, accumulate);
+    finish(std::move(stage), c, gradient, j, sum, accumulate);
   }
 
   const BackwardCell& backward_;
@@ -143,6 +149,7 @@ class WeightGradient {
   Kernel kernel_;
   KernelBuilder builder_;
   Expressions expressions_;
+  std::map<ir::ParamId, const ParamContribution*> joined_;  // what the last stages add up
 };
 
 }  // namespace

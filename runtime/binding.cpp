@@ -21,6 +21,7 @@ void* shifted(T* memory, std::int64_t row, std::int64_t n) {
 
 std::pair<std::int64_t, std::int64_t> scratch_rows(const KernelBuffer& buffer,
                                                    const LaunchRows& rows) {
+  if (buffer.role == BufferRole::partial) return {0, rows.parts(buffer.children, buffer.b)};
   if (buffer.children == ir::per_instance) return {rows.begin, rows.end};
   return rows.children(buffer.children);
 }
@@ -74,6 +75,7 @@ class Binder {
       case BufferRole::cotangent:
         return memory_.arenas.gradient(cell_.state, buffer.a);
       case BufferRole::scratch:
+      case BufferRole::partial:
       case BufferRole::row_count:
         return nullptr;
     }
@@ -96,11 +98,11 @@ class Binder {
 
 std::size_t scratch_floats(const codegen::Kernel& kernel, const LaunchRows& rows) {
   std::size_t floats = 0;
-  for (const KernelBuffer& buffer : kernel.buffers)
-    if (buffer.role == BufferRole::scratch) {
-      const auto [begin, end] = scratch_rows(buffer, rows);
-      floats += aligned(std::size_t((end - begin) * buffer.row_elements));
-    }
+  for (const KernelBuffer& buffer : kernel.buffers) {
+    if (buffer.role != BufferRole::scratch && buffer.role != BufferRole::partial) continue;
+    const auto [begin, end] = scratch_rows(buffer, rows);
+    floats += aligned(std::size_t((end - begin) * buffer.row_elements));
+  }
   return floats;
 }
 
@@ -131,8 +133,14 @@ void add_batch(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
 void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel, ir::CellId cell) {
   Binder binder(memory, cell);
   const BatchRows rows(binder.layout(), 0, std::int64_t(binder.layout().instances.size()));
+  float* scratch = memory.arenas.scratch().data();
   for (const KernelBuffer& buffer : kernel.kernel.buffers) {
     void* pointer = binder.common(kernel.kernel, buffer);
+    if (buffer.role == BufferRole::partial) {
+      const auto [begin, end] = scratch_rows(buffer, rows);
+      pointer = scratch;
+      scratch += aligned(std::size_t((end - begin) * buffer.row_elements));
+    }
     if (buffer.role == BufferRole::row_count) {
       const auto port = std::size_t(buffer.a);
       pointer = index_pointer(buffer.a == ir::per_instance

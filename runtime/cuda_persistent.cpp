@@ -138,7 +138,7 @@ std::vector<LaunchWork> CudaPersistent::works(std::span<const NotedLaunch> launc
   for (const NotedLaunch& launch : launches) {
     LaunchWork& work = works.emplace_back(work_of(launch));
     work.barrier = conflicts.meet_before(launch);
-    work.held = launch.of().contraction && launch.row_end - launch.row_begin <= most_held_rows;
+    work.held = may_hold(launch) != nullptr;
   }
   return works;
 }

@@ -22,6 +22,33 @@ double share(const LaunchWork& work, const DeviceCosts& costs) {
   return std::min(1.0, double(work.tiles) / double(costs.places));
 }
 
+/// Adds what a stage of the launch does.
+void add_work(LaunchWork& work, const NotedLaunch& launch, const codegen::Stage& stage) {
+  const auto rows =
+      stage.rows == codegen::RowDomain::once ? 1.0 : double(launch.row_end - launch.row_begin);
+  if (stage.contraction) {
+    const codegen::Packing& packing =
+        launch.kernel->kernel.packings[std::size_t(stage.contraction->packing)];
+    work.flops += 2.0 * rows * double(packing.m) * double(packing.k);
+    work.bytes += 4.0 * rows * double(packing.m + packing.k);
+    work.weights += 4.0 * double(packing.elements());
+    return;
+  }
+  double elements = rows;
+  for (const std::int64_t extent : stage.extents) elements *= double(extent);
+  if (stage.outer_product) {
+    // Its sums go over all rows of the cell, in parts or not.
+    const auto cells = double(launch.cell_end - launch.cell_begin);
+    const auto m = double(stage.extents[0]), k = double(stage.extents[1]);
+    work.flops += 2.0 * m * k * cells;
+    work.bytes += 4.0 * (cells * (m + k) + elements);
+    return;
+  }
+  // A store reads a few numbers for each that it writes.
+  work.bytes += 4.0 * 4.0 * elements * double(stage.stores.size());
+  work.flops += 12.0 * elements * double(stage.stores.size());
+}
+
 }  // namespace
 
 std::string to_text(const DeviceCosts& costs) {
@@ -56,31 +83,9 @@ DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key
 }
 
 LaunchWork work_of(const NotedLaunch& launch) {
-  const codegen::Kernel& kernel = launch.kernel->kernel;
-  const codegen::Stage& stage = launch.of();
-  const auto rows = double(launch.row_end - launch.row_begin);
   LaunchWork work;
   work.tiles = std::max<std::int64_t>(1, launch.cuda().tiles(launch.row_end - launch.row_begin));
-  if (stage.contraction) {
-    const codegen::Packing& packing = kernel.packings[std::size_t(stage.contraction->packing)];
-    work.flops = 2.0 * rows * double(packing.m) * double(packing.k);
-    work.bytes = 4.0 * rows * double(packing.m + packing.k);
-    work.weights = 4.0 * double(packing.elements());
-    return work;
-  }
-  if (stage.outer_product) {
-    // Its sums go over all rows of the cell.
-    const auto cells = double(launch.cell_end - launch.cell_begin);
-    const auto m = double(stage.extents[0]), k = double(stage.extents[1]);
-    work.flops = 2.0 * m * k * cells;
-    work.bytes = 4.0 * (cells * (m + k) + m * k);
-    return work;
-  }
-  double elements = rows;
-  for (const std::int64_t extent : stage.extents) elements *= double(extent);
-  // A store reads a few numbers for each that it writes.
-  work.bytes = 4.0 * 4.0 * elements * double(stage.stores.size());
-  work.flops = 12.0 * elements * double(stage.stores.size());
+  for (const codegen::Stage& stage : launch.stages()) add_work(work, launch, stage);
   return work;
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/modules.h"
 
+#include "codegen/split_rows.h"
 #include "codegen/verify_kernel.h"
 #include "ir/fuse_contractions.h"
 #include "ir/simplify.h"
@@ -22,6 +23,7 @@ codegen::Kernel reader_sum_kernel(const ir::State& state) {
     const std::int64_t stride = codegen::row_stride(n);
     codegen::Stage stage;
     stage.row = b.variable();
+    stage.joined = field > 0;
     stage.extents = {n};
     stage.variables = {b.variable()};
     const codegen::ExprId row = b.var(stage.row), j = b.var(stage.variables[0]);
@@ -59,6 +61,13 @@ ir::Cell Modules::prepared(const ir::Cell& source) const {
 const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
   if (verify_) codegen::verify_kernel(kernel);
   return &compiler_.compile(std::move(kernel));
+}
+
+codegen::Kernel Modules::weights(const ir::Cell& cell, const ir::BackwardCell& backward,
+                                 const std::vector<bool>& accumulates) const {
+  codegen::Kernel kernel = codegen::lower_weight_gradient(cell, backward, accumulates);
+  if (compiler_.target().kind == codegen::TargetKind::cuda) kernel = codegen::split_rows(kernel);
+  return kernel;
 }
 
 Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify)
@@ -115,7 +124,7 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   const codegen::Target& target = compiler_.target();
   module.forward = compile(codegen::lower_forward(program_, forward, accesses, target));
   module.backward = compile(codegen::lower_backward(source, backward, accesses, target));
-  module.weights = compile(codegen::lower_weight_gradient(source, backward, accumulates));
+  module.weights = compile(weights(source, backward, accumulates));
   return module;
 }
 
@@ -125,8 +134,7 @@ const CompiledKernel& Modules::added_weights(ir::CellId id) {
   if (!kernel) {
     const ir::BackwardCell& backward = training(id).differentiated.backward;
     const std::vector<bool> accumulates(backward.contributions.size(), true);
-    kernel = compile(
-        codegen::lower_weight_gradient(program_.cells[std::size_t(id)], backward, accumulates));
+    kernel = compile(weights(program_.cells[std::size_t(id)], backward, accumulates));
   }
   return *kernel;
 }

@@ -56,6 +56,8 @@ class Modules {
  private:
   TrainingModule make_training(const ir::Cell& cell);
   ir::Cell prepared(const ir::Cell& source) const;
+  codegen::Kernel weights(const ir::Cell& cell, const ir::BackwardCell& backward,
+                          const std::vector<bool>& accumulates) const;
   const codegen::CompiledKernel* compile(codegen::Kernel kernel);
 
   const ir::Program& program_;

@@ -27,10 +27,15 @@ constexpr double worth_sharing = 60'000;  // below this a barrier costs more tha
 
 }  // namespace
 
+std::int64_t LaunchRows::parts(int port, std::int64_t part_rows) const {
+  const auto [first, last] = port < 0 ? std::pair(begin, end) : children(port);
+  return (last - first + part_rows - 1) / part_rows;
+}
+
 void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   const auto first = std::uint32_t(pointers_.size() - kernel.kernel.buffers.size());
-  for (std::size_t s = 0; s < kernel.kernel.stages.size(); ++s) {
-    const Stage& stage = kernel.kernel.stages[s];
+  for (std::size_t s = 0; s < kernel.launches(); ++s) {
+    const Stage& stage = kernel.launched(s);
     Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
     launch.row_end = 1;
     launch.cell_begin = rows.begin;
@@ -40,8 +45,12 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
       launch.row_end = rows.end;
     } else if (stage.rows == RowDomain::children) {
       std::tie(launch.row_begin, launch.row_end) = rows.children(stage.port);
+    } else if (stage.rows == RowDomain::parts) {
+      launch.row_end = rows.parts(stage.port, stage.part_rows);
     }
-    if (launch.row_begin == launch.row_end) continue;
+    // Some of those that are joined may run once, whatever the rows.
+    const bool alone = kernel.cuda_stages.empty() || kernel.cuda_stages[s].joined.empty();
+    if (launch.row_begin == launch.row_end && alone) continue;
     if (!kernel.stages.empty()) share(launch, kernel.stages[s], rows.end - rows.begin);
     launches_.push_back(launch);
   }

@@ -26,7 +26,7 @@ struct Launch {
   int row_tile = 1;
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
   const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
-  int stage = 0;
+  int stage = 0;  ///< of its stages on a CPU, of its cuda_stages on a GPU
   std::int64_t cell_begin = 0, cell_end = 0;  ///< cell rows of all stages of its kernel
 };
 
@@ -35,6 +35,8 @@ struct LaunchRows {
   std::int64_t begin = 0, end = 0;
   /// Child rows of port p that belong to cell rows [begin, end).
   virtual std::pair<std::int64_t, std::int64_t> children(int port) const = 0;
+  /// Parts of `part_rows` of the cell rows, or of the child rows of `port` if that is not -1.
+  std::int64_t parts(int port, std::int64_t part_rows) const;
 
  protected:
   ~LaunchRows() = default;

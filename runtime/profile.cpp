@@ -10,7 +10,7 @@ namespace espalier::runtime {
 LaunchProfile Plan::described(std::size_t i) const {
   const Launch& launch = launches_[i];
   const codegen::Kernel& kernel = launch.kernel->kernel;
-  const codegen::Stage& stage = kernel.stages[std::size_t(launch.stage)];
+  const codegen::Stage& stage = launch.kernel->launched(std::size_t(launch.stage));
   const std::int64_t rows = launch.row_end - launch.row_begin;
   return {.kernel = kernel.name,
           .stage = launch.stage,

@@ -14,7 +14,7 @@ struct PlanSize {
   std::size_t launches = 0, pointers = 0;
 
   void add(const CompiledKernel& kernel) {
-    launches += kernel.stages.size();
+    launches += kernel.launches();
     pointers += kernel.kernel.buffers.size();
   }
 };
@@ -76,6 +76,13 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
     };
     need(forward_kernel(modules, rows.pass, batch.cell));
     if (training) need(*modules.training(batch.cell).backward);
+  }
+  for (std::size_t cell = 0; training && cell < layout.cells.size(); ++cell) {
+    const auto rows_of_all = std::int64_t(layout.cells[cell].instances.size());
+    if (rows_of_all == 0) continue;
+    const BatchRows all(layout.cells[cell], 0, rows_of_all);
+    scratch =
+        std::max(scratch, scratch_floats(modules.training(ir::CellId(cell)).weights->kernel, all));
   }
   memory.arenas.scratch().reserve(scratch);
   if (memory.arenas.memory().forecast) return;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 namespace espalier::runtime {
 namespace {
@@ -38,6 +40,11 @@ class Maker {
     return stage;
   }
   void add(Stage stage) { kernel_.stages.push_back(std::move(stage)); }
+  /// Adds a stage that touches nothing that those before it store.
+  void join(Stage stage) {
+    stage.joined = !kernel_.stages.empty();
+    add(std::move(stage));
+  }
   ExprId row(const Stage& stage) { return b.var(stage.row); }
   ExprId at(const Stage& stage, int axis) {
     return b.var(stage.variables[static_cast<std::size_t>(axis)]);
@@ -51,7 +58,7 @@ class Maker {
   ir::Scalar squares(BufferId buffer, ExprId base, std::int64_t count) {
     const VarId e = b.variable();
     const ir::Scalar x = load(buffer, b.add(base, b.var(e)));
-    return {&b, b.reduce(Reduction::sum, e, b.integer(0), b.integer(count), (x * x).id)};
+    return {&b, b.reduce(Reduction::wide_sum, e, b.integer(0), b.integer(count), (x * x).id)};
   }
   Kernel take() { return std::move(kernel_); }
 
@@ -65,39 +72,49 @@ class Maker {
 
 }  // namespace
 
-std::vector<ir::ParamId> pack_params(const codegen::Packing& packing) {
+std::vector<ir::ParamId> pack_params(std::span<const codegen::Packing> packings) {
   std::vector<ir::ParamId> params;
-  for (const codegen::Packing::Block& block : packing.blocks)
-    if (std::ranges::find(params, block.param) == params.end()) params.push_back(block.param);
+  for (const codegen::Packing& packing : packings)
+    for (const codegen::Packing::Block& block : packing.blocks)
+      if (std::ranges::find(params, block.param) == params.end()) params.push_back(block.param);
   return params;
 }
 
-Kernel pack_kernel(const codegen::Packing& packing) {
+namespace {
+
+Stage pack_block(Maker& make, const codegen::Packing& packing, const codegen::Packing::Block& block,
+                 BufferId packed, BufferId from) {
+  // Neighbouring lanes are written together.
+  Stage stage = make.stage(RowDomain::once, {block.columns, block.rows});
+  const ExprId k = make.at(stage, 0), i = make.at(stage, 1);
+  const ExprId row = make.b.add(i, make.b.integer(block.row));
+  const ExprId gate = make.b.divide(row, packing.gate_length());
+  const ExprId j = make.b.modulo(row, packing.gate_length());
+  const ExprId panel_k = make.address(make.b.divide(j, packing.lanes), packing.k,
+                                      make.b.add(k, make.b.integer(block.column)));
+  const ExprId to = make.address(make.address(panel_k, packing.gates, gate), packing.lanes,
+                                 make.b.modulo(j, packing.lanes));
+  const ExprId param_row = make.b.add(block.transposed ? k : i, make.b.integer(block.param_row));
+  const ExprId param_column =
+      make.b.add(block.transposed ? i : k, make.b.integer(block.param_column));
+  stage.stores = {
+      {packed, to, make.b.load(from, make.address(param_row, block.param_columns, param_column))}};
+  return stage;
+}
+
+}  // namespace
+
+Kernel pack_kernel(std::span<const codegen::Packing> packings) {
   Maker make("pack");
-  const BufferId packed = make.floats();
-  const std::vector<ir::ParamId> params = pack_params(packing);
-  std::vector<BufferId> from;
+  std::vector<BufferId> packed, from;
+  for (std::size_t i = 0; i < packings.size(); ++i) packed.push_back(make.floats());
+  const std::vector<ir::ParamId> params = pack_params(packings);
   for (std::size_t i = 0; i < params.size(); ++i) from.push_back(make.floats());
-  for (const codegen::Packing::Block& block : packing.blocks) {
-    // Neighbouring lanes are written together.
-    Stage stage = make.stage(RowDomain::once, {block.columns, block.rows});
-    const ExprId k = make.at(stage, 0), i = make.at(stage, 1);
-    const ExprId row = make.b.add(i, make.b.integer(block.row));
-    const ExprId gate = make.b.divide(row, packing.gate_length());
-    const ExprId j = make.b.modulo(row, packing.gate_length());
-    const ExprId panel_k = make.address(make.b.divide(j, packing.lanes), packing.k,
-                                        make.b.add(k, make.b.integer(block.column)));
-    const ExprId to = make.address(make.address(panel_k, packing.gates, gate), packing.lanes,
-                                   make.b.modulo(j, packing.lanes));
-    const ExprId param_row = make.b.add(block.transposed ? k : i, make.b.integer(block.param_row));
-    const ExprId param_column =
-        make.b.add(block.transposed ? i : k, make.b.integer(block.param_column));
-    const auto param = std::size_t(std::ranges::find(params, block.param) - params.begin());
-    stage.stores = {
-        {packed, to,
-         make.b.load(from[param], make.address(param_row, block.param_columns, param_column))}};
-    make.add(std::move(stage));
-  }
+  for (std::size_t i = 0; i < packings.size(); ++i)
+    for (const codegen::Packing::Block& block : packings[i].blocks) {
+      const auto param = std::size_t(std::ranges::find(params, block.param) - params.begin());
+      make.join(pack_block(make, packings[i], block, packed[i], from[param]));
+    }
   return make.take();
 }
 
@@ -123,21 +140,23 @@ Kernel gather_kernel(std::int64_t stride) {
   return make.take();
 }
 
-Kernel row_sums_kernel(std::int64_t width, std::int64_t stride, bool first) {
+Kernel row_sums_kernel(std::int64_t width, std::span<const std::int64_t> strides) {
   Maker make("row_sums");
-  const BufferId offsets = make.indices(), entries = make.indices();
-  const BufferId from = make.floats(), sums = make.floats();
+  const BufferId sums = make.floats();
   Stage stage = make.stage(RowDomain::instances, {width});
   const ExprId row = make.row(stage), j = make.at(stage, 0);
-  const VarId e = make.b.variable();
-  const ExprId entry = make.b.load_index(entries, make.b.var(e));
-  const ExprId sum = make.b.reduce(Reduction::sum, e, make.b.load_index(offsets, row),
-                                   make.b.load_index(offsets, make.b.add(row, make.b.integer(1))),
-                                   make.b.load(from, make.address(entry, stride, j)));
-  const ExprId at = make.address(row, width, j);
-  const ir::Scalar total =
-      first ? ir::Scalar{&make.b, sum} : make.load(sums, at) + ir::Scalar{&make.b, sum};
-  stage.stores = {{sums, at, total.id}};
+  const ExprId next = make.b.add(row, make.b.integer(1));
+  ir::Scalar total{&make.b, -1};
+  for (const std::int64_t stride : strides) {
+    const BufferId offsets = make.indices(), entries = make.indices(), from = make.floats();
+    const VarId e = make.b.variable();
+    const ExprId entry = make.b.load_index(entries, make.b.var(e));
+    const ir::Scalar sum{&make.b, make.b.reduce(Reduction::sum, e, make.b.load_index(offsets, row),
+                                                make.b.load_index(offsets, next),
+                                                make.b.load(from, make.address(entry, stride, j)))};
+    total = total.id < 0 ? sum : total + sum;
+  }
+  stage.stores = {{sums, make.address(row, width, j), total.id}};
   make.add(std::move(stage));
   return make.take();
 }
@@ -153,53 +172,49 @@ Kernel add_rows_kernel(std::int64_t width) {
   return make.take();
 }
 
-Kernel clear_kernel(std::int64_t size) {
+Kernel clear_kernel(std::span<const std::int64_t> sizes) {
   Maker make("clear");
-  const BufferId to = make.floats();
-  Stage stage = make.stage(RowDomain::once, {size});
-  stage.stores = {{to, make.at(stage, 0), make.b.number(0)}};
-  make.add(std::move(stage));
+  for (const std::int64_t size : sizes) {
+    const BufferId to = make.floats();
+    Stage stage = make.stage(RowDomain::once, {size});
+    stage.stores = {{to, make.at(stage, 0), make.b.number(0)}};
+    make.join(std::move(stage));
+  }
   return make.take();
 }
 
 std::int64_t square_blocks(std::int64_t size) { return (size + square_block - 1) / square_block; }
 
-Kernel squares_kernel(const std::vector<std::int64_t>& sizes) {
+Kernel squares_kernel(std::span<const std::int64_t> sizes, std::int64_t width) {
   Maker make("squares");
+  if (width > 0) {
+    const BufferId sums = make.floats(), blocks = make.floats();
+    Stage stage = make.stage(RowDomain::instances, {});
+    stage.vector_reduce = true;
+    const ExprId row = make.row(stage);
+    stage.stores = {{blocks, row, make.squares(sums, make.b.multiply(row, width), width).id}};
+    make.join(std::move(stage));
+  }
   const BufferId blocks = make.floats();
+  const auto add = [&](BufferId gradient, std::int64_t from, std::int64_t count,
+                       std::int64_t length, std::int64_t to) {
+    if (count == 0 || length == 0) return;
+    Stage stage = make.stage(RowDomain::once, {count});
+    stage.vector_reduce = true;
+    const ExprId at = make.at(stage, 0);
+    const ExprId base = make.address(at, square_block, make.b.integer(from));
+    stage.stores = {
+        {blocks, make.b.add(at, make.b.integer(to)), make.squares(gradient, base, length).id}};
+    make.join(std::move(stage));
+  };
   std::int64_t first = 0;
   for (const std::int64_t size : sizes) {
     const BufferId gradient = make.floats();
-    const std::int64_t whole = size / square_block, rest = size % square_block;
-    if (whole > 0) {
-      Stage stage = make.stage(RowDomain::once, {whole});
-      stage.vector_reduce = true;
-      const ExprId at = make.at(stage, 0);
-      const ExprId base = make.b.multiply(at, square_block);
-      stage.stores = {{blocks, make.b.add(at, make.b.integer(first)),
-                       make.squares(gradient, base, square_block).id}};
-      make.add(std::move(stage));
-    }
-    if (rest > 0) {
-      Stage stage = make.stage(RowDomain::once, {1});
-      stage.vector_reduce = true;
-      stage.stores = {{blocks, make.b.integer(first + whole),
-                       make.squares(gradient, make.b.integer(whole * square_block), rest).id}};
-      make.add(std::move(stage));
-    }
+    const std::int64_t whole = size / square_block;
+    add(gradient, 0, whole, square_block, first);
+    add(gradient, whole * square_block, 1, size % square_block, first + whole);
     first += square_blocks(size);
   }
-  return make.take();
-}
-
-Kernel row_squares_kernel(std::int64_t width) {
-  Maker make("row_squares");
-  const BufferId sums = make.floats(), blocks = make.floats();
-  Stage stage = make.stage(RowDomain::instances, {});
-  stage.vector_reduce = true;
-  const ExprId row = make.row(stage);
-  stage.stores = {{blocks, row, make.squares(sums, make.b.multiply(row, width), width).id}};
-  make.add(std::move(stage));
   return make.take();
 }
 
@@ -210,7 +225,7 @@ Kernel norm_kernel(std::int64_t blocks, int lists) {
   stage.vector_reduce = true;
   const auto sum = [&](BufferId of, ExprId count) {
     const VarId e = make.b.variable();
-    return ir::Scalar{&make.b, make.b.reduce(Reduction::sum, e, make.b.integer(0), count,
+    return ir::Scalar{&make.b, make.b.reduce(Reduction::wide_sum, e, make.b.integer(0), count,
                                              make.b.load(of, make.b.var(e)))};
   };
   ir::Scalar total = sum(make.floats(), make.b.integer(blocks));
@@ -223,55 +238,63 @@ Kernel norm_kernel(std::int64_t blocks, int lists) {
   return make.take();
 }
 
-Kernel control_kernel() {
-  Maker make("control");
-  const BufferId norm = make.floats(), clip = make.floats(), control = make.floats();
-  Stage stage = make.stage(RowDomain::once, {1});
+namespace {
+
+/// Whether the norm is finite, and what gradients are to be multiplied by.
+struct Control {
+  ir::Scalar finite, scale;
+};
+
+Control control(Maker& make) {
+  const BufferId norm = make.floats(), clip = make.floats();
   const ExprId zero = make.b.integer(0);
   const ir::Scalar square = make.load(norm, zero), most = make.load(clip, zero);
   const ir::Scalar length = ir::sqrt(square), one{&make.b, make.b.number(1)};
   // A norm that is no number is not less than anything.
   const ir::Scalar largest{&make.b, make.b.number(3.4028234663852886e38)};
-  stage.stores = {
-      {control, zero, ir::less(square, largest).id},
-      {control, make.b.integer(1), ir::where(ir::less(most, length), most / length, one).id}};
-  make.add(std::move(stage));
-  return make.take();
+  return {ir::less(square, largest), ir::where(ir::less(most, length), most / length, one)};
 }
 
-Kernel update_kernel(const UpdateExpression& update, ir::ParamId param, std::int64_t size,
-                     std::int64_t width) {
-  Maker make("update");
-  const BufferId values = make.floats(), gradient = make.floats(), control = make.floats();
-  const BufferId all_rates = make.floats();
-  const bool by_rows = width > 0;
+Stage updated(Maker& make, const UpdateExpression& update, const Updated& of,
+              const Control& control, BufferId all_rates) {
+  const BufferId values = make.floats(), gradient = make.floats();
+  const bool by_rows = of.width > 0;
   const BufferId rows = by_rows ? make.indices() : -1;
-  Stage stage =
-      by_rows ? make.stage(RowDomain::instances, {width}) : make.stage(RowDomain::once, {size});
+  Stage stage = by_rows ? make.stage(RowDomain::instances, {of.width})
+                        : make.stage(RowDomain::once, {of.size});
   const ExprId j = make.at(stage, 0);
-  const ExprId at = by_rows ? make.address(make.b.load_index(rows, make.row(stage)), width, j) : j;
-  const ExprId gradient_at = by_rows ? make.address(make.row(stage), width, j) : j;
+  const ExprId at =
+      by_rows ? make.address(make.b.load_index(rows, make.row(stage)), of.width, j) : j;
+  const ExprId gradient_at = by_rows ? make.address(make.row(stage), of.width, j) : j;
 
   constexpr int most_rates = UpdateExpression::most_rates;
   std::array<ir::Scalar, most_rates> rates;
   for (int i = 0; i < most_rates; ++i) rates[std::size_t(i)] = {&make.b, -1};
-  for (int i = 0; i < update.rates(param); ++i)
-    rates[std::size_t(i)] = make.load(all_rates, make.b.integer(param * most_rates + i));
-  const int count = update.kept(param);
+  for (int i = 0; i < update.rates(of.param); ++i)
+    rates[std::size_t(i)] = make.load(all_rates, make.b.integer(of.param * most_rates + i));
+  const int count = update.kept(of.param);
   std::vector<BufferId> buffers;
   UpdateExpression::Numbers old{.value = make.load(values, at), .kept = {}};
   for (int i = 0; i < count; ++i) {
     buffers.push_back(make.floats());
     old.kept[std::size_t(i)] = make.load(buffers.back(), at);
   }
-  const ir::Scalar finite = make.load(control, make.b.integer(0));
-  const ir::Scalar scale = make.load(control, make.b.integer(1));
   const UpdateExpression::Numbers fresh =
-      update.update(param, old, make.load(gradient, gradient_at), scale, rates);
-  stage.stores = {{values, at, ir::where(finite, fresh.value, old.value).id}};
+      update.update(of.param, old, make.load(gradient, gradient_at), control.scale, rates);
+  stage.stores = {{values, at, ir::where(control.finite, fresh.value, old.value).id}};
   for (std::size_t i = 0; i < buffers.size(); ++i)
-    stage.stores.push_back({buffers[i], at, ir::where(finite, fresh.kept[i], old.kept[i]).id});
-  make.add(std::move(stage));
+    stage.stores.push_back(
+        {buffers[i], at, ir::where(control.finite, fresh.kept[i], old.kept[i]).id});
+  return stage;
+}
+
+}  // namespace
+
+Kernel update_kernel(const UpdateExpression& update, std::span<const Updated> params) {
+  Maker make("update");
+  const Control of_all = control(make);
+  const BufferId rates = make.floats();
+  for (const Updated& param : params) make.join(updated(make, update, param, of_all, rates));
   return make.take();
 }
 

@@ -27,6 +27,7 @@ bool has_rows(const codegen::Buffer& buffer) {
     case BufferRole::residual:
     case BufferRole::contribution:
     case BufferRole::scratch:
+    case BufferRole::partial:
       return buffer.row_elements > 0;
     default:
       return false;
@@ -35,6 +36,9 @@ bool has_rows(const codegen::Buffer& buffer) {
 
 /// Whether rows of the stage are those of the buffer.
 bool same_rows(const Stage& stage, const codegen::Buffer& buffer) {
+  if (buffer.role == BufferRole::partial)
+    return stage.rows == RowDomain::parts && stage.part_rows == buffer.b &&
+           stage.port == buffer.children;
   if (buffer.children == ir::per_instance) return stage.rows == RowDomain::instances;
   return stage.rows == RowDomain::children && stage.port == buffer.children;
 }
@@ -89,25 +93,29 @@ std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintpt
 }  // namespace
 
 bool shares_rows(const NotedLaunch& launch) {
-  const Stage& stage = launch.of();
-  return stage.rows == RowDomain::instances && !stage.contraction && launch.cuda().parts == 1;
+  const Stage* const stage = launch.alone();
+  return stage && stage->rows == RowDomain::instances && !stage->contraction &&
+         launch.cuda().parts == 1;
 }
 
-const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& compiled,
-                                                 int number) {
-  auto& all = uses_[&compiled];
-  const codegen::Kernel& kernel = compiled.kernel;
-  all.resize(kernel.stages.size());
-  std::vector<Use>& uses = all[std::size_t(number)];
-  if (!uses.empty()) return uses;
-  const Stage& stage = kernel.stages[std::size_t(number)];
+const std::vector<StageUses::Use>& StageUses::of(const NotedLaunch& launch) {
+  auto& all = uses_[launch.kernel];
+  all.resize(launch.kernel->cuda_stages.size());
+  std::vector<Use>& uses = all[std::size_t(launch.stage)];
+  if (uses.empty())
+    for (const Stage& stage : launch.stages()) add(uses, launch.kernel->kernel, stage);
+  return uses;
+}
+
+void StageUses::add(std::vector<Use>& uses, const codegen::Kernel& kernel, const Stage& stage) {
+  const auto before = std::ptrdiff_t(uses.size());  // those of stages that are joined
   const codegen::StageAnalysis analysis(kernel, stage);
   std::vector<std::optional<std::int64_t>> row_strides(kernel.exprs.size());
   if (stage.rows != RowDomain::once) row_strides = codegen::strides(kernel, analysis, stage.row);
   const auto use = [&](BufferId id, ExprId address, bool written) {
     const codegen::Buffer& buffer = kernel.buffers[std::size_t(id)];
     if (codegen::element(buffer.role) != codegen::Element::f32) return;
-    auto found = std::ranges::find(uses, id, &Use::buffer);
+    auto found = std::ranges::find(uses.begin() + before, uses.end(), id, &Use::buffer);
     if (found == uses.end()) found = uses.insert(uses.end(), {.buffer = id});
     (written ? found->written : found->read) = true;
     found->own_rows &=
@@ -152,7 +160,6 @@ const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& 
       visit(term.address);
     }
   }
-  return uses;
 }
 
 std::optional<Conflicts::Range> Conflicts::allocation(std::uintptr_t address) const {
@@ -205,7 +212,7 @@ bool Conflicts::Range::conflicts(const Range& other) const {
 bool Conflicts::meet_before(const NotedLaunch& launch) {
   now_.clear();
   unknown_now_ = false;
-  for (const StageUses::Use& use : uses_.of(*launch.kernel, launch.stage)) {
+  for (const StageUses::Use& use : uses_.of(launch)) {
     std::optional<Range> found = range(launch, use);
     unknown_now_ |= !found;
     if (!found) continue;
@@ -235,21 +242,25 @@ bool Conflicts::writes(const void* address) const {
 
 namespace {
 
-const void* weights_of(const NotedLaunch& launch) {
-  const Stage& stage = launch.of();
-  const bool few = launch.row_end - launch.row_begin <= most_held_rows;
-  return stage.contraction && few ? launch.pointers[stage.contraction->weights] : nullptr;
+const void* weights_of(const NotedLaunch& launch, const Stage& stage) {
+  return launch.pointers[stage.contraction->weights];
 }
 
 }  // namespace
 
+const Stage* may_hold(const NotedLaunch& launch) {
+  const Stage* const stage = launch.alone();
+  const bool few = launch.row_end - launch.row_begin <= most_held_rows;
+  return stage && stage->contraction && few ? stage : nullptr;
+}
+
 HeldWeights* held_of(const NotedLaunch& launch, std::span<HeldWeights> held) {
-  const void* const weights = weights_of(launch);
-  if (!weights) return nullptr;
-  const auto found = std::ranges::find(held, weights, &HeldWeights::weights);
+  const Stage* const stage = may_hold(launch);
+  if (!stage) return nullptr;
+  const auto found = std::ranges::find(held, weights_of(launch, *stage), &HeldWeights::weights);
   if (found == held.end()) return nullptr;
   // The same weights may be read by contractions of other shapes.
-  const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, launch.of());
+  const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, *stage);
   const bool same = tile.terms <= found->tile.terms && tile.gates == found->tile.gates &&
                     tile.lanes == found->tile.lanes && tile.length == found->tile.length &&
                     tile.depth == found->tile.depth;
@@ -265,11 +276,12 @@ std::vector<HeldWeights> choose_held(std::span<const NotedLaunch> launches, std:
   };
   std::vector<Candidate> candidates;
   for (const NotedLaunch& launch : launches) {
-    const void* const weights = weights_of(launch);
-    if (!weights) continue;
+    const Stage* const stage = may_hold(launch);
+    if (!stage) continue;
+    const void* const weights = weights_of(launch, *stage);
     auto found =
         std::ranges::find(candidates, weights, [](const Candidate& c) { return c.held.weights; });
-    const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, launch.of());
+    const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, *stage);
     if (found == candidates.end()) {
       const std::int64_t width = (tile.length + grid - 1) / grid;
       candidates.push_back({{.weights = weights, .tile = tile, .width = width}, 0});

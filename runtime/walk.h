@@ -15,7 +15,8 @@
 
 namespace espalier::runtime {
 
-/// A launch of a stage with the host's copy of its pointers into the device's memory.
+/// A launch of a stage, or of joined ones, with the host's copy of its pointers into the device's
+/// memory.
 struct NotedLaunch {
   const codegen::CompiledKernel* kernel = nullptr;
   int stage = 0;
@@ -23,15 +24,19 @@ struct NotedLaunch {
   std::int64_t row_begin = 0, row_end = 0;
   std::int64_t cell_begin = 0, cell_end = 0;  ///< of all stages of its kernel
 
-  const codegen::Stage& of() const { return kernel->kernel.stages[std::size_t(stage)]; }
   const codegen::CudaStage& cuda() const { return kernel->cuda_stages[std::size_t(stage)]; }
+  std::span<const codegen::Stage> stages() const {
+    return std::span(kernel->kernel.stages).subspan(std::size_t(cuda().first), cuda().count());
+  }
+  /// The only one; null if there are several.
+  const codegen::Stage* alone() const { return cuda().alone(kernel->kernel); }
 };
 
 /// The device's memory: address → bytes of each allocation, staged arrays included.
 using Allocations = std::map<std::uintptr_t, std::size_t>;
 
-/// Which buffers stages read and write, found once each. Index arrays are left out: no kernel
-/// writes them.
+/// Which buffers launches read and write, stage by stage, found once each. Index arrays are left
+/// out: no kernel writes them.
 class StageUses {
  public:
   struct Use {
@@ -45,9 +50,12 @@ class StageUses {
     /// Not 0: of these, in each `period` of elements, only those from one column to another.
     std::int64_t period = 0, first_column = 0, last_column = 0;
   };
-  const std::vector<Use>& of(const codegen::CompiledKernel& kernel, int stage);
+  const std::vector<Use>& of(const NotedLaunch& launch);
 
  private:
+  static void add(std::vector<Use>& uses, const codegen::Kernel& kernel,
+                  const codegen::Stage& stage);
+
   std::unordered_map<const codegen::CompiledKernel*, std::vector<std::vector<Use>>> uses_;
 };
 
@@ -91,6 +99,8 @@ class Conflicts {
 
 /// Contractions of more rows take tiles, which share the weights among fewer readers.
 inline constexpr std::int64_t most_held_rows = 64;
+/// The contraction whose weights may be held for a launch; or null.
+const codegen::Stage* may_hold(const NotedLaunch& launch);
 
 /// Weights that the blocks of a walk hold.
 struct HeldWeights {

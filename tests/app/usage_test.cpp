@@ -136,8 +136,10 @@ TEST(Usage, FailuresExitWithOne) {
       {{"ir", "lstm", "--cell", "nod"}, "expected one of"},
       {tiny_training({"--save", "/dev/null/run"}), "cannot make the folder"},
   };
+  // A machine that has a GPU hides it.
+  const CommandOptions without_gpu{.environment = {{"CUDA_VISIBLE_DEVICES", "-1"}}};
   for (const auto& [arguments, message] : cases) {
-    const Output output = run(arguments);
+    const Output output = run(arguments, without_gpu);
     EXPECT_EQ(output.status, 1) << message;
     EXPECT_EQ(output.out, "");
     expect_contains(output.err, "espalier: error: ");

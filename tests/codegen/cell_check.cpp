@@ -8,6 +8,7 @@
 
 #include "codegen/interpreter.h"
 #include "codegen/print_kernel.h"
+#include "codegen/split_rows.h"
 #include "codegen/verify_kernel.h"
 #include "ir/fuse_contractions.h"
 #include "ir/print.h"
@@ -62,6 +63,7 @@ CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
   backward_ = codegen::lower_backward(cell_, d_.backward, accesses, target);
   weights_ = codegen::lower_weight_gradient(
       cell_, d_.backward, std::vector<bool>(d_.backward.contributions.size(), true));
+  if (target.kind == codegen::TargetKind::cuda) weights_ = codegen::split_rows(weights_);
 }
 
 void CellCheck::run() {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 
 #include "codegen/cuda_persistent.h"
 #include "codegen/nvrtc.h"
@@ -14,7 +15,7 @@
 #include "ir/hoist.h"
 #include "models/models.h"
 #include "runtime/modules.h"
-#include "runtime/step_kernels.h"
+#include "tests/codegen/model_kernels.h"
 #include "tests/support/cubin.h"
 #include "tests/support/golden.h"
 
@@ -22,20 +23,6 @@ namespace espalier::test {
 namespace {
 
 using codegen::CompiledKernel;
-
-std::set<const CompiledKernel*> kernels_of(const ir::Program& program,
-                                           codegen::Compiler& compiler) {
-  runtime::Modules modules(program, compiler, true);
-  std::set<const CompiledKernel*> kernels;
-  for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
-    const runtime::TrainingModule& training = modules.training(cell);
-    kernels.insert({&modules.inference(cell), training.forward, training.backward, training.weights,
-                    &modules.added_weights(cell)});
-  }
-  for (ir::StateId state = 0; state < ir::StateId(program.states.size()); ++state)
-    kernels.insert(&modules.reader_sum(state));
-  return kernels;
-}
 
 TEST(CudaText, OfATreeLstmNode) {
   const auto model = models::find_model("tree_lstm")
@@ -59,21 +46,23 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
   for (const models::ModelInfo& info : models::models()) {
     const auto model =
         info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});
-    std::set<const CompiledKernel*> kernels = kernels_of(model->program(), compiler);
-    kernels.merge(kernels_of(ir::Hoisting(model->program()).program(), compiler));
+    std::set<const CompiledKernel*> kernels = cell_kernels(model->program(), compiler);
+    kernels.merge(cell_kernels(ir::Hoisting(model->program()).program(), compiler));
     int contractions = 0;
     for (const CompiledKernel* kernel : kernels) {
       std::map<std::string, KernelUse> uses;
       for (const KernelUse& use : kernels_in(kernel->cubin)) uses[use.name] = use;
       for (std::size_t s = 0; s < kernel->cuda_stages.size(); ++s) {
         const codegen::CudaStage& launched = kernel->cuda_stages[s];
-        const codegen::Stage& stage = kernel->kernel.stages[s];
+        const bool tiles = std::ranges::any_of(
+            std::span(kernel->kernel.stages).subspan(std::size_t(launched.first), launched.count()),
+            [](const auto& stage) { return stage.contraction || stage.outer_product; });
         SCOPED_TRACE(kernel->kernel.name + ", " + launched.symbol);
         ASSERT_TRUE(uses.contains(launched.symbol));
         // What a launch may take without asking for more.
         EXPECT_LE(launched.shared_bytes, 48 << 10);
         EXPECT_LE(uses[launched.symbol].registers, 128);
-        if (!stage.contraction && !stage.outer_product) continue;
+        if (!tiles) continue;
         ++contractions;
         EXPECT_EQ(uses[launched.symbol].local_bytes, 0);
       }
@@ -82,17 +71,12 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
   }
 }
 
-/// The cells' kernels of a training step in the order of their texts, and some of what else it
-/// does.
+/// All that a training step runs, in the order of the texts.
 std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compiler& compiler) {
   runtime::Modules modules(program, compiler, true);
   std::map<std::string, codegen::Kernel> kernels;
   const auto add = [&](const codegen::Kernel& kernel) {
     kernels.emplace(codegen::print_kernel(kernel), kernel);
-    for (const codegen::Packing& packing : kernel.packings) {
-      const codegen::Kernel pack = runtime::pack_kernel(packing);
-      kernels.emplace(codegen::print_kernel(pack), pack);
-    }
   };
   for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
     const runtime::TrainingModule& training = modules.training(cell);
@@ -101,10 +85,8 @@ std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compil
   }
   for (ir::StateId state = 0; state < ir::StateId(program.states.size()); ++state)
     add(modules.reader_sum(state).kernel);
-  std::vector<std::int64_t> sizes;
-  for (const ir::Param& param : program.params) sizes.push_back(param.shape.size());
-  add(runtime::squares_kernel(sizes));
-  add(runtime::norm_kernel(int(sizes.size()), 1));
+  const UpdateRule adam = update_rule("adam");
+  for (const codegen::Kernel& kernel : step_kernels(program, compiler, {&adam, 1})) add(kernel);
   std::vector<codegen::Kernel> result;
   for (auto& [text, kernel] : kernels) result.push_back(std::move(kernel));
   return result;

@@ -40,7 +40,9 @@ void check_printed(const std::vector<Case>& cases) {
       for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
         // In two launches if there are rows to share out.
         const std::int64_t rows = rows_of(kernel.stages[s], cases[i]), middle = rows / 2;
-        const bool split = grid == 2 && kernel.stages[s].rows != RowDomain::once;
+        const auto& launched = host.text(numbers[i]).stages;
+        const bool joined = launched.size() < kernel.stages.size();
+        const bool split = grid == 2 && kernel.stages[s].rows != RowDomain::once && !joined;
         const auto pointers = got.pointers();
         if (split) host.run(numbers[i], int(s), pointers.data(), 0, middle, grid);
         host.run(numbers[i], int(s), pointers.data(), split ? middle : 0, rows, grid);
@@ -99,7 +101,7 @@ TEST(Cuda, ManyRowsTakeLargeTilesAndGiveTheSameBits) {
 }
 
 /// y[j] = Σ over rows of x[row, j] - (the greatest - 1): both shared by the threads of a block.
-Kernel column_kernel(std::int64_t n) {
+Kernel column_kernel(std::int64_t n, Reduction sum = Reduction::sum) {
   Kernel kernel;
   KernelBuilder b(kernel);
   const BufferId y = b.buffer({.role = BufferRole::param_gradient, .row_elements = n});
@@ -114,7 +116,7 @@ Kernel column_kernel(std::int64_t n) {
                     b.emit(ir::Opcode::sub, both, 0));
   };
   const ExprId greatest = over_rows(Reduction::max, b.number(1));
-  s.stores = {{y, element(b, s), over_rows(Reduction::sum, greatest)}};
+  s.stores = {{y, element(b, s), over_rows(sum, greatest)}};
   kernel.stages = {s};
   return kernel;
 }
@@ -123,20 +125,68 @@ TEST(Cuda, SumsOverAllRowsAreSharedByABlock) {
   std::vector<Case> cases;
   for (const std::int64_t n : {1, 8, 20})
     for (const std::int32_t rows : {1, 31, 100})
-      cases.push_back({.kernel = [=](const Target&) { return column_kernel(n); },
-                       .memory =
-                           [=](const Kernel&) {
-                             std::mt19937 random(5);
-                             // Whole numbers, whose sums are the same in any order.
-                             std::vector<float> x(std::size_t(rows * n));
-                             for (float& value : x) value = float(int(random() % 201) - 100);
-                             Memory memory;
-                             memory.add_floats(n, random);
-                             memory.add_floats(x);
-                             memory.add_integers(std::vector{rows});
-                             return memory;
-                           }});
+      for (const Reduction sum : {Reduction::sum, Reduction::wide_sum})
+        cases.push_back({.kernel = [=](const Target&) { return column_kernel(n, sum); },
+                         .memory =
+                             [=](const Kernel&) {
+                               std::mt19937 random(5);
+                               // Whole numbers, whose sums are the same in any order.
+                               std::vector<float> x(std::size_t(rows * n));
+                               for (float& value : x) value = float(int(random() % 201) - 100);
+                               Memory memory;
+                               memory.add_floats(n, random);
+                               memory.add_floats(x);
+                               memory.add_integers(std::vector{rows});
+                               return memory;
+                             }});
   check_printed(cases);
+}
+
+/// Rows of y = 2 x, a column sum, and floats counted down: three stages of other sizes.
+Kernel joined_kernel(std::int64_t n, bool joined) {
+  Kernel kernel = column_kernel(n);
+  KernelBuilder b(kernel);
+  const BufferId y = b.buffer({.role = BufferRole::contribution, .a = 1, .row_elements = n});
+  const BufferId x = b.buffer({.role = BufferRole::contribution, .row_elements = n});
+  Stage rows = instance_stage(b, {n});
+  const ExprId at = element(b, rows), two[] = {b.load(x, at), b.number(2)};
+  rows.stores = {{y, at, b.emit(ir::Opcode::mul, two, 0)}};
+  Stage last = once_stage(b, {37, n});
+  const BufferId z = b.buffer({.role = BufferRole::param_gradient, .a = 1, .row_elements = 37 * n});
+  last.stores = {{z, element(b, last), b.to_float(element(b, last))}};
+  kernel.stages.insert(kernel.stages.begin(), rows);
+  kernel.stages.push_back(last);
+  kernel.stages[1].joined = kernel.stages[2].joined = joined;
+  return kernel;
+}
+
+TEST(Cuda, JoinedStagesRunInOneLaunch) {
+  std::vector<Case> cases;
+  for (const bool joined : {false, true})
+    for (const std::int64_t n : {1, 20, 300})
+      for (const std::int32_t rows : {0, 1, 40})
+        cases.push_back({.kernel = [=](const Target&) { return joined_kernel(n, joined); },
+                         .memory =
+                             [=](const Kernel&) {
+                               std::mt19937 random(5);
+                               Memory memory;
+                               memory.add_floats(n, random);
+                               memory.add_floats(std::vector<float>(std::size_t(rows * n), 3.0F));
+                               memory.add_integers(std::vector{rows});
+                               memory.add_floats(rows * n, random);
+                               memory.add_floats(37 * n, random);
+                               return memory;
+                             },
+                         .rows = rows});
+  check_printed(cases);
+
+  const CudaText text = print_cuda(joined_kernel(20, true));
+  ASSERT_EQ(text.stages.size(), 1U);
+  const CudaText apart = print_cuda(joined_kernel(20, false));
+  ASSERT_EQ(apart.stages.size(), 3U);
+  std::int64_t tiles = 0;
+  for (const CudaStage& stage : apart.stages) tiles += stage.tiles(100);
+  EXPECT_EQ(text.stages[0].tiles(100), tiles);
 }
 
 TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {

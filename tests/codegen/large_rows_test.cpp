@@ -63,6 +63,7 @@ class RaisedRows {
       case BufferRole::residual:
       case BufferRole::contribution:
       case BufferRole::scratch:
+      case BufferRole::partial:
         return back(data, std::size_t(buffer.row_elements) * sizeof(float));
     }
     return nullptr;

@@ -175,9 +175,11 @@ TEST_P(Reductions, NestedAcrossLanes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Reductions,
-                         testing::Values(Reduction::sum, Reduction::max, Reduction::fma),
+                         testing::Values(Reduction::sum, Reduction::max, Reduction::fma,
+                                         Reduction::wide_sum),
                          [](const auto& info) -> std::string {
                            if (info.param == Reduction::sum) return "Sum";
+                           if (info.param == Reduction::wide_sum) return "WideSum";
                            return info.param == Reduction::max ? "Max" : "Fma";
                          });
 
@@ -218,6 +220,23 @@ TEST(Reduce, OverAllRowsOnce) {
       const ExprId value = f.b.load(f.x, f.at(f.b.var(row), n, f.b.var(s.variables[0])));
       s.stores = {
           {f.y, element(f.b, s), f.b.reduce(Reduction::sum, row, f.b.integer(0), count, value)}};
+      f.kernel.stages = {s};
+      return f.kernel;
+    });
+}
+
+TEST(Reduce, UpToTheLesserOfTwoBounds) {
+  for (std::int64_t n : {1, 5, 18, 40})
+    check_reduction(n, [&] {
+      // The bound and, differing by lane, the address.
+      Fixture f(n);
+      Stage s = instance_stage(f.b, {n});
+      const VarId child = f.b.variable();
+      const ExprId j = f.b.least(f.b.var(s.variables[0]), f.b.integer(7));
+      const ExprId end = f.b.least(f.end(s), f.b.add(f.begin(s), f.b.integer(4)));
+      const ExprId value = f.b.load(f.x, f.at(f.b.var(child), n, j));
+      s.stores = {
+          {f.y, element(f.b, s), f.b.reduce(Reduction::sum, child, f.begin(s), end, value)}};
       f.kernel.stages = {s};
       return f.kernel;
     });

@@ -116,6 +116,17 @@ TEST(VerifyKernel, RejectsWhatItSays) {
   expect_error([](Sample& s) { s.outer_sum().block = 0; }, "no outer product");
 }
 
+TEST(VerifyKernel, RejectsStagesJoinedToWhatRunsOtherwise) {
+  expect_error([](Sample& s) { s.kernel.stages[0].joined = true; }, "joined to nothing");
+  expect_error([](Sample& s) { s.kernel.stages[1].joined = true; }, "a contraction is joined");
+  expect_error(
+      [](Sample& s) {
+        s.kernel.stages.push_back(s.kernel.stages[1]);
+        s.kernel.stages.back().joined = true;
+      },
+      "over other rows");
+}
+
 TEST(VerifyKernel, RejectsBlocksThatAreNone) {
   expect_error([](Sample& s) { s.outer_sum().block = -1; }, "in blocks of -1");
   expect_error(
@@ -168,6 +179,7 @@ TEST(PrintKernel, TellsApartWhateverDiffers) {
       [](Sample& s) { s.kernel.stages[1].vector_reduce = true; },
       [](Sample& s) { s.kernel.stages[1].extents[0] = 9; },
       [](Sample& s) { s.kernel.stages[1].port = 2; },
+      [](Sample& s) { s.kernel.stages[1].joined = true; },
       [](Sample& s) { s.kernel.stages[1].stores[0].buffer = s.x; },
       [](Sample& s) { s.kernel.stages[2].outer_product = false; },
       [](Sample& s) { s.kernel.stages[2].variables[0] = 0; },

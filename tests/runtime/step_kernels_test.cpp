@@ -57,25 +57,43 @@ TEST(StepKernels, PackAsTheCpuDoes) {
   Floats expected(std::size_t(packing.elements())), actual(expected.size());
   pack_rows(packing, packing.blocks[0], first.data(), 0, 23, expected.data());
   pack_rows(packing, packing.blocks[1], second.data(), 0, 7, expected.data());
-  EXPECT_EQ(pack_params(packing), (std::vector<ir::ParamId>{0, 1}));
-  run(pack_kernel(packing), {actual.data(), first.data(), second.data()});
+  EXPECT_EQ(pack_params({&packing, 1}), (std::vector<ir::ParamId>{0, 1}));
+  run(pack_kernel({&packing, 1}), {actual.data(), first.data(), second.data()});
   EXPECT_EQ(actual, expected);
+
+  // Beside another one, of the second param alone.
+  codegen::Packing other{.m = 7, .k = 30, .gates = 1, .lanes = 4, .blocks = {}};
+  other.blocks = {{.param = 1, .param_columns = 30, .rows = 7, .columns = 30}};
+  Floats also(std::size_t(other.elements())), expected_also(also.size());
+  pack_rows(other, other.blocks[0], second.data(), 0, 7, expected_also.data());
+  const std::vector<codegen::Packing> both{other, packing};
+  actual.assign(actual.size(), 0);
+  EXPECT_EQ(pack_params(both), (std::vector<ir::ParamId>{1, 0}));
+  run(pack_kernel(both), {also.data(), actual.data(), second.data(), first.data()});
+  EXPECT_EQ(actual, expected);
+  EXPECT_EQ(also, expected_also);
 }
 
 TEST(StepKernels, SumRowsInOrder) {
   constexpr int width = 3, stride = 5;
-  Floats from = random_floats(6 * stride, 3), sums(2 * width, 1.0F);
-  Indices offsets{0, 2, 5}, entries{4, 0, 1, 2, 5};
-  for (const bool first : {true, false}) {
-    const Floats before = sums;
-    run(row_sums_kernel(width, stride, first),
-        {offsets.data(), entries.data(), from.data(), sums.data()}, 2);
+  Floats from = random_floats(6 * stride, 3), more = random_floats(2 * width, 8), sums(2 * width);
+  Indices offsets{0, 2, 5}, entries{4, 0, 1, 2, 5}, of_more{0, 0, 2}, entries_of_more{1, 0};
+  for (const bool both : {false, true}) {
+    std::vector<std::int64_t> strides{stride};
+    std::vector<void*> buffers{sums.data(), offsets.data(), entries.data(), from.data()};
+    if (both) {
+      strides.push_back(width);
+      buffers.insert(buffers.end(), {of_more.data(), entries_of_more.data(), more.data()});
+    }
+    run(row_sums_kernel(width, strides), buffers, 2);
     for (std::size_t row = 0; row < 2; ++row)
       for (std::size_t j = 0; j < width; ++j) {
-        float sum = 0;
+        float sum = 0, sum_of_more = 0;
         for (auto e = std::size_t(offsets[row]); e < std::size_t(offsets[row + 1]); ++e)
           sum += from[std::size_t(entries[e]) * stride + j];
-        EXPECT_EQ(sums[row * width + j], first ? sum : before[row * width + j] + sum);
+        for (auto e = std::size_t(of_more[row]); e < std::size_t(of_more[row + 1]); ++e)
+          sum_of_more += more[std::size_t(entries_of_more[e]) * width + j];
+        EXPECT_EQ(sums[row * width + j], both ? sum + sum_of_more : sum);
       }
   }
   Floats dense = random_floats(4 * width, 4);
@@ -104,27 +122,89 @@ TEST(StepKernels, MeasureTheNormAndClip) {
   Floats sparse = random_floats(4 * 3, 7);
   ASSERT_EQ(square_blocks(5), 1);
   ASSERT_EQ(square_blocks(9000), 3);
-  Floats blocks(4), row_blocks(4), norm(1), control(2);
-  run(squares_kernel({5, 9000}), {blocks.data(), small.data(), large.data()});
-  run(row_squares_kernel(3), {sparse.data(), row_blocks.data()}, 4);
+  Floats blocks(4), row_blocks(4), norm(1);
+  run(squares_kernel(std::vector<std::int64_t>{5, 9000}, 3),
+      {sparse.data(), row_blocks.data(), blocks.data(), small.data(), large.data()}, 4);
   Indices count{4};
   run(norm_kernel(4, 1), {norm.data(), blocks.data(), count.data(), row_blocks.data()});
   double expected = 0;
   for (const Floats* values : {&small, &large, &sparse})
     for (const float x : *values) expected += double(x) * double(x);
-  EXPECT_NEAR(norm[0], expected, 9000 * 0x1p-24 * expected);
+  // Roundings: of a square, of the sum of a block, of the sum of all blocks, however many.
+  EXPECT_NEAR(norm[0], expected, 3 * 0x1p-24 * expected);
+}
 
-  Floats clip{1};
-  run(control_kernel(), {norm.data(), clip.data(), control.data()});
-  EXPECT_EQ(control, (Floats{1, 1 / std::sqrt(norm[0])}));
-  clip[0] = std::numeric_limits<float>::infinity();
-  run(control_kernel(), {norm.data(), clip.data(), control.data()});
-  EXPECT_EQ(control, (Floats{1, 1}));
-  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
-    norm[0] = bad;
-    run(control_kernel(), {norm.data(), clip.data(), control.data()});
-    EXPECT_EQ(control[0], 0);
+TEST(StepKernels, TheNormIsAsCloseForManyNumbers) {
+  constexpr std::int64_t size = 400'000;
+  Floats values = random_floats(size, 13), norm(1);
+  for (float& x : values) x = x * 0.01F + 1;  // of one size: roundings of sums add up
+  Floats blocks(std::size_t(square_blocks(size)));
+  run(squares_kernel(std::vector{size}, 0), {blocks.data(), values.data()});
+  run(norm_kernel(square_blocks(size), 0), {norm.data(), blocks.data()});
+  double expected = 0;
+  for (const float x : values) expected += double(x) * double(x);
+  EXPECT_NEAR(norm[0], expected, 3 * 0x1p-24 * expected);
+}
+
+/// value - rate · scaled gradient; sums up the gradients too where asked to.
+struct Plain final : UpdateExpression {
+  int kept(ir::ParamId param) const override { return param; }
+  int rates(ir::ParamId) const override { return 1; }
+  void next_rates(ir::ParamId, std::span<float>) const override {}
+  Numbers update(ir::ParamId param, const Numbers& old, ir::Scalar gradient, ir::Scalar scale,
+                 std::span<const ir::Scalar> rates) const override {
+    Numbers fresh{.value = old.value - rates[0] * (gradient * scale), .kept = {}};
+    if (param == 1) fresh.kept[0] = old.kept[0] + gradient * scale;
+    return fresh;
   }
+  double clip_norm() const override { return 0; }
+  std::span<float> kept_values(ir::ParamId, int) override { return {}; }
+  void keep_at(std::shared_ptr<KeptElsewhere>) override {}
+  const KeptElsewhere* kept_at() const override { return nullptr; }
+};
+
+TEST(StepKernels, UpdateAllParamsUnlessTheNormIsNotFinite) {
+  constexpr int most = UpdateExpression::most_rates;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<Updated> params{{0, 12, 3}, {1, 5, 0}};
+  const codegen::Kernel kernel = update_kernel(Plain(), params);
+  EXPECT_EQ(kernel.stages.size(), 2U);
+  EXPECT_TRUE(kernel.stages[1].joined);
+  for (const float square : {4.0F, infinity, std::nanf("")})
+    for (const float most_norm : {1.0F, infinity}) {
+      Floats rows_values = random_floats(12, 9), values = random_floats(5, 10), kept(5, 1.0F);
+      Floats sums = random_floats(6, 11), gradient = random_floats(5, 12), rates(2 * most);
+      rates[0] = 0.5F;
+      rates[most] = 0.25F;
+      Indices rows{3, 1};
+      Floats norm{square}, clip{most_norm};
+      const Floats before_rows = rows_values, before = values;
+      run(kernel,
+          {norm.data(), clip.data(), rates.data(), rows_values.data(), sums.data(), rows.data(),
+           values.data(), gradient.data(), kept.data()},
+          2);
+      const bool finite = square == 4.0F;
+      const float scale = most_norm == 1.0F ? 0.5F : 1.0F;
+      Floats expected_rows = before_rows, expected = before, expected_kept(5, 1.0F);
+      for (std::size_t j = 0; j < 3 && finite; ++j) {
+        expected_rows[9 + j] -= 0.5F * (sums[j] * scale);
+        expected_rows[3 + j] -= 0.5F * (sums[3 + j] * scale);
+      }
+      for (std::size_t j = 0; j < 5 && finite; ++j) {
+        expected[j] -= 0.25F * (gradient[j] * scale);
+        expected_kept[j] += gradient[j] * scale;
+      }
+      EXPECT_EQ(rows_values, expected_rows);
+      EXPECT_EQ(values, expected);
+      EXPECT_EQ(kept, expected_kept);
+    }
+}
+
+TEST(StepKernels, ClearSeveral) {
+  Floats one(3, 7), other(4, 7);
+  run(clear_kernel(std::vector<std::int64_t>{2, 4}), {one.data(), other.data()});
+  EXPECT_EQ(one, (Floats{0, 0, 7}));
+  EXPECT_EQ(other, (Floats{0, 0, 0, 0}));
 }
 
 }  // namespace

@@ -264,6 +264,13 @@ namespace {
   __syncwarp(mask);
   return other;
 }
+[[maybe_unused]] inline double __shfl_xor_sync(unsigned mask, double x, int lanes) {
+  float half[2];
+  std::memcpy(half, &x, sizeof x);
+  for (float& part : half) part = __shfl_xor_sync(mask, part, lanes);
+  std::memcpy(&x, half, sizeof x);
+  return x;
+}
 [[maybe_unused]] inline float __int_as_float(unsigned bits) {
   float x;
   std::memcpy(&x, &bits, sizeof x);

@@ -108,7 +108,10 @@ void HostKernels::compile() { module_ = std::make_unique<HostModule>(source()); 
 
 void HostKernels::run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
                       std::int64_t row_end, unsigned grid) const {
-  const codegen::CudaStage& launched = text(kernel).stages[std::size_t(stage)];
+  const auto& stages = text(kernel).stages;
+  const auto found = std::ranges::find(stages, stage, &codegen::CudaStage::first);
+  if (found == stages.end()) return;
+  const codegen::CudaStage& launched = *found;
   struct {
     void* const* buffers;
     long long row_begin, row_end;

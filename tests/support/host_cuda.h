@@ -42,7 +42,8 @@ class HostKernels {
   const codegen::CudaText& text(int kernel) const { return texts_[std::size_t(kernel)]; }
   /// All kernels behind one prelude.
   std::string source() const;
-  /// Runs a stage for the rows on a grid of so many blocks.
+  /// Runs a stage, and those joined to it, for the rows on a grid of so many blocks; nothing for a
+  /// stage that is joined to another.
   void run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
            std::int64_t row_end, unsigned grid) const;
 

@@ -16,6 +16,10 @@ std::size_t row_begin(std::size_t row, std::size_t n) {
   return row * std::size_t(codegen::row_stride(std::int64_t(n)));
 }
 
+std::size_t parts(std::size_t rows, int part_rows) {
+  return (rows + std::size_t(part_rows) - 1) / std::size_t(part_rows);
+}
+
 }  // namespace
 
 KernelHarness::KernelHarness(const ir::Program& program, const ir::Cell& cell,
@@ -79,9 +83,10 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
   const auto a = std::size_t(buffer.a);
   const auto n = std::size_t(buffer.row_elements);
   const Key key{buffer.role, buffer.a, buffer.b};
-  const std::size_t kept = buffer.children == ir::per_instance
+  const std::size_t rows = buffer.children == ir::per_instance
                                ? inputs_.size()
                                : ports_[std::size_t(buffer.children)].values.size();
+  const std::size_t kept = buffer.role == BufferRole::partial ? parts(rows, buffer.b) : rows;
   switch (buffer.role) {
     case BufferRole::state_field:
     case BufferRole::child_gradient:
@@ -91,6 +96,7 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
     case BufferRole::residual:
     case BufferRole::contribution:
     case BufferRole::scratch:
+    case BufferRole::partial:
       return floats(key, kept * n + 1).data();
     case BufferRole::param: {
       auto& data = floats(key, n);
@@ -139,6 +145,10 @@ void KernelHarness::run(const codegen::Kernel& kernel, const RunStage& run_stage
     if (stage.rows == codegen::RowDomain::children)
       rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
     if (stage.rows == codegen::RowDomain::once) rows = 1;
+    if (stage.rows == codegen::RowDomain::parts) {
+      if (stage.port >= 0) rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
+      rows = std::int64_t(parts(std::size_t(rows), int(stage.part_rows)));
+    }
     run_stage(kernel, s, pointers.data(), 0, rows);
   }
 }

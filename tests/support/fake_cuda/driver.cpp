@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -121,7 +122,10 @@ std::size_t elf_bytes(const void* image) {
 
 #define FAKE extern "C" __attribute__((visibility("default"))) CUresult
 
-FAKE cuInit(unsigned) { return CUDA_SUCCESS; }
+FAKE cuInit(unsigned) {
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return visible && std::strcmp(visible, "-1") == 0 ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
+}
 FAKE cuDriverGetVersion(int* version) {
   *version = 13000;
   return CUDA_SUCCESS;
@@ -190,13 +194,13 @@ FAKE cuModuleLoadData(CUmodule* module, const void* image) {
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   const std::size_t bytes = elf_bytes(image);
   if (bytes == 0) return CUDA_ERROR_INVALID_IMAGE;
-  char path[] = "/tmp/espalier-fake-XXXXXX";
-  const int file = mkstemp(path);
+  std::string path = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
+  const int file = mkstemp(path.data());
   if (file < 0 || write(file, image, bytes) != ssize_t(bytes)) fail("no room for a module");
   close(file);
   auto made = std::make_unique<Module>();
-  made->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  unlink(path);
+  made->library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  unlink(path.c_str());
   if (!made->library) fail(dlerror());
   *module = reinterpret_cast<CUmodule>(made.release());
   return CUDA_SUCCESS;

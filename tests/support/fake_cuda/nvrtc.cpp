@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -52,17 +53,16 @@ FAKE nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
   return NVRTC_SUCCESS;
 }
 FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
-  char folder[] = "/tmp/espalier-fake-XXXXXX";
-  if (!mkdtemp(folder)) return NVRTC_ERROR_OUT_OF_MEMORY;
-  const std::string at(folder);
+  std::string at = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
+  if (!mkdtemp(at.data())) return NVRTC_ERROR_OUT_OF_MEMORY;
   std::ofstream(at + "/kernel.cpp", std::ios::binary) << program->source;
-  const std::string command = ESPALIER_SHIM_COMMAND " -shared -o " + at + "/kernel.so " + at +
-                              "/kernel.cpp 2> " + at + "/log";
+  const std::string command = ESPALIER_SHIM_COMMAND " -shared -o '" + at + "/kernel.so' '" + at +
+                              "/kernel.cpp' 2> '" + at + "/log'";
   const bool compiled = std::system(command.c_str()) == 0;
   program->log = read(at + "/log");
   program->object = read(at + "/kernel.so");
   for (const char* file : {"/kernel.cpp", "/kernel.so", "/log"}) std::remove((at + file).c_str());
-  rmdir(folder);
+  rmdir(at.c_str());
   return compiled ? NVRTC_SUCCESS : NVRTC_ERROR_COMPILATION;
 }
 FAKE nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, std::size_t* size) {
