@@ -85,7 +85,7 @@ void CudaEmitter::buffers() {
 
 CudaStage CudaEmitter::emit() {
   buffers();
-  CudaStage result = stage_.contraction     ? contraction()
+  CudaStage result = stage_.contraction ? (stage_.library ? library_contraction() : contraction())
                      : stage_.outer_product ? outer_product()
                                             : map();
   result.rows = stage_.rows;

@@ -70,8 +70,9 @@ class CudaEmitter {
   void bind_coordinates(const std::string& element);
   void stores();
 
-  CudaStage contraction();    // cuda_tile.cpp
-  CudaStage outer_product();  // cuda_outer.cpp
+  CudaStage contraction();          // cuda_tile.cpp
+  CudaStage library_contraction();  // cuda_gemm.cpp
+  CudaStage outer_product();        // cuda_outer.cpp
 
   // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);

@@ -11,6 +11,13 @@ std::int64_t row_stride(std::int64_t n) {
   return (lines % 16 == 0 ? lines + 1 : lines) * line;
 }
 
+std::int64_t padded_rows(std::int64_t rows) {
+  constexpr std::int64_t least = 16;
+  const auto octave = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(rows)));
+  const std::int64_t step = rows <= 4 * least ? least : octave / 4;
+  return rows == 0 ? least : (rows + step - 1) / step * step;
+}
+
 Element element(BufferRole role) {
   if (role == BufferRole::random_keys) return Element::u64;
   return role >= BufferRole::port_values ? Element::i32 : Element::f32;

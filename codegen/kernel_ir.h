@@ -52,12 +52,17 @@ Element element(BufferRole role);
 /// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
 std::int64_t row_stride(std::int64_t n);
 
+/// Rows that a library is told of where there are `rows`: few different numbers, at most a quarter
+/// more and never none, so that products of many sizes are calls with the same arguments.
+std::int64_t padded_rows(std::int64_t rows);
+
 struct Buffer {
   BufferRole role = BufferRole::scratch;
   int a = 0, b = 0;
   std::int64_t row_elements = 0;  ///< from one row to the next; of the whole for params
   /// Rows count the children of this port rather than cell rows (residual, contribution, scratch).
   std::int8_t children = ir::per_instance;
+  bool padded = false;  ///< scratch with room for padded_rows of its rows
 
   bool operator==(const Buffer&) const = default;
 };
@@ -162,6 +167,21 @@ enum class RowDomain : std::uint8_t {
   instances,  ///< the row variable runs over the batch's cell rows
   children,   ///< … over the child rows of `port` that the batch's instances own
   once,       ///< no rows: the stage runs once a minibatch (weight gradients)
+  padding,    ///< rows that do not exist: after the batch's cell rows, or the child rows of `port`,
+              ///< up to padded_rows of them
+};
+
+/// What a library does in place of a stage, on matrices whose rows lie `pitch` floats apart:
+/// out = x · w (a contraction), or out = leftᵀ · right, added to out if `accumulates` (an outer
+/// product, whose rows up to padded_rows of them are there and 0).
+struct LibraryProduct {
+  bool over_rows = false;               ///< an outer product
+  std::int8_t rows = ir::per_instance;  ///< … of which rows: the batch's or children of a port
+  bool accumulates = false;
+  BufferId a = -1, b = -1, out = -1;  ///< x [rows, k] and w [k, m]; left [rows, m], right [rows, k]
+  std::int64_t m = 0, k = 0;          ///< out is [rows, m], or [m, k]
+  std::int64_t a_pitch = 0, b_pitch = 0, out_pitch = 0;
+  std::int64_t out_offset = 0;  ///< of its first float in the buffer
 };
 
 /// for row: for domain coordinates: all stores. Stores of one stage do not feed its loads. The
@@ -182,6 +202,8 @@ struct Stage {
   /// that (accumulating), whose first factor depends on variables[0] and whose second on
   /// variables[1], with stride 1. Emitters use a register tile.
   bool outer_product = false;
+  /// The same as the stage's stores, but for the order of sums (see gemm.h).
+  std::optional<LibraryProduct> library;
   std::vector<Store> stores;
 };
 

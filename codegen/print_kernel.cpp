@@ -111,6 +111,8 @@ std::string_view name(RowDomain rows) {
       return "children";
     case RowDomain::once:
       return "once";
+    case RowDomain::padding:
+      return "padding";
   }
   return "?";
 }
@@ -119,6 +121,7 @@ void print_buffer(Out out, int i, const Buffer& buffer) {
   fmt::format_to(out, "  b{} = {}({}, {}) row {}", i, name(buffer.role), buffer.a, buffer.b,
                  buffer.row_elements);
   if (buffer.children != ir::per_instance) fmt::format_to(out, " *p{}", buffer.children);
+  if (buffer.padded) fmt::format_to(out, " padded");
   fmt::format_to(out, "\n");
 }
 
@@ -186,6 +189,13 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
   fmt::format_to(out, "\n");
 }
 
+void print_library(Out out, const LibraryProduct& p) {
+  fmt::format_to(out, ", library's{} b{} ({}) b{} ({}) to b{}[{}] ({}) m {} k {}",
+                 p.over_rows ? fmt::format(" over rows {} of", p.rows) : "", p.a, p.a_pitch, p.b,
+                 p.b_pitch, p.out, p.out_offset, p.out_pitch, p.m, p.k);
+  if (p.accumulates) fmt::format_to(out, " added");
+}
+
 void print_stage(Out out, int i, const Stage& stage) {
   fmt::format_to(out, "  stage {}: {}", i, name(stage.rows));
   if (stage.port >= 0) fmt::format_to(out, " of port {}", stage.port);
@@ -194,6 +204,7 @@ void print_stage(Out out, int i, const Stage& stage) {
     fmt::format_to(out, ", v{} < {}", stage.variables[axis], stage.extents[axis]);
   if (stage.vector_reduce) fmt::format_to(out, ", vector reduce");
   if (stage.outer_product) fmt::format_to(out, ", outer product");
+  if (stage.library) print_library(out, *stage.library);
   fmt::format_to(out, "\n");
   if (stage.contraction) {
     const Contraction& contraction = *stage.contraction;

@@ -130,7 +130,9 @@ class Verifier {
     };
     if (stage.rows != RowDomain::once) bind(stage.row);
     check((stage.rows == RowDomain::once) == (stage.row == -1), "row variable");
-    check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
+    check(stage.rows == RowDomain::padding ||
+              (stage.rows == RowDomain::children) == (stage.port >= 0),
+          "port of a children stage");
     check(stage.extents.size() == stage.variables.size(), "extents and variables differ");
     for (std::size_t axis = 0; axis < stage.extents.size(); ++axis) {
       bind(stage.variables[axis]);
@@ -150,6 +152,22 @@ class Verifier {
     loads_apart_from_stores(stage, seen);
     if (stage.outer_product)
       check(match_outer_product(kernel_, stage, analysis).has_value(), "this is no outer product");
+    if (stage.library) library(stage);
+  }
+
+  /// Pitches and extents; the rest is what `gemm.h` says and its tests hold.
+  void library(const Stage& stage) const {
+    const LibraryProduct& product = *stage.library;
+    check(stage.outer_product == product.over_rows && stage.stores.size() == 1 &&
+              stage.stores[0].buffer == product.out &&
+              (product.over_rows || stage.contraction.has_value()),
+          "this is no product for a library");
+    for (BufferId id : {product.a, product.b, product.out})
+      check(is_buffer(id, Element::f32), "a library's product reads or writes no float buffer");
+    const std::int64_t a = product.over_rows ? product.m : product.k;
+    const std::int64_t b = product.over_rows ? product.k : product.m;
+    check(product.a_pitch >= a && product.b_pitch >= b && product.out_pitch >= b,
+          "the rows of a library's product overlap");
   }
 
   void root(ExprId id, bool integer, const VariableSet& bound,

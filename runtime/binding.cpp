@@ -21,8 +21,10 @@ void* shifted(T* memory, std::int64_t row, std::int64_t n) {
 
 std::pair<std::int64_t, std::int64_t> scratch_rows(const KernelBuffer& buffer,
                                                    const LaunchRows& rows) {
-  if (buffer.children == ir::per_instance) return {rows.begin, rows.end};
-  return rows.children(buffer.children);
+  auto [begin, end] = buffer.children == ir::per_instance ? std::pair(rows.begin, rows.end)
+                                                          : rows.children(buffer.children);
+  if (buffer.padded) end = begin + codegen::padded_rows(end - begin);
+  return {begin, end};
 }
 
 template <class T>
@@ -131,8 +133,14 @@ void add_batch(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
 void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel, ir::CellId cell) {
   Binder binder(memory, cell);
   const BatchRows rows(binder.layout(), 0, std::int64_t(binder.layout().instances.size()));
+  float* scratch = memory.arenas.scratch().data();
   for (const KernelBuffer& buffer : kernel.kernel.buffers) {
     void* pointer = binder.common(kernel.kernel, buffer);
+    if (buffer.role == BufferRole::scratch) {
+      const auto [begin, end] = scratch_rows(buffer, rows);
+      pointer = scratch;
+      scratch += aligned(std::size_t((end - begin) * buffer.row_elements));
+    }
     if (buffer.role == BufferRole::row_count) {
       const auto port = std::size_t(buffer.a);
       pointer = index_pointer(buffer.a == ir::per_instance

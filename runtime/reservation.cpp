@@ -77,6 +77,12 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
     need(forward_kernel(modules, rows.pass, batch.cell));
     if (training) need(*modules.training(batch.cell).backward);
   }
+  for (std::size_t cell = 0; training && cell < modules.training_modules().size(); ++cell) {
+    const scheduler::CellLayout& of_cell = layout.cells[cell];
+    const BatchRows all(of_cell, 0, std::int64_t(of_cell.instances.size()));
+    scratch =
+        std::max(scratch, scratch_floats(modules.training_modules()[cell]->weights->kernel, all));
+  }
   memory.arenas.scratch().reserve(scratch);
   if (memory.arenas.memory().forecast) return;
   const PlanSize size = forward_plan(memory, modules, rows);

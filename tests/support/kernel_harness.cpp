@@ -79,9 +79,10 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
   const auto a = std::size_t(buffer.a);
   const auto n = std::size_t(buffer.row_elements);
   const Key key{buffer.role, buffer.a, buffer.b};
-  const std::size_t kept = buffer.children == ir::per_instance
-                               ? inputs_.size()
-                               : ports_[std::size_t(buffer.children)].values.size();
+  std::size_t kept = buffer.children == ir::per_instance
+                         ? inputs_.size()
+                         : ports_[std::size_t(buffer.children)].values.size();
+  if (buffer.padded) kept = std::size_t(codegen::padded_rows(std::int64_t(kept)));
   switch (buffer.role) {
     case BufferRole::state_field:
     case BufferRole::child_gradient:
@@ -136,10 +137,12 @@ void KernelHarness::run(const codegen::Kernel& kernel, const RunStage& run_stage
   for (int s = 0; s < int(kernel.stages.size()); ++s) {
     const codegen::Stage& stage = kernel.stages[std::size_t(s)];
     std::int64_t rows = std::int64_t(inputs_.size());
-    if (stage.rows == codegen::RowDomain::children)
-      rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
+    if (stage.port >= 0) rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
     if (stage.rows == codegen::RowDomain::once) rows = 1;
-    run_stage(kernel, s, pointers.data(), 0, rows);
+    if (stage.rows == codegen::RowDomain::padding)
+      run_stage(kernel, s, pointers.data(), rows, codegen::padded_rows(rows));
+    else
+      run_stage(kernel, s, pointers.data(), 0, rows);
   }
 }
 
