@@ -64,6 +64,7 @@ CudaDriver::CudaDriver() : library_({"libcuda.so.1"}) {
   find(f.event_destroy, "cuEventDestroy_v2");
   find(f.event_record, "cuEventRecord");
   find(f.event_synchronize, "cuEventSynchronize");
+  find(f.event_elapsed, "cuEventElapsedTime");
   find(f.launch, "cuLaunchKernel");
   find(f.launch_cooperative, "cuLaunchCooperativeKernel");
   find(f.capture_begin, "cuStreamBeginCapture_v2");

@@ -74,6 +74,7 @@ struct CudaFunctions {
   decltype(&::cuEventDestroy_v2) event_destroy = nullptr;
   decltype(&::cuEventRecord) event_record = nullptr;
   decltype(&::cuEventSynchronize) event_synchronize = nullptr;
+  decltype(&::cuEventElapsedTime) event_elapsed = nullptr;
   decltype(&::cuLaunchKernel) launch = nullptr;
   decltype(&::cuLaunchCooperativeKernel) launch_cooperative = nullptr;
   decltype(&::cuStreamBeginCapture_v2) capture_begin = nullptr;

@@ -2,6 +2,7 @@
 
 #include "ir/error.h"
 #include "runtime/cuda_launcher.h"
+#include "runtime/cuda_products.h"
 #include "runtime/device_update.h"
 #include "runtime/stopwatch.h"
 
@@ -11,14 +12,25 @@ namespace {
 class CudaExecutor final : public Executor {
  public:
   CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
-               const DebugOptions& debug)
-      : device_(0), launcher_(device_, debug), update_(program, counter, *this, compiler) {}
+               const EngineOptions& options)
+      : device_(0),
+        launcher_(device_, options.debug),
+        products_(make_cuda_products(device_, launcher_, compiler, options)),
+        update_(program, counter, *this, compiler) {
+    launcher_.set_products(products_.get());
+  }
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
 
   DeviceMemory* memory() override { return &launcher_; }
   std::int64_t free_bytes() override {
     device_.use();
     return device_.free_bytes();
+  }
+  codegen::Kernel form(codegen::Kernel kernel) override {
+    if (!products_) return kernel;
+    return codegen::split_gemms(std::move(kernel), [this](const codegen::GemmShape& shape) {
+      return products_->by_library(shape);
+    });
   }
   void begin() override { launcher_.begin(); }
   const void* place(const void* values, std::size_t bytes) override {
@@ -69,6 +81,7 @@ class CudaExecutor final : public Executor {
  private:
   CudaDevice device_;
   CudaLauncher launcher_;
+  std::unique_ptr<CudaProducts> products_;
   DeviceUpdate update_;
 };
 
@@ -76,8 +89,8 @@ class CudaExecutor final : public Executor {
 
 std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
                                              codegen::Compiler& compiler,
-                                             const DebugOptions& debug) {
-  return std::make_unique<CudaExecutor>(program, counter, compiler, debug);
+                                             const EngineOptions& options) {
+  return std::make_unique<CudaExecutor>(program, counter, compiler, options);
 }
 
 std::string cuda_architecture() {

@@ -15,7 +15,7 @@ namespace espalier::runtime {
 /// none. Both outlive the executor; so does `counter`.
 std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
                                              codegen::Compiler& compiler,
-                                             const DebugOptions& debug);
+                                             const EngineOptions& options);
 
 /// The target of the first GPU, such as "sm_90". UserError if there is none.
 std::string cuda_architecture();

@@ -154,6 +154,18 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
     const std::int64_t tiles = stage.tiles(launch.row_end - launch.row_begin);
     // Any grid is right: powers of two make more sequences alike.
     const auto grid = std::bit_ceil(std::uint64_t(std::clamp<std::int64_t>(tiles, 1, most)));
+    const auto& product = launch.kernel->kernel.stages[std::size_t(launch.stage)].library;
+    if (product && products_) {
+      const CudaProducts::Call* const call = products_->call(
+          *product, plan.pointers().data() + launch.pointers, launch.row_begin, launch.row_end);
+      pending_.push_back({launch.kernel,
+                          launch.stage,
+                          nullptr,
+                          0,
+                          {nullptr, launch.row_begin, launch.row_end},
+                          call});
+      continue;
+    }
     pending_.push_back(
         {launch.kernel,
          launch.stage,
@@ -214,6 +226,7 @@ std::string CudaLauncher::describe(const Pending& pending) {
 }
 
 void CudaLauncher::launch(const Pending& pending, CUdeviceptr record) {
+  if (pending.product) return products_->run(*pending.product);
   void* argument = reinterpret_cast<void*>(record);
   void* arguments[] = {&argument};
   const codegen::CudaStage& stage = pending.kernel->cuda_stages[std::size_t(pending.stage)];
@@ -245,7 +258,9 @@ std::size_t CudaLauncher::ShapeHash::operator()(const Shape& shape) const {
 bool CudaLauncher::replay(CUdeviceptr records) {
   shape_.launches.clear();
   for (const Pending& pending : pending_)
-    shape_.launches.emplace_back(pending.function, pending.grid);
+    shape_.launches.emplace_back(
+        pending.product ? static_cast<const void*>(pending.product) : pending.function,
+        pending.grid);
   const auto found = graphs_.find(shape_);
   if (found == graphs_.end()) {
     if (graphs_.size() >= most_graphs)

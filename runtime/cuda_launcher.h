@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/cuda_driver.h"
+#include "runtime/cuda_products.h"
 #include "runtime/device_memory.h"
 #include "runtime/options.h"
 #include "runtime/plan.h"
@@ -31,6 +32,8 @@ class CudaLauncher final : public DeviceMemory {
   void begin();
   /// Where a copy of the bytes will lie on the device when what is noted down from here on runs.
   const void* place(const void* values, std::size_t bytes);
+  /// Who does the stages that are a library's; outlives this, or null.
+  void set_products(CudaProducts* products) { products_ = products; }
   /// Notes down launches [begin, end) of a plan.
   void add(const Plan& plan, std::size_t begin, std::size_t end);
   /// Sends off what has been noted down.
@@ -57,6 +60,7 @@ class CudaLauncher final : public DeviceMemory {
     CUfunction function;
     unsigned grid;
     Record record;
+    const CudaProducts::Call* product = nullptr;  ///< instead of the function
   };
   /// The same bytes on the host and the device. Those of the first block begin with records.
   struct Block {
@@ -67,7 +71,7 @@ class CudaLauncher final : public DeviceMemory {
   /// A sequence of launches, whose records begin with a certain one.
   struct Shape {
     std::size_t first_record = 0;
-    std::vector<std::pair<CUfunction, unsigned>> launches;
+    std::vector<std::pair<const void*, unsigned>> launches;  ///< function or product, blocks
     bool operator==(const Shape&) const = default;
   };
   struct ShapeHash {
@@ -94,6 +98,7 @@ class CudaLauncher final : public DeviceMemory {
 
   const CudaDevice& device_;
   DebugOptions debug_;
+  CudaProducts* products_ = nullptr;
   std::unordered_map<const codegen::CompiledKernel*, Loaded> loaded_;
   std::unordered_map<void*, CudaOwner<CUdeviceptr>> memory_;
   std::vector<Block> blocks_;

@@ -13,7 +13,7 @@ CudaReport find_cuda() { return {.driver = why, .nvrtc = why, .cublas = why, .gp
 std::string why_no_cuda() { return why; }
 
 std::unique_ptr<Executor> make_cuda_executor(const ir::Program&, MemoryCounter&, codegen::Compiler&,
-                                             const DebugOptions&) {
+                                             const EngineOptions&) {
   throw UserError(why);
 }
 

@@ -44,10 +44,11 @@ struct Engine::Impl {
         recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
-        modules(program(), compiler, options.debug.verify),
         executor(options.device == Device::cuda
-                     ? runtime::make_cuda_executor(program(), memory, compiler, options.debug)
+                     ? runtime::make_cuda_executor(program(), memory, compiler, options)
                      : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+        modules(program(), compiler, options.debug.verify,
+                [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
         parameters(program(), options.seed, memory, executor->memory()),
         arenas(executor->memory()),
         state_values(executor->memory()) {
@@ -337,8 +338,8 @@ struct Engine::Impl {
   runtime::MemoryCounter memory;
   codegen::Compiler compiler;
   runtime::Placement placement;
-  runtime::Modules modules;
   std::unique_ptr<runtime::Executor> executor;
+  runtime::Modules modules;
   runtime::Parameters parameters;
   runtime::Arenas arenas;
   runtime::StateValues state_values;

@@ -26,6 +26,8 @@ class Executor {
   virtual DeviceMemory* memory() = 0;
   /// Of the device's memory; 0 if nobody keeps to what there is.
   virtual std::int64_t free_bytes() = 0;
+  /// The kernel in the form in which the device runs it best.
+  virtual codegen::Kernel form(codegen::Kernel kernel) { return kernel; }
   /// What was placed so far is not bound into plans any more.
   virtual void begin() = 0;
   /// Where kernels find a copy of the bytes at `values`, until `begin`.

@@ -57,12 +57,13 @@ ir::Cell Modules::prepared(const ir::Cell& source) const {
 }
 
 const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
+  if (form_) kernel = form_(std::move(kernel));
   if (verify_) codegen::verify_kernel(kernel);
   return &compiler_.compile(std::move(kernel));
 }
 
-Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify)
-    : program_(program), compiler_(compiler), verify_(verify) {}
+Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form)
+    : program_(program), compiler_(compiler), verify_(verify), form_(std::move(form)) {}
 
 const CompiledKernel& Modules::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());

@@ -53,6 +53,7 @@ struct Machine {
   std::vector<Operation> queue;
   std::vector<Operation>* captured = nullptr;
   CUresult failed = CUDA_SUCCESS;
+  double microseconds = 0;  // of all that has run
 
   std::size_t total() const {
     const char* bytes = std::getenv("ESPALIER_FAKE_CUDA_BYTES");
@@ -339,12 +340,30 @@ FAKE cuStreamSynchronize(CUstream) {
   if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return machine().drain();
 }
+// Events tell how much has run: a launch takes a microsecond, one that uses shared memory (a tile)
+// as many as ESPALIER_FAKE_TILE_MICROSECONDS says.
 FAKE cuEventCreate(CUevent* event, unsigned) {
-  *event = reinterpret_cast<CUevent>(&machine());
+  *event = reinterpret_cast<CUevent>(new double(0));
   return CUDA_SUCCESS;
 }
-FAKE cuEventDestroy(CUevent) { return CUDA_SUCCESS; }
-FAKE cuEventRecord(CUevent, CUstream) { return CUDA_SUCCESS; }
+FAKE cuEventDestroy(CUevent event) {
+  const Lock lock(mutex);
+  machine().drain();
+  delete reinterpret_cast<double*>(event);
+  return CUDA_SUCCESS;
+}
+FAKE cuEventRecord(CUevent event, CUstream) {
+  const Lock lock(mutex);
+  return machine().add([=] {
+    *reinterpret_cast<double*>(event) = machine().microseconds;
+    return CUDA_SUCCESS;
+  });
+}
+#undef cuEventElapsedTime
+FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
+  *milliseconds = float(*reinterpret_cast<double*>(end) - *reinterpret_cast<double*>(begin)) / 1000;
+  return CUDA_SUCCESS;
+}
 FAKE cuEventSynchronize(CUevent) {
   const Lock lock(mutex);
   return machine().drain();
@@ -358,7 +377,10 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
     return CUDA_ERROR_INVALID_VALUE;
   void* const argument = *static_cast<void**>(arguments[0]);
+  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_MICROSECONDS");
+  const double microseconds = tile && shared > 0 ? std::strtod(tile, nullptr) : 1;
   return machine().add([=] {
+    machine().microseconds += microseconds;
     void* copy = argument;
     void* all[] = {&copy};
     called.launch(called.kernel, grid, block, shared, all, cooperative);
@@ -373,6 +395,19 @@ FAKE cuLaunchCooperativeKernel(CUfunction function, unsigned grid, unsigned, uns
                                unsigned block, unsigned, unsigned, unsigned shared, CUstream,
                                void** arguments) {
   return launch(function, grid, block, shared, arguments, true);
+}
+
+/// For the other libraries of this folder: work in the order of the stream, or of the graph that is
+/// being captured. False if the device has failed.
+extern "C" __attribute__((visibility("default"))) bool espalier_fake_enqueue(
+    std::function<void()> work) {
+  const Lock lock(mutex);
+  if (!is_current) return false;
+  return machine().add([work = std::move(work)] {
+    machine().microseconds += 1;
+    work();
+    return CUDA_SUCCESS;
+  }) == CUDA_SUCCESS;
 }
 
 FAKE cuStreamBeginCapture(CUstream, CUstreamCaptureMode) {
