@@ -70,9 +70,12 @@ class CudaEmitter {
   void bind_coordinates(const std::string& element);
   void stores();
 
-  CudaStage contraction();          // cuda_tile.cpp
-  CudaStage library_contraction();  // cuda_gemm.cpp
-  CudaStage outer_product();        // cuda_outer.cpp
+  CudaStage contraction();    // cuda_tile.cpp
+  CudaStage outer_product();  // cuda_outer.cpp
+
+  CudaStage library_product();  // cuda_gemm.cpp
+  CudaStage library_contraction();
+  CudaStage library_outer_product();
 
   // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);

@@ -38,8 +38,8 @@ struct Factors {
 
 class Splitter {
  public:
-  Splitter(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library)
-      : kernel_(std::move(kernel)), by_library_(by_library), b_(kernel_) {
+  Splitter(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library, bool bf16)
+      : kernel_(std::move(kernel)), by_library_(by_library), bf16_(bf16), b_(kernel_) {
     for (const Buffer& buffer : kernel_.buffers)
       if (buffer.role == BufferRole::scratch) next_scratch_ = std::max(next_scratch_, buffer.a + 1);
   }
@@ -81,17 +81,21 @@ class Splitter {
       Packing& packing = kernel_.packings[i];
       packing.gates = 1;
       packing.lanes = static_cast<int>(pitch_of(packing.m));
+      packing.bf16 = bf16_;
       for (Buffer& buffer : kernel_.buffers)
-        if (buffer.role == BufferRole::packed && buffer.a == int(i))
+        if (buffer.role == BufferRole::packed && buffer.a == int(i)) {
           buffer.row_elements = packing.elements();
+          buffer.bf16 = bf16_;
+        }
     }
   }
 
-  BufferId scratch(std::int64_t columns, std::int8_t children) {
+  BufferId scratch(std::int64_t columns, std::int8_t children, bool bf16) {
     return b_.buffer({.role = BufferRole::scratch,
                       .a = next_scratch_++,
                       .row_elements = pitch_of(columns),
-                      .children = children});
+                      .children = children,
+                      .bf16 = bf16});
   }
 
   ExprId element(ExprId row, std::int64_t columns, ExprId at) {
@@ -137,7 +141,7 @@ class Splitter {
     const std::int64_t k = kernel_.packings[std::size_t(whole.packing)].k;
     const std::int8_t children =
         stage.rows == RowDomain::children ? std::int8_t(stage.port) : ir::per_instance;
-    const BufferId x = scratch(k, children), sums = scratch(m, children);
+    const BufferId x = scratch(k, children, bf16_), sums = scratch(m, children, false);
     std::vector<Piece> pieces;
     for (const Contraction::Term& term : whole.terms)
       pieces.push_back({term.x, term.address, term.k_begin, term.k_length});
@@ -148,7 +152,8 @@ class Splitter {
     product.contraction = {
         whole.weights, whole.packing, {{x, b_.multiply(row, pitch_of(k)), 0, k}}};
     product.stores = {{sums, element(row, m, b_.var(product.variables[0])), b_.accumulator(0)}};
-    product.library = {.a = x,
+    product.library = {.bf16 = bf16_,
+                       .a = x,
                        .b = whole.weights,
                        .out = sums,
                        .m = m,
@@ -314,6 +319,7 @@ class Splitter {
     stage.library = {.over_rows = true,
                      .rows = one.rows,
                      .accumulates = one.accumulates,
+                     .bf16 = bf16_,
                      .a = a,
                      .b = b,
                      .out = one.gradient,
@@ -331,7 +337,7 @@ class Splitter {
     std::vector<std::array<std::int64_t, 3>> key{{rows, columns, 0}};
     for (const Piece& piece : pieces) key.push_back({piece.from, piece.address, piece.length});
     if (const auto found = factors_.find(key); found != factors_.end()) return found->second;
-    const BufferId to = scratch(columns, rows);
+    const BufferId to = scratch(columns, rows, bf16_);
     const bool children = rows != ir::per_instance;
     const VarId row = row_variables_.at(rows);
     gather(children ? RowDomain::children : RowDomain::instances, children ? rows : -1, row, pieces,
@@ -345,6 +351,7 @@ class Splitter {
 
   Kernel kernel_;
   const std::function<bool(const GemmShape&)>& by_library_;
+  bool bf16_;
   KernelBuilder b_;
   int next_scratch_ = 0;
   std::vector<bool> split_;                     // by packing
@@ -364,8 +371,9 @@ std::string to_string(const GemmShape& shape) {
                      shape.gates == 1 ? "" : fmt::format(" of {} gates", shape.gates));
 }
 
-Kernel split_gemms(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library) {
-  return Splitter(std::move(kernel), by_library).run();
+Kernel split_gemms(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library,
+                   bool bf16) {
+  return Splitter(std::move(kernel), by_library, bf16).run();
 }
 
 }  // namespace espalier::codegen

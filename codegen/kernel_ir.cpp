@@ -23,6 +23,17 @@ Element element(BufferRole role) {
   return role >= BufferRole::port_values ? Element::i32 : Element::f32;
 }
 
+Element element(const Buffer& buffer) { return buffer.bf16 ? Element::bf16 : element(buffer.role); }
+
+std::uint16_t to_bf16(float x) {
+  auto bits = std::bit_cast<std::uint32_t>(x);
+  if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+  bits += 0x7fff + (bits >> 16 & 1);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
 float random_uniform(std::uint64_t key, std::uint32_t mask, std::uint32_t counter) {
   // Two rounds of a 32-bit finaliser over the key's halves and the counter.
   const auto mix = [](std::uint32_t x) {

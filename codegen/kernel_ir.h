@@ -45,8 +45,12 @@ enum class BufferRole : std::uint8_t {
   random_keys,  ///< one key per cell row
 };
 
-enum class Element : std::uint8_t { f32, i32, u64 };
+enum class Element : std::uint8_t { f32, i32, u64, bf16 };
 Element element(BufferRole role);
+
+/// bfloat16: the upper half of a float's bits. Rounding is to nearest, ties to even.
+std::uint16_t to_bf16(float x);
+float from_bf16(std::uint16_t bits);
 
 /// Floats from one row of n elements to the next: rows begin at cache lines, and the same element
 /// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
@@ -63,9 +67,15 @@ struct Buffer {
   /// Rows count the children of this port rather than cell rows (residual, contribution, scratch).
   std::int8_t children = ir::per_instance;
   bool padded = false;  ///< scratch with room for padded_rows of its rows
+  bool bf16 = false;    ///< scratch or packed: stores round to bfloat16, loads are exact
+
+  /// Floats of memory from one row to the next.
+  std::int64_t row_floats() const { return bf16 ? (row_elements + 1) / 2 : row_elements; }
 
   bool operator==(const Buffer&) const = default;
 };
+
+Element element(const Buffer& buffer);
 
 enum class ExprKind : std::uint8_t {
   // integers
@@ -135,12 +145,15 @@ struct Packing {
   };
   std::int64_t m = 0, k = 0;
   int gates = 1;
-  int lanes = 1;  ///< lanes of a panel per gate; the target's choice
+  int lanes = 1;      ///< lanes of a panel per gate; the target's choice
+  bool bf16 = false;  ///< kept as that
   std::vector<Block> blocks;
 
   std::int64_t gate_length() const { return m / gates; }
   std::int64_t panels() const { return (gate_length() + lanes - 1) / lanes; }
   std::int64_t elements() const { return panels() * k * gates * lanes; }
+  /// Of memory.
+  std::int64_t floats() const { return bf16 ? (elements() + 1) / 2 : elements(); }
   bool operator==(const Packing&) const = default;
 };
 
@@ -178,6 +191,7 @@ struct LibraryProduct {
   bool over_rows = false;               ///< an outer product
   std::int8_t rows = ir::per_instance;  ///< … of which rows: the batch's or children of a port
   bool accumulates = false;
+  bool bf16 = false;                  ///< a and b
   BufferId a = -1, b = -1, out = -1;  ///< x [rows, k] and w [k, m]; left [rows, m], right [rows, k]
   std::int64_t m = 0, k = 0;          ///< out is [rows, m], or [m, k]
   std::int64_t a_pitch = 0, b_pitch = 0, out_pitch = 0;

@@ -122,12 +122,13 @@ void print_buffer(Out out, int i, const Buffer& buffer) {
                  buffer.row_elements);
   if (buffer.children != ir::per_instance) fmt::format_to(out, " *p{}", buffer.children);
   if (buffer.padded) fmt::format_to(out, " padded");
+  if (buffer.bf16) fmt::format_to(out, " bf16");
   fmt::format_to(out, "\n");
 }
 
 void print_packing(Out out, int i, const Packing& packing) {
-  fmt::format_to(out, "  packing {} = [{}, {}] gates {} lanes {}\n", i, packing.m, packing.k,
-                 packing.gates, packing.lanes);
+  fmt::format_to(out, "  packing {} = [{}, {}] gates {} lanes {}{}\n", i, packing.m, packing.k,
+                 packing.gates, packing.lanes, packing.bf16 ? " bf16" : "");
   for (const Packing::Block& block : packing.blocks)
     fmt::format_to(out, "    at ({}, {}) [{}, {}] of param {}{} at ({}, {}) in columns of {}\n",
                    block.row, block.column, block.rows, block.columns, block.param,

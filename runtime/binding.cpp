@@ -101,7 +101,7 @@ std::size_t scratch_floats(const codegen::Kernel& kernel, const LaunchRows& rows
   for (const KernelBuffer& buffer : kernel.buffers)
     if (buffer.role == BufferRole::scratch) {
       const auto [begin, end] = scratch_rows(buffer, rows);
-      floats += aligned(std::size_t((end - begin) * buffer.row_elements));
+      floats += aligned(std::size_t((end - begin) * buffer.row_floats()));
     }
   return floats;
 }
@@ -121,8 +121,8 @@ void add_batch(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
       plan.bind(shifted(memory.arenas.gradient(binder.cell().state, buffer.a), shift, n));
     } else if (buffer.role == BufferRole::scratch) {
       const auto [begin, end] = scratch_rows(buffer, rows);
-      plan.bind(shifted(scratch, begin, n));
-      scratch += aligned(std::size_t((end - begin) * n));
+      plan.bind(shifted(scratch, begin, buffer.row_floats()));
+      scratch += aligned(std::size_t((end - begin) * buffer.row_floats()));
     } else {
       plan.bind(binder.common(kernel.kernel, buffer));
     }
@@ -139,7 +139,7 @@ void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
     if (buffer.role == BufferRole::scratch) {
       const auto [begin, end] = scratch_rows(buffer, rows);
       pointer = scratch;
-      scratch += aligned(std::size_t((end - begin) * buffer.row_elements));
+      scratch += aligned(std::size_t((end - begin) * buffer.row_floats()));
     }
     if (buffer.role == BufferRole::row_count) {
       const auto port = std::size_t(buffer.a);

@@ -28,9 +28,10 @@ class CudaExecutor final : public Executor {
   }
   codegen::Kernel form(codegen::Kernel kernel) override {
     if (!products_) return kernel;
-    return codegen::split_gemms(std::move(kernel), [this](const codegen::GemmShape& shape) {
+    const auto by_library = [this](const codegen::GemmShape& shape) {
       return products_->by_library(shape);
-    });
+    };
+    return codegen::split_gemms(std::move(kernel), by_library, products_->bf16());
   }
   void begin() override { launcher_.begin(); }
   const void* place(const void* values, std::size_t bytes) override {

@@ -54,19 +54,6 @@ std::vector<float> random_floats(std::int64_t count, std::uint64_t seed) {
   return values;
 }
 
-/// Of a factor, at most.
-double rounding(GemmPrecision precision) {
-  switch (precision) {
-    case GemmPrecision::single:
-      return 0;
-    case GemmPrecision::tf32:
-      return 0x1p-10;
-    case GemmPrecision::bf16:
-      return 0x1p-8;
-  }
-  return 0;
-}
-
 void outer_products(Kernel& kernel, const GemmShape& shape) {
   codegen::KernelBuilder b(kernel);
   const std::int64_t k = shape.k();
@@ -133,8 +120,18 @@ void contraction(Kernel& kernel, const GemmShape& shape, const codegen::Target& 
   kernel.stages.push_back(std::move(stage));
 }
 
-Kernel split_all(Kernel kernel) {
-  return codegen::split_gemms(std::move(kernel), [](const GemmShape&) { return true; });
+Kernel split_all(Kernel kernel, bool bf16) {
+  return codegen::split_gemms(std::move(kernel), [](const GemmShape&) { return true; }, bf16);
+}
+
+/// As the device keeps factors; `values` are rounded, too.
+std::vector<std::uint16_t> to_bf16(std::vector<float>& values) {
+  std::vector<std::uint16_t> result;
+  for (float& x : values) {
+    result.push_back(codegen::to_bf16(x));
+    x = codegen::from_bf16(result.back());
+  }
+  return result;
 }
 
 }  // namespace
@@ -265,9 +262,13 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
   for (std::int64_t r = distinct_rows; r < room; ++r)
     std::copy_n(rows.begin() + (r % distinct_rows) * product.a_pitch, product.a_pitch,
                 rows.begin() + r * product.a_pitch);
-  const std::vector<float> weights = random_floats(k * product.b_pitch, 2);
-  launcher_.write(x.data(), rows.data(), rows.size() * sizeof(float));
-  launcher_.write(w.data(), weights.data(), weights.size() * sizeof(float));
+  std::vector<float> weights = random_floats(k * product.b_pitch, 2);
+  for (const auto& [to, values] : {std::pair(x.data(), &rows), std::pair(w.data(), &weights)}) {
+    if (bf16())
+      launcher_.write(to, to_bf16(*values).data(), values->size() * sizeof(std::uint16_t));
+    else
+      launcher_.write(to, values->data(), values->size() * sizeof(float));
+  }
 
   std::vector<float> sums(static_cast<std::size_t>(room * product.out_pitch)), first;
   for (const std::int64_t count : {16, 32, 48, 64, 112, 160, 256, 448, 896, 1024, 2048}) {
@@ -283,7 +284,7 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
         return std::nullopt;
   }
   // That these are the sums at all.
-  const double factor_error = 2 * rounding(blas_.precision());
+  const double factor_error = blas_.precision() == GemmPrecision::tf32 ? 2 * 0x1p-10 : 0;
   for (std::int64_t r = 0; r < distinct_rows; ++r)
     for (std::int64_t j = 0; j < m; ++j) {
       double sum = 0, size = 0;
@@ -322,7 +323,7 @@ std::optional<GemmAlgorithm> GemmTrials::best_algorithm(const LibraryProduct& pr
 }
 
 LibraryProduct GemmTrials::product(const GemmShape& shape) const {
-  const Kernel split = split_all(trial_kernel(shape, compiler_.target()));
+  const Kernel split = split_all(trial_kernel(shape, compiler_.target()), bf16());
   const auto stage = std::ranges::find_if(
       split.stages, [](const codegen::Stage& one) { return one.library.has_value(); });
   return *stage->library;
@@ -330,7 +331,7 @@ LibraryProduct GemmTrials::product(const GemmShape& shape) const {
 
 GemmTrial GemmTrials::run(const GemmShape& shape) {
   const Kernel whole = trial_kernel(shape, compiler_.target());
-  const Kernel split = split_all(whole);
+  const Kernel split = split_all(whole, bf16());
   const LibraryProduct of_library = product(shape);
   GemmTrial trial;
   trial.algorithm = best_algorithm(of_library);

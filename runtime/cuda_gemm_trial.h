@@ -49,6 +49,7 @@ class GemmTrials {
 
  private:
   std::int64_t most_rows() const;
+  bool bf16() const { return blas_.precision() == GemmPrecision::bf16; }
   std::optional<GemmAlgorithm> best_algorithm(const codegen::LibraryProduct& product);
   /// Seconds of a product by this algorithm; nothing if it will not do.
   std::optional<double> measure(const codegen::LibraryProduct& product,

@@ -26,26 +26,32 @@ class CublasProducts final : public CudaProducts {
   bool by_library(const codegen::GemmShape& shape) override {
     for (const auto& [known, choice] : choices_)
       if (known == shape) return choice;
-    const GemmTrial trial = outcome(shape);
+    // A library's launches take longer than that product.
+    constexpr std::int64_t worth_trying = 1024;
+    const bool tiny = shape.m * shape.k() < worth_trying;
+    const GemmTrial trial = tiny && gemm_ != Gemm::cublas ? GemmTrial() : outcome(shape);
     const bool choice = chosen(trial, gemm_, shape);
     if (choice && !shape.over_rows) blas_.fix(split_product(shape), *trial.algorithm);
     choices_.emplace_back(shape, choice);
     return choice;
   }
 
+  bool bf16() const override { return blas_.precision() == GemmPrecision::bf16; }
+
   const Call* call(const codegen::LibraryProduct& product, void* const* buffers,
                    std::int64_t row_begin, std::int64_t row_end) override {
-    const auto at = [&](codegen::BufferId id, std::int64_t floats) {
+    const auto at = [&](codegen::BufferId id, std::int64_t elements, int bytes) {
       return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(buffers[id]) +
-                                     std::uintptr_t(floats) * sizeof(float));
+                                     std::uintptr_t(elements * bytes));
     };
+    const int bytes = product.bf16 ? 2 : 4;  // of a factor's element
     const std::int64_t rows = codegen::padded_rows(row_end - row_begin);
+    void* const a = at(product.a, row_begin * product.a_pitch, bytes);
     if (product.over_rows)
-      return blas_.call(product, at(product.a, row_begin * product.a_pitch),
-                        at(product.b, row_begin * product.b_pitch),
-                        at(product.out, product.out_offset), rows);
-    return blas_.call(product, at(product.a, row_begin * product.a_pitch), at(product.b, 0),
-                      at(product.out, row_begin * product.out_pitch), rows);
+      return blas_.call(product, a, at(product.b, row_begin * product.b_pitch, bytes),
+                        at(product.out, product.out_offset, 4), rows);
+    return blas_.call(product, a, at(product.b, 0, bytes),
+                      at(product.out, row_begin * product.out_pitch, 4), rows);
   }
 
   void run(const Call& call) const override { blas_.run(call); }

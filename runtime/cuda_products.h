@@ -23,6 +23,8 @@ class CudaProducts {
   /// Whether the library is to do products of this shape, for any number of rows. Found out by a
   /// trial, whose outcome is kept on disk.
   virtual bool by_library(const codegen::GemmShape& shape) = 0;
+  /// Whether it takes bfloat16.
+  virtual bool bf16() const = 0;
 
   /// A product of certain operands, as CUDA graphs hold it.
   struct Call {};

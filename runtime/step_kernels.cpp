@@ -25,7 +25,9 @@ class Maker {
  public:
   explicit Maker(std::string name) : b(kernel_) { kernel_.name = std::move(name); }
 
-  BufferId floats() { return b.buffer({.role = BufferRole::scratch, .a = next_++}); }
+  BufferId floats(bool bf16 = false) {
+    return b.buffer({.role = BufferRole::scratch, .a = next_++, .bf16 = bf16});
+  }
   BufferId indices() { return b.buffer({.role = BufferRole::port_values, .a = next_++}); }
 
   /// A stage over rows and `extents`; `begin` before its expressions.
@@ -74,7 +76,7 @@ std::vector<ir::ParamId> pack_params(const codegen::Packing& packing) {
 
 Kernel pack_kernel(const codegen::Packing& packing) {
   Maker make("pack");
-  const BufferId packed = make.floats();
+  const BufferId packed = make.floats(packing.bf16);
   const std::vector<ir::ParamId> params = pack_params(packing);
   std::vector<BufferId> from;
   for (std::size_t i = 0; i < params.size(); ++i) from.push_back(make.floats());

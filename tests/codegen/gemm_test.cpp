@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "codegen/cuda_emit.h"
 #include "codegen/interpreter.h"
+#include "codegen/verify_kernel.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
 #include "tests/support/host_cuda.h"
@@ -165,6 +167,65 @@ TEST(Gemm, PrintedStagesAgree) {
                        },
                        split_all};
   check_cells(cases, printed, true);
+}
+
+TEST(Gemm, FactorsInBfloat16AreRoundedAlikeByAll) {
+  const auto model = models::find_model("tree_lstm")
+                         .make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5});
+  const auto program = std::make_shared<const ir::Program>(model->program());
+  const codegen::Target target = codegen::cuda_target("sm_80");
+  const Runner runner{target, interpreter().run, [](Kernel kernel) {
+                        return codegen::split_gemms(
+                            std::move(kernel), [](const GemmShape&) { return true; }, true);
+                      }};
+  HostKernels host;
+  std::vector<std::vector<Kernel>> kernels;
+  const std::vector<CellCase> cases = cells_of(program, 5, 1);
+  for (const CellCase& of : cases) {
+    Random random(1);
+    const CellCheck check(*program, *of.cell, of.inputs, random, runner);
+    kernels.emplace_back();
+    for (const Kernel* kernel : check.kernels()) {
+      codegen::verify_kernel(*kernel);
+      kernels.back().push_back(*kernel);
+      host.add(*kernel);
+    }
+  }
+  host.compile();
+  int rounded = 0;
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    SCOPED_TRACE(cases[c].cell->name);
+    Random random(1), same(1);
+    KernelHarness wanted(*program, *cases[c].cell, cases[c].inputs, random);
+    KernelHarness ours(*program, *cases[c].cell, cases[c].inputs, same);
+    for (const Kernel& kernel : kernels[c]) {
+      if (host.text(host.add(kernel)).source.find("constexpr int members") != std::string::npos)
+        continue;  // sums in another order
+      rounded += std::ranges::any_of(kernel.buffers, &codegen::Buffer::bf16);
+      wanted.run(kernel, interpreter().run);
+      ours.run(kernel,
+               [&](const Kernel& of, int stage, void* const* buffers, std::int64_t begin,
+                   std::int64_t end) { host.run(host.add(of), stage, buffers, begin, end, 3); });
+    }
+    for (const auto& [key, values] : wanted.memory())
+      EXPECT_EQ(
+          std::memcmp(ours.memory().at(key).data(), values.data(), values.size() * sizeof(float)),
+          0)
+          << "role " << int(std::get<0>(key));
+  }
+  EXPECT_GT(rounded, 2);
+}
+
+TEST(Gemm, RoundsToTheNearestBfloat16) {
+  const auto rounded = [](float x) { return codegen::from_bf16(codegen::to_bf16(x)); };
+  EXPECT_EQ(rounded(1.0F), 1.0F);
+  EXPECT_EQ(rounded(1 + 0x1p-8F), 1.0F);             // a tie, to even
+  EXPECT_EQ(rounded(1 + 3 * 0x1p-8F), 1 + 0x1p-6F);  // another
+  EXPECT_EQ(rounded(-1 - 0x1.8p-8F), -1 - 0x1p-7F);
+  EXPECT_EQ(rounded(INFINITY), INFINITY);
+  EXPECT_EQ(rounded(3.4e38F), INFINITY);
+  EXPECT_TRUE(std::isnan(rounded(NAN)));
+  EXPECT_EQ(rounded(-0.0F), 0.0F);
 }
 
 TEST(Gemm, PiecesOfAGradientAreOneProduct) {

@@ -109,6 +109,79 @@ TEST_P(EveryModelByCublas, EqualsTheCpuWithEveryStrategy) {
   }
 }
 
+/// Where rounding the factors of products may move what is `largest` in size, at most. Sums keep
+/// single precision, so errors of terms average out rather than add up.
+double rounding(GemmPrecision precision) {
+  return precision == GemmPrecision::tf32 ? 0x1p-10 : 0x1p-8;
+}
+
+TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
+  const auto trees = random_forest(GetParam(), 9, 7);
+  const auto model = make_model(GetParam(), embed, hidden, 0.3);
+  Engine cpu(model->program(), on(Device::cpu));
+  randomize(cpu, 4);
+  const Outcome expected = outcome(cpu, *model, trees, all(trees));
+  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
+    SCOPED_TRACE(precision == GemmPrecision::tf32 ? "tf32" : "bf16");
+    Engine gpu(model->program(), on(Device::cuda, Gemm::cublas, precision));
+    randomize(gpu, 4);
+    const Outcome actual = outcome(gpu, *model, trees, all(trees));
+    const double epsilons = rounding(precision) * 0x1p24;
+    double moved = 0;
+    for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+      expect_near(actual.losses[i], expected.losses[i], 2 * epsilons, "losses");
+      for (std::size_t k = 0; k < expected.losses[i].size(); ++k)
+        moved = std::max(moved, std::abs(double(actual.losses[i][k] - expected.losses[i][k])));
+    }
+    // It did round.
+    EXPECT_GT(moved, rounding(precision) / 64);
+    for (std::size_t p = 0; p < expected.gradients.size(); ++p)
+      expect_near(actual.gradients[p], expected.gradients[p], 4 * epsilons,
+                  gpu.program().params[p].name);
+    const std::vector<int> some{5, 1, 3};
+    const Outcome part = outcome(gpu, *model, trees, some);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      EXPECT_EQ(part.losses[i], actual.losses[std::size_t(some[i])]);
+  }
+}
+
+TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
+  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
+    Engine engine(model_->program(), on(Device::cuda, Gemm::cublas, precision));
+    StandardOptimizer optimizer({.rule = update_rule("adagrad")});
+    double first = 0;
+    for (int step = 0; step < 5; ++step) {
+      const Instances batch = engine.instances();
+      for (std::size_t i = 0; i < trees_.size(); ++i) {
+        batch.begin_example(i);
+        model_->record_loss(batch, trees_[i]);
+      }
+      const std::int64_t predicted = engine.predict_bytes(batch);
+      const StepResult result = engine.train_step(batch, optimizer);
+      if (step == 0) first = result.loss;
+      if (step > 1) {
+        EXPECT_NEAR(double(result.statistics.bytes_held), double(predicted), 256);
+        EXPECT_EQ(result.statistics.device_launches, 1U);
+      }
+      EXPECT_TRUE(step < 4 || result.loss < first);
+    }
+  }
+}
+
+TEST_F(CudaGemm, WhatCannotBeIsRefused) {
+  const auto refused = [&](const EngineOptions& settings, const std::string& why) {
+    try {
+      const Engine engine(model_->program(), settings);
+      ADD_FAILURE() << "was not refused: " << why;
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+    }
+  };
+  refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
+  refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
+  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found tf32 or bf16");
+}
+
 TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
   const auto trees = random_forest(GetParam(), 9, 7);
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
@@ -249,13 +322,13 @@ std::size_t launches(const EngineOptions& settings, models::TreeModel& model,
 TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
   if (!on_stand_in_) GTEST_SKIP() << "only the stand-in's times can be chosen";
   const std::size_t by_tiles = launches(on(Device::cuda, Gemm::tile), *model_, trees_);
-  const std::size_t by_cublas = launches(on(Device::cuda, Gemm::cublas), *model_, trees_);
-  ASSERT_LT(by_tiles, by_cublas);
   const Release release("");
   const EngineOptions settings = on(Device::cuda);
+  std::size_t by_cublas = 0;
   {
     const Variable slow("ESPALIER_FAKE_TILE_MICROSECONDS", "100");
-    EXPECT_EQ(launches(settings, *model_, trees_), by_cublas);
+    by_cublas = launches(settings, *model_, trees_);
+    EXPECT_GT(by_cublas, by_tiles);
   }
   // Tiles are fast now, but it is known already.
   EXPECT_EQ(launches(settings, *model_, trees_), by_cublas);
@@ -271,7 +344,7 @@ TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
     file.put('?');
     ++spoilt;
   }
-  EXPECT_GT(spoilt, 3);
+  EXPECT_GT(spoilt, 2);
   EXPECT_EQ(launches(settings, *model_, trees_), by_tiles);
   EXPECT_EQ(launches(settings, *model_, trees_), by_tiles);
 }

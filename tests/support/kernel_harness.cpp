@@ -1,6 +1,7 @@
 #include "tests/support/kernel_harness.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace espalier::test {
@@ -104,6 +105,11 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
       // 64-byte aligned, as kernels may assume.
       packed_.push_back(pack(kernel.packings[a], inputs_[0].params));
       std::vector<float>& data = packed_.back();
+      if (kernel.packings[a].bf16)
+        for (std::size_t i = 0; i < data.size(); ++i) {
+          const std::uint16_t bits = codegen::to_bf16(data[i]);
+          std::memcpy(reinterpret_cast<char*>(data.data()) + 2 * i, &bits, sizeof bits);
+        }
       const std::size_t size = data.size();
       data.resize(size + 16);
       const auto address = reinterpret_cast<std::uintptr_t>(data.data());
