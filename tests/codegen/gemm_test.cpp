@@ -2,6 +2,7 @@
 // ones, on any target, and they name the library's operands as it takes them.
 #include "codegen/gemm.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,9 +12,11 @@
 
 #include "codegen/cuda_emit.h"
 #include "codegen/interpreter.h"
+#include "codegen/nvrtc.h"
 #include "codegen/verify_kernel.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
+#include "tests/support/cubin.h"
 #include "tests/support/host_cuda.h"
 #include "tests/support/random_programs.h"
 
@@ -214,6 +217,31 @@ TEST(Gemm, FactorsInBfloat16AreRoundedAlikeByAll) {
           << "role " << int(std::get<0>(key));
   }
   EXPECT_GT(rounded, 2);
+}
+
+TEST(Gemm, SplitKernelsOfTheModelsCompileForGpus) {
+  if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
+  for (const models::ModelInfo& info : models::models()) {
+    const auto model =
+        info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});
+    const ir::Program program = model->program();
+    std::string source(codegen::cuda_prelude());
+    int number = 0;
+    for (const bool bf16 : {false, true}) {
+      const Runner runner{codegen::cuda_target("sm_80"), interpreter().run, [&](Kernel kernel) {
+                            return codegen::split_gemms(
+                                std::move(kernel), [](const GemmShape&) { return true; }, bf16);
+                          }};
+      for (const ir::Cell& cell : program.cells) {
+        Random random(1);
+        const CellCheck check(program, cell, {random_inputs(program, cell, random, 5, 2)}, random,
+                              runner);
+        for (const Kernel* kernel : check.kernels())
+          source += codegen::print_cuda_stages(*kernel, fmt::format("k{}_", number++)).source;
+      }
+    }
+    for (const char* gpu : {"sm_80", "sm_90"}) EXPECT_FALSE(cached_cubin(source, gpu).empty());
+  }
 }
 
 TEST(Gemm, RoundsToTheNearestBfloat16) {
