@@ -25,4 +25,7 @@ class Backend {
 std::unique_ptr<Backend> make_cpu_backend(const Target& target);
 std::unique_ptr<Backend> make_cuda_backend(const Target& target);
 
+/// All that the cubin of a CUDA text depends on.
+std::string cubin_key(const std::string& source, std::string_view architecture);
+
 }  // namespace espalier::codegen

@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "codegen/backend.h"
 #include "codegen/kernel_cache.h"
+#include "codegen/nvrtc.h"
 #include "codegen/print_kernel.h"
 #include "codegen/verify_kernel.h"
 #include "ir/error.h"
@@ -20,6 +22,7 @@ struct Compiler::Impl {
   std::unique_ptr<Backend> backend;
   CompilerStatistics statistics;
   std::unordered_map<std::string, std::unique_ptr<CompiledKernel>> kernels;  // by their full text
+  std::unordered_map<std::string, std::string> texts;                        // text → cubin
   mutable std::mutex mutex;
 
   Impl(Target t, CompilerOptions options)
@@ -59,6 +62,35 @@ struct Compiler::Impl {
     make(*compiled, text);
     return *kernels.emplace(std::move(text), std::move(compiled)).first->second;
   }
+
+  const std::string& compile_text(const std::string& source) {
+    if (const auto found = texts.find(source); found != texts.end()) {
+      ++statistics.memory_hits;
+      return found->second;
+    }
+    internal_check(target.kind == TargetKind::cuda, "'{}' compiles no CUDA texts", target.name);
+    const std::string key = cubin_key(source, target.name);
+    std::optional<std::string> object = cache.load(key);
+    if (object) {
+      ++statistics.disk_hits;
+    } else {
+      object = compile_cubin(source, target.name);
+      ++statistics.compilations;
+      if (!cache.store(key, *object)) statistics.cache_unwritable = true;
+    }
+    return texts.emplace(source, std::move(*object)).first->second;
+  }
+
+  /// Calls compile() with the compiler to itself, and counts its time.
+  template <class Compile>
+  auto& timed(const Compile& compile) {
+    const std::lock_guard lock(mutex);
+    const auto start = std::chrono::steady_clock::now();
+    auto& compiled = compile();
+    statistics.seconds +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return compiled;
+  }
 };
 
 Compiler::Compiler(Target target, CompilerOptions options)
@@ -69,12 +101,11 @@ Compiler::~Compiler() = default;
 const Target& Compiler::target() const { return impl_->target; }
 
 const CompiledKernel& Compiler::compile(Kernel kernel) {
-  const std::lock_guard lock(impl_->mutex);
-  const auto start = std::chrono::steady_clock::now();
-  const CompiledKernel& compiled = impl_->compile(std::move(kernel));
-  impl_->statistics.seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return compiled;
+  return impl_->timed([&]() -> auto& { return impl_->compile(std::move(kernel)); });
+}
+
+const std::string& Compiler::compile_text(const std::string& source) {
+  return impl_->timed([&]() -> auto& { return impl_->compile_text(source); });
 }
 
 CompilerStatistics Compiler::statistics() const {

@@ -38,6 +38,9 @@ class Compiler {
   /// The compiled kernel; the reference holds as long as the Compiler. Equal kernels (by their full
   /// text) are compiled once. May be called from several threads; one compiles at a time.
   const CompiledKernel& compile(Kernel kernel);
+  /// The cubin of a self-contained CUDA text, through the same caches; it holds as long. The target
+  /// must be a GPU.
+  const std::string& compile_text(const std::string& source);
   CompilerStatistics statistics() const;
 
  private:

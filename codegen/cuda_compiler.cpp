@@ -19,8 +19,7 @@ class CudaBackend : public Backend {
   }
 
   std::string key(const Kernel& kernel, std::string_view) const override {
-    return fmt::format("NVRTC {} {}\n{}", nvrtc_state().version, architecture_,
-                       print_cuda(kernel).source);
+    return cubin_key(print_cuda(kernel).source, architecture_);
   }
 
   std::string compile(const Kernel& kernel) override {
@@ -39,6 +38,10 @@ class CudaBackend : public Backend {
 };
 
 }  // namespace
+
+std::string cubin_key(const std::string& source, std::string_view architecture) {
+  return fmt::format("NVRTC {} {}\n{}", nvrtc_state().version, architecture, source);
+}
 
 std::unique_ptr<Backend> make_cuda_backend(const Target& target) {
   return std::make_unique<CudaBackend>(target);

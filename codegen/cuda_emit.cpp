@@ -10,11 +10,13 @@
 
 namespace espalier::codegen {
 
-CudaEmitter::CudaEmitter(const Kernel& kernel, const Stage& stage, std::string& text)
+CudaEmitter::CudaEmitter(const Kernel& kernel, const Stage& stage, std::string& text,
+                         StageForm form)
     : kernel_(kernel),
       stage_(stage),
       analysis_(kernel, stage),
       text_(text),
+      form_(form),
       variable_bounds_(kernel.variables),
       bound_(kernel.variables),
       values_(kernel.exprs.size()) {
@@ -105,21 +107,32 @@ std::int64_t CudaStage::tiles(std::int64_t row_count) const {
   return (row_count + height - 1) / height * (large ? large_parts : parts);
 }
 
+CudaStage print_stage(const Kernel& kernel, const Stage& stage, std::string_view name,
+                      StageForm form, std::string& text) {
+  fmt::format_to(std::back_inserter(text),
+                 "\n// stage {} of {}{}\n__device__ {}void {}(void* const* buffers, i64 row_begin, "
+                 "i64 row_end, unsigned block, unsigned blocks{}) {{\n",
+                 &stage - kernel.stages.data(), kernel.name,
+                 form == StageForm::held ? ", weights held" : "",
+                 form == StageForm::plain ? "" : "__noinline__ ", name,
+                 form == StageForm::held ? ", Held held" : "");
+  CudaStage result = CudaEmitter(kernel, stage, text, form).emit();
+  text += "}\n";
+  return result;
+}
+
 CudaText print_cuda_stages(const Kernel& kernel, std::string_view name) {
   CudaText result;
-  const auto out = std::back_inserter(result.source);
   for (std::size_t i = 0; i < kernel.stages.size(); ++i) {
-    fmt::format_to(out,
-                   "\n// stage {1} of {0}\n__device__ void {2}stage_{1}(void* const* buffers, i64 "
-                   "row_begin, i64 row_end, unsigned block, unsigned blocks) {{\n",
-                   kernel.name, i, name);
-    CudaStage stage = CudaEmitter(kernel, kernel.stages[i], result.source).emit();
+    const std::string function = fmt::format("{}stage_{}", name, i);
+    CudaStage stage =
+        print_stage(kernel, kernel.stages[i], function, StageForm::plain, result.source);
     stage.symbol = fmt::format("{}espalier_stage_{}", name, i);
-    fmt::format_to(out,
-                   "}}\nextern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
-                   "EspalierLaunch* launch) {{\n  {2}stage_{3}(launch->buffers, launch->row_begin, "
+    fmt::format_to(std::back_inserter(result.source),
+                   "extern \"C\" __global__ void __launch_bounds__({0}, 2)\n{1}(const "
+                   "EspalierLaunch* launch) {{\n  {2}(launch->buffers, launch->row_begin, "
                    "launch->row_end, blockIdx.x, gridDim.x);\n}}\n",
-                   cuda_threads, stage.symbol, name, i);
+                   cuda_threads, stage.symbol, function);
     result.stages.push_back(std::move(stage));
   }
   return result;

@@ -28,9 +28,16 @@ struct CudaTeam {
   bool by_block = false;
 };
 
+/// What a stage's function is printed for.
+enum class StageForm : std::uint8_t {
+  plain,   ///< a kernel of its own
+  walked,  ///< a walker
+  held,    ///< a walker whose blocks hold the weights of a contraction
+};
+
 class CudaEmitter {
  public:
-  CudaEmitter(const Kernel& kernel, const Stage& stage, std::string& text);
+  CudaEmitter(const Kernel& kernel, const Stage& stage, std::string& text, StageForm form);
 
   /// Prints the body of the stage's function, and says how to launch it.
   CudaStage emit();
@@ -99,6 +106,7 @@ class CudaEmitter {
   const Stage& stage_;
   const StageAnalysis analysis_;
   std::string& text_;
+  const StageForm form_;
   int indent_ = 1;
   std::vector<ExprId> roots_;  // addresses and values of the stores
   std::vector<std::int64_t> variable_bounds_;
@@ -108,5 +116,12 @@ class CudaEmitter {
   CudaTeam team_;
   bool in_reduce_ = false;
 };
+
+/// Prints a stage as a function of that name, and says how to launch it.
+CudaStage print_stage(const Kernel& kernel, const Stage& stage, std::string_view name,
+                      StageForm form, std::string& text);
+
+/// The type by which a walker computes a contraction with weights that blocks hold.
+std::string print_held(const Kernel& kernel, const Stage& stage);
 
 }  // namespace espalier::codegen

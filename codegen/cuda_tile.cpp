@@ -46,14 +46,15 @@ Shape small_shape(const Packing& packing) {
 }
 
 /// Several panels and many rows: each number that is read is used for many sums.
-Shape large_shape(const Packing& packing) {
+/// In at most so many registers for sums.
+Shape large_shape(const Packing& packing, int sums) {
   const int width = packing.gates * packing.lanes;
   Shape shape;
   shape.panels = static_cast<int>(std::clamp<std::int64_t>(160 / width, 1, packing.panels()));
   shape.tile_columns = shape.panels * width;
   shape.column_threads = std::min(shape.tile_columns, 32);
   shape.columns = static_cast<int>(ceil_div(shape.tile_columns, shape.column_threads));
-  shape.rows = shape.column_threads < 32 ? 4 : std::clamp(28 / shape.columns, 1, 8);
+  shape.rows = shape.column_threads < 32 ? 4 : std::clamp(sums / shape.columns, 1, 8);
   return shape;
 }
 
@@ -69,7 +70,8 @@ CudaStage CudaEmitter::contraction() {
   const Contraction& contraction = *stage_.contraction;
   const Packing& packing = kernel_.packings[contraction.packing];
   const int terms = static_cast<int>(contraction.terms.size());
-  const Shape small = small_shape(packing), large = large_shape(packing);
+  const Shape small = small_shape(packing),
+              large = large_shape(packing, form_ == StageForm::plain ? 28 : 24);
   CudaStage result;
   result.row_tile = small.tile_rows();
   result.parts = packing.panels();
@@ -110,6 +112,11 @@ CudaStage CudaEmitter::contraction() {
       "};");
   const std::string arguments =
       fmt::format("(b{}, row_begin, row_end, block, blocks, rows, store);", contraction.weights);
+  if (form_ == StageForm::held) {
+    line("contract_held<{}, Ends>(held, b{}, row_begin, row_end, block, rows, store);",
+         print_held(kernel_, stage_), contraction.weights);
+    return result;
+  }
   line("if (row_end - row_begin < {})", result.large_from);
   line("  contract<Small, Ends>{}", arguments);
   line("else");

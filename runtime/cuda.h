@@ -16,6 +16,7 @@ struct CudaGpu {
   int major = 0, minor = 0;  ///< compute capability
   int multiprocessors = 0;
   std::int64_t shared_bytes = 0;  ///< the most that a block can be given
+  bool cooperative = false;       ///< all blocks of a launch can wait for each other
 
   /// `sm_90`
   std::string architecture() const { return "sm_" + std::to_string(major) + std::to_string(minor); }

@@ -14,7 +14,7 @@ class CudaExecutor final : public Executor {
   CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
                const EngineOptions& options)
       : device_(0),
-        launcher_(device_, options.debug),
+        launcher_(device_, compiler, options),
         products_(make_cuda_products(device_, launcher_, compiler, options)),
         update_(program, counter, *this, compiler) {
     launcher_.set_products(products_.get());
@@ -51,7 +51,7 @@ class CudaExecutor final : public Executor {
   }
   void run_part(const Plan& plan, std::size_t begin, std::size_t end) override {
     launcher_.add(plan, begin, end);
-    launcher_.submit();
+    launcher_.submit(/*may_walk=*/false);
     launcher_.wait();
   }
 
@@ -76,7 +76,7 @@ class CudaExecutor final : public Executor {
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override {
     return update_.dense_gradient(parameters, param);
   }
-  Traffic traffic() const override { return {launcher_.launches(), launcher_.copies()}; }
+  Traffic traffic() const override { return launcher_.traffic(); }
   std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
 
  private:

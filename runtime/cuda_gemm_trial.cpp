@@ -246,7 +246,7 @@ double GemmTrials::time_kernel(const Kernel& source) {
                    plan.add(kernel, TrialRows(count));
                  }
                  launcher_.add(plan, 0, plan.size());
-                 launcher_.submit();
+                 launcher_.submit(/*may_walk=*/false);
                }) /
                repetitions;
   }

@@ -25,8 +25,12 @@ std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignm
 
 }  // namespace
 
-CudaLauncher::CudaLauncher(const CudaDevice& device, const DebugOptions& debug)
-    : device_(device), debug_(debug), results_(device.allocate_pinned(result_bytes)) {
+CudaLauncher::CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler,
+                           const EngineOptions& options)
+    : device_(device),
+      debug_(options.debug),
+      persistent_(device, compiler, options),
+      results_(device.allocate_pinned(result_bytes)) {
   add_block(least_block);
 }
 
@@ -41,6 +45,7 @@ void* CudaLauncher::allocate(std::size_t bytes) {
   device_.use();
   auto owner = device_.allocate(std::max(bytes, alignment), "the engine");
   void* const memory = reinterpret_cast<void*>(owner.get());
+  allocations_[owner.get()] = std::max(bytes, alignment);
   memory_.emplace(memory, std::move(owner));
   return memory;
 }
@@ -52,6 +57,7 @@ void CudaLauncher::release(void* memory) noexcept {
   } catch (const std::exception&) {
     // The error stays with the context: the next call reports it.
   }
+  allocations_.erase(address(memory));
   memory_.erase(memory);
 }
 
@@ -117,14 +123,19 @@ void CudaLauncher::add_block(std::size_t bytes) {
   blocks_.push_back(std::move(block));
 }
 
-const void* CudaLauncher::place(const void* values, std::size_t bytes) {
+CudaLauncher::Placed CudaLauncher::put(const void* values, std::size_t bytes) {
   if (blocks_.back().used + bytes > blocks_.back().size)
     add_block(std::max(bytes, 2 * blocks_.back().size));
   Block& block = blocks_.back();
-  const std::size_t at = block.used;
-  std::memcpy(static_cast<char*>(block.pinned.get()) + at, values, bytes);
-  block.used = aligned(at + bytes);
-  return reinterpret_cast<const void*>(block.device.get() + at);
+  char* const host = static_cast<char*>(block.pinned.get()) + block.used;
+  const Placed placed{reinterpret_cast<const void*>(block.device.get() + block.used), host};
+  std::memcpy(host, values, bytes);
+  block.used = aligned(block.used + bytes);
+  return placed;
+}
+
+const void* CudaLauncher::place(const void* values, std::size_t bytes) {
+  return put(values, bytes).device;
 }
 
 const CudaLauncher::Loaded& CudaLauncher::loaded(const codegen::CompiledKernel& kernel) {
@@ -146,32 +157,29 @@ const CudaLauncher::Loaded& CudaLauncher::loaded(const codegen::CompiledKernel& 
 
 void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
   if (begin == end) return;
-  const auto* const pointers =
-      static_cast<void* const*>(place(plan.pointers().data(), plan.pointers().size_bytes()));
+  const Placed placed = put(plan.pointers().data(), plan.pointers().size_bytes());
+  const auto* const pointers = static_cast<void* const*>(placed.device);
+  const auto* const host_pointers = static_cast<void* const*>(placed.host);
   const std::int64_t most = device_.gpu().multiprocessors * blocks_each;
   for (const Launch& launch : plan.launches().subspan(begin, end - begin)) {
-    const codegen::CudaStage& stage = launch.kernel->cuda_stages[std::size_t(launch.stage)];
-    const std::int64_t tiles = stage.tiles(launch.row_end - launch.row_begin);
+    NotedLaunch& noted =
+        pending_.emplace_back(NotedLaunch{.kernel = launch.kernel,
+                                          .stage = launch.stage,
+                                          .pointers = host_pointers + launch.pointers,
+                                          .row_begin = launch.row_begin,
+                                          .row_end = launch.row_end,
+                                          .cell_begin = launch.cell_begin,
+                                          .cell_end = launch.cell_end});
+    pending_records_.push_back({.buffers = pointers + launch.pointers,
+                                .row_begin = launch.row_begin,
+                                .row_end = launch.row_end});
+    const std::int64_t tiles = noted.cuda().tiles(launch.row_end - launch.row_begin);
+    const std::int64_t grid = std::clamp<std::int64_t>(tiles, 1, most);
     // Any grid is right: powers of two make more sequences alike.
-    const auto grid = std::bit_ceil(std::uint64_t(std::clamp<std::int64_t>(tiles, 1, most)));
-    const auto& product = launch.kernel->kernel.stages[std::size_t(launch.stage)].library;
-    if (product && products_) {
-      const CudaProducts::Call* const call = products_->call(
-          *product, plan.pointers().data() + launch.pointers, launch.row_begin, launch.row_end);
-      pending_.push_back({launch.kernel,
-                          launch.stage,
-                          nullptr,
-                          0,
-                          {nullptr, launch.row_begin, launch.row_end},
-                          call});
-      continue;
-    }
-    pending_.push_back(
-        {launch.kernel,
-         launch.stage,
-         loaded(*launch.kernel).stages[std::size_t(launch.stage)],
-         unsigned(debug_.cuda_graphs ? grid : std::clamp<std::int64_t>(tiles, 1, most)),
-         {pointers + launch.pointers, launch.row_begin, launch.row_end}});
+    grids_.push_back(unsigned(debug_.cuda_graphs ? std::bit_ceil(std::uint64_t(grid)) : grid));
+    const auto& product = noted.of().library;
+    if (product && products_)
+      noted.product = products_->call(*product, noted.pointers, launch.row_begin, launch.row_end);
   }
 }
 
@@ -181,86 +189,161 @@ void CudaLauncher::send(Block& block, std::size_t begin, std::size_t end) {
                             static_cast<char*>(block.pinned.get()) + begin, end - begin,
                             device_.stream()),
         "cuMemcpyHtoDAsync", "the plan");
-  ++copies_;
+  ++traffic_.copies;
 }
 
-void CudaLauncher::submit() {
+void CudaLauncher::submit(bool may_walk) {
   if (pending_.empty()) return;
   struct Clear {  // also if the device refuses them
-    std::vector<Pending>& pending;
-    ~Clear() { pending.clear(); }
-  } const clear{pending_};
+    CudaLauncher& launcher;
+    ~Clear() {
+      launcher.pending_.clear();
+      launcher.pending_records_.clear();
+      launcher.grids_.clear();
+    }
+  } const clear{*this};
   device_.use();
-  Block& front = blocks_.front();
-  const std::size_t first = records_;
-  const bool fit = first + pending_.size() <= record_room_;
-  records_ += pending_.size();
-  CUdeviceptr records = front.device.get() + first * sizeof(Record);
-  if (fit) {
-    auto* const to = static_cast<char*>(front.pinned.get()) + first * sizeof(Record);
-    for (std::size_t i = 0; i < pending_.size(); ++i)
-      std::memcpy(to + i * sizeof(Record), &pending_[i].record, sizeof(Record));
-    // The first time in one copy with what lies behind.
-    if (front.sent > 0)
-      send(front, first * sizeof(Record), (first + pending_.size()) * sizeof(Record));
-  } else {
-    std::vector<Record> all;
-    for (const Pending& pending : pending_) all.push_back(pending.record);
-    records = address(place(all.data(), all.size() * sizeof(Record)));
+  const std::size_t count = pending_.size();
+  const bool fit = records_ + count <= record_room_;
+  const bool may_replay = fit && debug_.cuda_graphs && !debug_.check_launches;
+  first_record_ = records_;
+  records_ += count;
+  sent_ = describe({0, count, false});
+
+  std::vector<Way> ways = choose_ways(may_walk && !debug_.check_launches, may_replay);
+  const CUdeviceptr records = place_records(fit);
+  for (Way& way : ways) {
+    if (!way.segment.walked) continue;
+    codegen::Walk& walk = way.prepared.walk;
+    walk.records = reinterpret_cast<const Record*>(records + way.segment.begin * sizeof(Record));
+    way.walk = address(place(&walk, sizeof walk));
   }
+  send_blocks(fit);
+  for (const Way& way : ways) {
+    if (way.segment.walked)
+      walk(way);
+    else
+      launch_all(way.segment, records + way.segment.begin * sizeof(Record), may_replay);
+  }
+  running_ = true;
+}
+
+/// How what is pending is sent off; what walks has its records filled in.
+std::vector<CudaLauncher::Way> CudaLauncher::choose_ways(bool may_walk, bool may_replay) {
+  const Segment whole{0, pending_.size(), false};
+  std::vector<Segment> segments{whole};
+  if (may_walk) {
+    note_shape(whole);
+    segments = persistent_.choose(pending_, allocations_, may_replay && graphs_.contains(shape_));
+  }
+  std::vector<Way> ways;
+  for (const Segment& segment : segments) {
+    Way& way = ways.emplace_back(Way{.segment = segment});
+    if (!segment.walked) continue;
+    way.walker = &persistent_.walker(pending_);
+    way.prepared =
+        way.walker->prepare(std::span(pending_).subspan(segment.begin, segment.end - segment.begin),
+                            persistent_.conflicts(allocations_));
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      Record& record = way.prepared.records[i - segment.begin];
+      record.buffers = pending_records_[i].buffers;
+      pending_records_[i] = record;
+    }
+  }
+  return ways;
+}
+
+CUdeviceptr CudaLauncher::place_records(bool fit) {
+  const std::size_t bytes = pending_records_.size() * sizeof(Record);
+  if (!fit) return address(place(pending_records_.data(), bytes));
+  const Block& front = blocks_.front();
+  const std::size_t at = first_record_ * sizeof(Record);
+  std::memcpy(static_cast<char*>(front.pinned.get()) + at, pending_records_.data(), bytes);
+  return front.device.get() + at;
+}
+
+void CudaLauncher::send_blocks(bool fit) {
+  Block& front = blocks_.front();
+  // The first time in one copy with what lies behind.
+  if (fit && front.sent > 0)
+    send(front, first_record_ * sizeof(Record), (first_record_ + pending_.size()) * sizeof(Record));
   for (Block& block : blocks_) {
     send(block, block.sent, block.used);
     block.sent = block.used;
   }
-  sent_ = pending_.size() == 1 ? describe(pending_.front())
-                               : fmt::format("{} launches from {} to {}", pending_.size(),
-                                             describe(pending_.front()), describe(pending_.back()));
-  shape_.first_record = first;
-  launch_all(records, fit && debug_.cuda_graphs && !debug_.check_launches);
-  running_ = true;
 }
 
-std::string CudaLauncher::describe(const Pending& pending) {
-  return fmt::format("kernel '{}' stage {}, rows {} to {}", pending.kernel->kernel.name,
-                     pending.stage, pending.record.row_begin, pending.record.row_end);
+std::string CudaLauncher::describe(std::size_t i) const {
+  const NotedLaunch& noted = pending_[i];
+  return fmt::format("kernel '{}' stage {}, rows {} to {}", noted.kernel->kernel.name, noted.stage,
+                     noted.row_begin, noted.row_end);
 }
 
-void CudaLauncher::launch(const Pending& pending, CUdeviceptr record) {
-  if (pending.product) return products_->run(*pending.product);
+std::string CudaLauncher::describe(const Segment& segment) const {
+  if (segment.end - segment.begin == 1) return describe(segment.begin);
+  return fmt::format("{} launches from {} to {}", segment.end - segment.begin,
+                     describe(segment.begin), describe(segment.end - 1));
+}
+
+void CudaLauncher::walk(const Way& way) {
+  way.walker->launch(way.prepared, way.walk, sent_);
+  ++traffic_.launches;
+  ++traffic_.walks;
+  traffic_.walked_launches += way.segment.end - way.segment.begin;
+  traffic_.grid_barriers += way.prepared.barriers;
+}
+
+void CudaLauncher::launch(std::size_t i, CUdeviceptr record) {
+  if (pending_[i].product) return products_->run(*pending_[i].product);
   void* argument = reinterpret_cast<void*>(record);
   void* arguments[] = {&argument};
-  const codegen::CudaStage& stage = pending.kernel->cuda_stages[std::size_t(pending.stage)];
+  const NotedLaunch& noted = pending_[i];
+  const codegen::CudaStage& stage = noted.cuda();
+  const CUfunction function = loaded(*noted.kernel).stages[std::size_t(noted.stage)];
   const CUresult result =
-      functions().launch(pending.function, pending.grid, 1, 1, unsigned(stage.threads), 1, 1,
+      functions().launch(function, grids_[i], 1, 1, unsigned(stage.threads), 1, 1,
                          unsigned(stage.shared_bytes), device_.stream(), arguments, nullptr);
-  if (result != CUDA_SUCCESS) check(result, "cuLaunchKernel", describe(pending));
+  if (result != CUDA_SUCCESS) check(result, "cuLaunchKernel", describe(i));
 }
 
-void CudaLauncher::launch_all(CUdeviceptr records, bool may_replay) {
-  if (may_replay && replay(records)) {
-    ++launches_;
+void CudaLauncher::launch_each(const Segment& segment, CUdeviceptr records) {
+  for (std::size_t i = segment.begin; i < segment.end; ++i)
+    launch(i, records + (i - segment.begin) * sizeof(Record));
+}
+
+void CudaLauncher::launch_all(const Segment& segment, CUdeviceptr records, bool may_replay) {
+  if (may_replay && replay(segment, records)) {
+    ++traffic_.launches;
     return;
   }
-  launches_ += pending_.size();
-  for (std::size_t i = 0; i < pending_.size(); ++i) {
-    launch(pending_[i], records + i * sizeof(Record));
-    if (debug_.check_launches) device_.wait(describe(pending_[i]));
+  traffic_.launches += segment.end - segment.begin;
+  if (!debug_.check_launches) return launch_each(segment, records);
+  for (std::size_t i = segment.begin; i < segment.end; ++i) {
+    launch(i, records + (i - segment.begin) * sizeof(Record));
+    device_.wait(describe(i));
   }
 }
 
 std::size_t CudaLauncher::ShapeHash::operator()(const Shape& shape) const {
   std::size_t hash = shape.first_record;
-  for (const auto& [function, grid] : shape.launches)
-    hash = (hash ^ reinterpret_cast<std::size_t>(function) ^ grid) * 0x9e3779b97f4a7c15;
+  for (const auto& [kernel, stage, grid] : shape.launches)
+    hash = (hash ^ reinterpret_cast<std::size_t>(kernel) ^ (std::size_t(stage) << 32) ^ grid) *
+           0x9e3779b97f4a7c15;
   return hash;
 }
 
-bool CudaLauncher::replay(CUdeviceptr records) {
+/// What a graph of the segment is found by, in `shape_`.
+void CudaLauncher::note_shape(const Segment& segment) {
+  shape_.first_record = first_record_ + segment.begin;
   shape_.launches.clear();
-  for (const Pending& pending : pending_)
+  for (std::size_t i = segment.begin; i < segment.end; ++i)
     shape_.launches.emplace_back(
-        pending.product ? static_cast<const void*>(pending.product) : pending.function,
-        pending.grid);
+        pending_[i].product ? static_cast<const void*>(pending_[i].product) : pending_[i].kernel,
+        pending_[i].stage, pending_[i].product ? 0 : grids_[i]);
+}
+
+bool CudaLauncher::replay(const Segment& segment, CUdeviceptr records) {
+  note_shape(segment);
   const auto found = graphs_.find(shape_);
   if (found == graphs_.end()) {
     if (graphs_.size() >= most_graphs)
@@ -271,16 +354,17 @@ bool CudaLauncher::replay(CUdeviceptr records) {
   }
   Graph& graph = found->second;
   graph.last_used = ++clock_;
-  if (!graph.exec) capture(graph, records);
+  if (!graph.exec) capture(graph, segment, records);
   check(functions().graph_launch(graph.exec.get(), device_.stream()), "cuGraphLaunch", sent_);
   return true;
 }
 
-void CudaLauncher::capture(Graph& graph, CUdeviceptr records) {
+void CudaLauncher::capture(Graph& graph, const Segment& segment, CUdeviceptr records) {
+  // Modules are loaded before: that is no work for a stream.
+  for (std::size_t i = segment.begin; i < segment.end; ++i) loaded(*pending_[i].kernel);
   check(functions().capture_begin(device_.stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
         "cuStreamBeginCapture");
-  for (std::size_t i = 0; i < pending_.size(); ++i)
-    launch(pending_[i], records + i * sizeof(Record));
+  launch_each(segment, records);
   CUgraph captured = nullptr;
   check(functions().capture_end(device_.stream(), &captured), "cuStreamEndCapture");
   const CudaOwner<CUgraph> owner(captured, functions().graph_destroy);

@@ -1,16 +1,20 @@
 // What runs on a GPU, and its memory: launches are noted down together with the arrays that they
-// read, and go to the device together, in one copy from pinned memory and one graph where the same
-// sequence ran before. Owned by the CUDA executor.
+// read, and go to the device together, in one copy from pinned memory; there one kernel walks them,
+// or a graph replays them where the same sequence ran before. Owned by the CUDA executor.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "runtime/cuda_driver.h"
+#include "runtime/cuda_persistent.h"
 #include "runtime/cuda_products.h"
 #include "runtime/device_memory.h"
+#include "runtime/executor.h"
 #include "runtime/options.h"
 #include "runtime/plan.h"
 
@@ -18,7 +22,7 @@ namespace espalier::runtime {
 
 class CudaLauncher final : public DeviceMemory {
  public:
-  CudaLauncher(const CudaDevice& device, const DebugOptions& debug);
+  CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler, const EngineOptions& options);
   ~CudaLauncher() override;
 
   void* allocate(std::size_t bytes) override;
@@ -37,30 +41,31 @@ class CudaLauncher final : public DeviceMemory {
   /// Notes down launches [begin, end) of a plan.
   void add(const Plan& plan, std::size_t begin, std::size_t end);
   /// Sends off what has been noted down.
-  void submit();
+  void submit(bool may_walk = true);
   void wait();
 
-  std::size_t launches() const { return launches_; }  ///< so far; of graphs one each
-  std::size_t copies() const { return copies_; }      ///< of staged arrays so far
-  std::size_t bytes() const;                          ///< of staging
+  /// So far; a graph counts as one launch.
+  const Executor::Traffic& traffic() const { return traffic_; }
+  std::size_t bytes() const;  ///< of staging
 
  private:
-  /// As the printed kernels read it.
-  struct Record {
-    void* const* buffers;
-    long long row_begin, row_end;
-  };
+  /// Kernels that are launched by themselves read its beginning.
+  using Record = codegen::WalkRecord;
   struct Loaded {
     CudaOwner<CUmodule> module;
     std::vector<CUfunction> stages;
   };
-  struct Pending {
-    const codegen::CompiledKernel* kernel;
-    int stage;
-    CUfunction function;
-    unsigned grid;
-    Record record;
-    const CudaProducts::Call* product = nullptr;  ///< instead of the function
+  /// A part of what is pending, and what is launched for it if it walks.
+  struct Way {
+    Segment segment;
+    const CudaWalker* walker = nullptr;
+    CudaWalker::Prepared prepared = {};
+    CUdeviceptr walk = 0;
+  };
+  /// The same bytes on both sides.
+  struct Placed {
+    const void* device;
+    const void* host;
   };
   /// The same bytes on the host and the device. Those of the first block begin with records.
   struct Block {
@@ -71,7 +76,8 @@ class CudaLauncher final : public DeviceMemory {
   /// A sequence of launches, whose records begin with a certain one.
   struct Shape {
     std::size_t first_record = 0;
-    std::vector<std::pair<const void*, unsigned>> launches;  ///< function or product, blocks
+    /// Kernel or product, stage, blocks.
+    std::vector<std::tuple<const void*, int, unsigned>> launches;
     bool operator==(const Shape&) const = default;
   };
   struct ShapeHash {
@@ -89,27 +95,41 @@ class CudaLauncher final : public DeviceMemory {
   const Loaded& loaded(const codegen::CompiledKernel& kernel);
   void add_block(std::size_t bytes);
   void send(Block& block, std::size_t begin, std::size_t end);
-  void launch(const Pending& pending, CUdeviceptr record);
-  void launch_all(CUdeviceptr records, bool may_replay);
-  /// Replays or captures the noted sequence; false if it is to be launched one by one.
-  bool replay(CUdeviceptr records);
-  void capture(Graph& graph, CUdeviceptr records);
-  static std::string describe(const Pending& pending);
+  Placed put(const void* values, std::size_t bytes);
+  std::vector<Way> choose_ways(bool may_walk, bool may_replay);
+  CUdeviceptr place_records(bool fit);
+  void send_blocks(bool fit);
+  void walk(const Way& way);
+  void launch(std::size_t i, CUdeviceptr record);
+  void launch_each(const Segment& segment, CUdeviceptr records);
+  void launch_all(const Segment& segment, CUdeviceptr records, bool may_replay);
+  /// Replays or captures the segment; false if it is to be launched one by one.
+  bool replay(const Segment& segment, CUdeviceptr records);
+  void capture(Graph& graph, const Segment& segment, CUdeviceptr records);
+  void note_shape(const Segment& segment);
+  std::string describe(std::size_t i) const;
+  std::string describe(const Segment& segment) const;
 
   const CudaDevice& device_;
   DebugOptions debug_;
   CudaProducts* products_ = nullptr;
   std::unordered_map<const codegen::CompiledKernel*, Loaded> loaded_;
+  CudaPersistent persistent_;
   std::unordered_map<void*, CudaOwner<CUdeviceptr>> memory_;
+  Allocations allocations_;  // the same
   std::vector<Block> blocks_;
-  std::vector<Pending> pending_;
+  // What is pending: as the host knows it, as the device does, and its blocks.
+  std::vector<NotedLaunch> pending_;
+  std::vector<Record> pending_records_;
+  std::vector<unsigned> grids_;
   std::size_t record_room_ = 256, records_ = 0;  // of the first block; used since begin
   bool running_ = false;                         // something was sent off since the last wait
   std::string sent_;                             // what, for errors found when waiting
+  std::size_t first_record_ = 0;                 // of what is being sent off
   Shape shape_;
   std::unordered_map<Shape, Graph, ShapeHash> graphs_;
   std::uint64_t clock_ = 0;
-  std::size_t launches_ = 0, copies_ = 0;
+  Executor::Traffic traffic_;
   CudaOwner<void*> results_;  // pinned, for small reads
 };
 

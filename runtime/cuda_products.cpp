@@ -19,7 +19,8 @@ class CublasProducts final : public CudaProducts {
         compiler_(compiler),
         cache_(options.cache_directory),
         gemm_(options.gemm),
-        precision_(options.precision) {}
+        precision_(options.precision),
+        persistent_(options.persistent) {}
 
   /// Loads the library. UserError if it is not there.
   void load() {
@@ -59,10 +60,17 @@ class CublasProducts final : public CudaProducts {
   void run(const Call& call) const override { blas_->run(call); }
 
  private:
+  /// Weights from which on there is a trial. A library's launches take longer than smaller
+  /// products; and where levels may be walked, which only tiles can be, contractions must make up
+  /// for that.
+  std::int64_t worth_trying(const codegen::GemmShape& shape) const {
+    const bool walked = persistent_ != Persistent::off && precision_ == GemmPrecision::single;
+    return walked && !shape.over_rows ? 1 << 20 : 1 << 10;
+  }
+
   bool choose(const codegen::GemmShape& shape) {
-    // A library's launches take longer than a product of fewer weights.
-    constexpr std::int64_t worth_trying = 1024;
-    if (gemm_ == Gemm::automatic && (lacking_ || shape.m * shape.k() < worth_trying)) return false;
+    if (gemm_ == Gemm::automatic && (lacking_ || shape.m * shape.k() < worth_trying(shape)))
+      return false;
     try {
       if (!blas_) load();
     } catch (const UserError&) {
@@ -90,6 +98,7 @@ class CublasProducts final : public CudaProducts {
   codegen::KernelCache cache_;
   Gemm gemm_;
   GemmPrecision precision_;
+  Persistent persistent_;
   bool lacking_ = false;  // the library, which nobody needs
   std::unique_ptr<CudaBlas> blas_;
   std::unique_ptr<GemmTrials> trials_;
@@ -102,7 +111,7 @@ class CublasProducts final : public CudaProducts {
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
                                                  codegen::Compiler& compiler,
                                                  const EngineOptions& options) {
-  if (options.gemm == Gemm::tile) return nullptr;
+  if (options.gemm == Gemm::tile || options.persistent == Persistent::on) return nullptr;
   auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options);
   if (options.gemm == Gemm::cublas || options.precision != GemmPrecision::single) {
     try {

@@ -15,6 +15,13 @@ enum class Device : std::uint8_t {
   automatic,  ///< cuda where it can be used, else cpu
 };
 
+/// Whether one kernel walks through many launches on a GPU; no choice changes a result.
+enum class Persistent : std::uint8_t {
+  automatic,  ///< where that is predicted to take less time
+  on,         ///< always, where the GPU can
+  off,
+};
+
 /// Debug switches; none changes a result.
 struct DebugOptions {
   /// After each batch, stop at the first NaN or Inf with a UserError that names cell, op, example.
@@ -66,6 +73,7 @@ struct EngineOptions {
   GemmPrecision precision = GemmPrecision::single;  ///< on a GPU
   /// Bytes that the engine may hold, counted as StepStatistics::bytes_held; 0: as many as it takes.
   std::int64_t memory_limit = 0;
+  Persistent persistent = Persistent::automatic;
   DebugOptions debug = {};
 };
 
@@ -84,6 +92,9 @@ struct StepStatistics {
   /// To a device, of all that a step does: a replayed sequence counts as one. 0 on the CPU.
   std::size_t device_launches = 0;
   std::size_t device_copies = 0;  ///< of arrays to a device
+  /// Of the device's launches, those that walked; the launches that these stand for; and how often
+  /// all blocks met in them.
+  std::size_t device_walks = 0, walked_launches = 0, grid_barriers = 0;
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew

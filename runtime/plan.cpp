@@ -52,6 +52,8 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   for (std::size_t s = 0; s < kernel.kernel.stages.size(); ++s) {
     const Stage& stage = kernel.kernel.stages[s];
     Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
+    launch.cell_begin = rows.begin;
+    launch.cell_end = rows.end;
     std::tie(launch.row_begin, launch.row_end) = rows_of(stage, rows);
     // Not if a product over no rows is 0, nor if what pads its factors happens to be nothing: the
     // same sequence of launches is to serve as many minibatches as possible.

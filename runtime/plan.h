@@ -27,6 +27,7 @@ struct Launch {
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
   const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
   int stage = 0;
+  std::int64_t cell_begin = 0, cell_end = 0;  ///< cell rows of all stages of its kernel
 };
 
 /// The cell rows of a launch of all stages of a kernel, and the child rows of each port.

@@ -1,5 +1,6 @@
 // All kernels of the models, of the size that is trained, as cubins: inference, training and sums
-// over readers, with and without hoisting. Tiles keep their sums in registers.
+// over readers, with and without hoisting, each by itself and all of a step as a walker. Tiles keep
+// their sums in registers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,10 +8,13 @@
 #include <memory>
 #include <set>
 
+#include "codegen/cuda_persistent.h"
 #include "codegen/nvrtc.h"
+#include "codegen/print_kernel.h"
 #include "ir/hoist.h"
 #include "models/models.h"
 #include "runtime/modules.h"
+#include "runtime/step_kernels.h"
 #include "tests/support/cubin.h"
 #include "tests/support/golden.h"
 
@@ -75,6 +79,55 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
       }
     }
     EXPECT_GT(contractions, 10) << info.name;
+  }
+}
+
+/// The cells' kernels of a training step in the order of their texts, and some of what else it
+/// does.
+std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compiler& compiler) {
+  runtime::Modules modules(program, compiler, true);
+  std::map<std::string, codegen::Kernel> kernels;
+  const auto add = [&](const codegen::Kernel& kernel) {
+    kernels.emplace(codegen::print_kernel(kernel), kernel);
+    for (const codegen::Packing& packing : kernel.packings) {
+      const codegen::Kernel pack = runtime::pack_kernel(packing);
+      kernels.emplace(codegen::print_kernel(pack), pack);
+    }
+  };
+  for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
+    const runtime::TrainingModule& training = modules.training(cell);
+    for (const auto* kernel : {training.forward, training.backward, training.weights})
+      add(kernel->kernel);
+  }
+  for (ir::StateId state = 0; state < ir::StateId(program.states.size()); ++state)
+    add(modules.reader_sum(state).kernel);
+  std::vector<std::int64_t> sizes;
+  for (const ir::Param& param : program.params) sizes.push_back(param.shape.size());
+  add(runtime::squares_kernel(sizes));
+  add(runtime::norm_kernel(int(sizes.size()), 1));
+  std::vector<codegen::Kernel> result;
+  for (auto& [text, kernel] : kernels) result.push_back(std::move(kernel));
+  return result;
+}
+
+TEST_P(ModelsInCuda, WalkInFewRegisters) {
+  if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
+  codegen::Compiler compiler(codegen::cuda_target(GetParam()),
+                             {codegen::default_cache_directory()});
+  for (const models::ModelInfo& info : models::models()) {
+    const auto model =
+        info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});
+    const auto kernels = step_of(model->program(), compiler);
+    std::vector<const codegen::Kernel*> all;
+    for (const codegen::Kernel& kernel : kernels) all.push_back(&kernel);
+    const codegen::WalkerText text = codegen::print_walker(all);
+    const std::vector<KernelUse> uses = kernels_in(cached_cubin(text.source, GetParam()));
+    ASSERT_EQ(uses.size(), 1U);
+    EXPECT_EQ(uses[0].name, codegen::walk_symbol);
+    EXPECT_LE(uses[0].registers, 128);
+    // What is kept while a stage's function runs, no tile.
+    EXPECT_LE(uses[0].local_bytes, 128) << info.name;
+    for (const codegen::CudaStage& stage : text.stages) EXPECT_LE(stage.shared_bytes, 48 << 10);
   }
 }
 

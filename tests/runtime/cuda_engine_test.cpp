@@ -29,9 +29,11 @@ class CudaEngine : public ::testing::Test {
 
 class EveryModel : public CudaEngine, public ::testing::WithParamInterface<std::string> {};
 
+/// Launches by themselves, where nothing else is said.
 EngineOptions on(Device device, const std::string& strategy = "phase") {
   EngineOptions result = options({"", strategy, "", 1});
   result.device = device;
+  result.persistent = Persistent::off;
   return result;
 }
 

@@ -67,6 +67,7 @@ EngineOptions on(Device device, Gemm gemm = Gemm::automatic,
   EngineOptions result = options({"", strategy, "", 1});
   result.device = device;
   result.gemm = gemm;
+  result.persistent = Persistent::off;
   result.precision = precision;
   return result;
 }
@@ -168,6 +169,25 @@ TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
   }
 }
 
+TEST_F(CudaGemm, WalksAroundProductsGiveTheSame) {
+  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+  Engine alone(model_->program(), settings);
+  settings.persistent = Persistent::automatic;
+  Engine walked(model_->program(), settings);
+  for (Engine* engine : {&alone, &walked}) randomize(*engine, 4);
+  for (int step = 0; step < 3; ++step) {
+    const Outcome expected = outcome(alone, *model_, trees_, all(trees_));
+    const Outcome actual = outcome(walked, *model_, trees_, all(trees_));
+    EXPECT_EQ(actual.losses, expected.losses);
+    EXPECT_EQ(actual.gradients, expected.gradients);
+  }
+  const Instances batch = walked.instances();
+  for (const data::Tree& tree : trees_) model_->record_loss(batch, tree);
+  const StepStatistics step = walked.gradients(batch).statistics;
+  EXPECT_GT(step.device_walks, 0U);
+  EXPECT_LT(step.walked_launches, step.launches);
+}
+
 TEST_F(CudaGemm, WhatCannotBeIsRefused) {
   const auto refused = [&](const EngineOptions& settings, const std::string& why) {
     try {
@@ -180,6 +200,9 @@ TEST_F(CudaGemm, WhatCannotBeIsRefused) {
   refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
   refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
   refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found tf32 or bf16");
+  EngineOptions walked = on(Device::cuda, Gemm::cublas);
+  walked.persistent = Persistent::on;
+  refused(walked, "cannot be walked");
 }
 
 TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
@@ -326,7 +349,7 @@ TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
   const EngineOptions settings = on(Device::cuda);
   std::size_t by_cublas = 0;
   {
-    const Variable slow("ESPALIER_FAKE_TILE_MICROSECONDS", "100");
+    const Variable slow("ESPALIER_FAKE_TILE_TIME", "100");
     by_cublas = launches(settings, *model_, trees_);
     EXPECT_GT(by_cublas, by_tiles);
   }

@@ -3,10 +3,11 @@
 // shared object that comes out runs its kernels by espalier_host_launch.
 //
 // A block's threads run one after another, each to its end. A thread that waits (at a barrier, for
-// the lanes of its warp, for another block) leaves its stack as it is, and the next one goes on. So
-// a missing barrier is no race but a wrong result, all the more since threads start in rising order
-// in launches of an even number of blocks, and in falling order otherwise. Copies to shared memory
-// happen no sooner than they are waited for.
+// the lanes of its warp) leaves its stack as it is, and the next one of its block goes on; another
+// block does when this one waits for others, or has ended. So a missing barrier is no race but a
+// wrong result, all the more since threads and blocks start in rising order in launches of an even
+// number of blocks, and in falling order otherwise. Copies to shared memory happen no sooner than
+// they are waited for. A launch in which all wait and nothing can change aborts.
 #pragma once
 
 #include <setjmp.h>
@@ -27,6 +28,7 @@
 #define __device__
 #define __global__ __attribute__((visibility("default")))
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 
 namespace {
@@ -55,8 +57,10 @@ struct Warp {
   Meeting meetings[32];  // by the lowest lane that takes part
   unsigned words[32];    // what the lanes exchange
 };
+struct Fiber;
 struct Block {
   unsigned index = 0, started = 0, alive = 0;
+  std::deque<Fiber*> waiting;
   Meeting barrier;
   std::vector<Warp> warps;
   std::vector<float4> memory;
@@ -83,12 +87,15 @@ struct Launch {
   Kernel kernel = nullptr;
   const void* argument = nullptr;
   bool falling = false;
-  std::deque<Fiber*> waiting;
+  std::vector<Block>* blocks = nullptr;  // that are under way at once
+  std::size_t turn = 0;                  // of the block that runs
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> idle;
   Fiber* current = nullptr;
   ucontext_t home;
-  long progress = 0, seen = 0, turns = 0;  // to notice that all wait for ever
+  // Whatever may end somebody's waiting is progress; without any, all wait for ever.
+  long progress = 0, seen = 0, turns = 0;
+  std::size_t waiting = 0;
 };
 [[maybe_unused]] Launch launch_;
 
@@ -131,6 +138,11 @@ inline void fiber_main() {
   go_on();
 }
 
+inline void wait(Fiber* fiber) {
+  fiber->block->waiting.push_back(fiber);
+  ++launch_.waiting;
+}
+
 /// Starts a fiber for the next thread of the block.
 inline void start(Block& block) {
   if (launch_.idle.empty()) {
@@ -145,39 +157,47 @@ inline void start(Block& block) {
   fiber->begin.uc_stack.ss_size = Fiber::stack_bytes;
   fiber->begin.uc_link = nullptr;
   makecontext(&fiber->begin, fiber_main, 0);
-  launch_.waiting.push_back(fiber);
+  ++launch_.progress;
+  wait(fiber);
 }
 
-/// Leaves the present fiber for the one that has waited longest, or for the launch's end.
+/// Leaves the present fiber for the one of its block that has waited longest, or else one of the
+/// next block, or for the launch's end.
 inline void go_on() {
-  if (launch_.waiting.empty()) setcontext(&launch_.home);
-  Fiber* fiber = launch_.waiting.front();
-  launch_.waiting.pop_front();
+  if (launch_.waiting == 0) setcontext(&launch_.home);
+  std::vector<Block>& blocks = *launch_.blocks;
+  while (blocks[launch_.turn].waiting.empty()) launch_.turn = (launch_.turn + 1) % blocks.size();
+  std::deque<Fiber*>& waiting = blocks[launch_.turn].waiting;
+  Fiber* fiber = waiting.front();
+  waiting.pop_front();
+  --launch_.waiting;
   enter(fiber);
   if (fiber->running) _longjmp(fiber->place, 1);
   fiber->running = true;
   setcontext(&fiber->begin);
 }
 
-inline void pause() {
+/// Lets other threads run: of this block, or first those of the next.
+inline void pause(bool of_next = false) {
   if (launch_.progress != launch_.seen) launch_.turns = 0;
   launch_.seen = launch_.progress;
-  if (++launch_.turns > 100000000) {
+  Fiber* fiber = launch_.current;
+  if (fiber->block->started < blockDim.x) start(*fiber->block);
+  wait(fiber);
+  if (static_cast<std::size_t>(++launch_.turns) > 4 * launch_.waiting) {
     std::fprintf(stderr, "block %u, thread %u waits for ever\n", blockIdx.x, threadIdx.x);
     std::abort();
   }
-  Fiber* fiber = launch_.current;
-  if (fiber->block->started < blockDim.x) start(*fiber->block);
-  launch_.waiting.push_back(fiber);
+  if (of_next) launch_.turn = (launch_.turn + 1) % launch_.blocks->size();
   if (_setjmp(fiber->place) == 0) go_on();
 }
 
 inline void meet(Meeting& meeting, unsigned count) {
   const long generation = meeting.generation;
+  ++launch_.progress;
   if (++meeting.arrived >= count) {
     meeting.arrived = 0;
     ++meeting.generation;
-    ++launch_.progress;
     return;
   }
   while (meeting.generation == generation) pause();
@@ -189,9 +209,11 @@ inline Meeting& meeting(unsigned mask) {
 
 inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
   std::vector<Block> blocks(end - first);
+  launch_.blocks = &blocks;
+  launch_.turn = 0;
   for (unsigned i = first; i < end; ++i) {
     Block& block = blocks[i - first];
-    block.index = i;
+    block.index = launch_.falling ? end - 1 - (i - first) : i;
     block.alive = blockDim.x;
     block.warps.resize((blockDim.x + 31) / 32);
     // What nobody has written is NaN.
@@ -217,7 +239,6 @@ extern "C" __global__ void espalier_host_launch(void* kernel, unsigned grid, uns
   shim::launch_.kernel = reinterpret_cast<shim::Kernel>(kernel);
   shim::launch_.argument = *static_cast<void**>(args[0]);
   shim::launch_.falling = grid % 2 == 1;
-  shim::launch_.turns = 0;
   blockDim.x = block;
   gridDim.x = grid;
   const unsigned at_once = cooperative ? grid : 1;
@@ -259,7 +280,7 @@ namespace {
   return x;
 }
 
-// The part of the prelude that depends on the machine.
+// The parts of the texts that depend on the machine.
 [[maybe_unused]] inline float* shared_memory() {
   return &shim::launch_.current->block->memory.data()->x;
 }
@@ -280,6 +301,14 @@ namespace {
   auto& groups = shim::launch_.current->copies;
   if (groups.empty()) groups.emplace_back();
   groups.emplace_back();
+}
+[[maybe_unused]] inline void arrive(unsigned* count) {
+  ++*count;
+  ++shim::launch_.progress;
+}
+[[maybe_unused]] inline unsigned arrivals(const unsigned* count) {
+  shim::pause(/*of_next=*/true);
+  return *count;
 }
 template <int kLeft>
 inline void copy_wait() {

@@ -1,13 +1,16 @@
 // A stand-in for libcuda.so.1 that runs kernels on this machine's processor, for tests on machines
 // without a GPU. It is as unforgiving as it can be: memory of the device cannot be touched by the
 // host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
-// the end of an allocation crash, and writes past it are found when it is freed.
+// the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
+// what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
+// ESPALIER_FAKE_TILE_TIME says. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +28,14 @@ using Operation = std::function<CUresult()>;
 constexpr std::size_t page = 4096, device_alignment = 256;
 constexpr unsigned char poison = 0xff;
 constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
+constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
+constexpr int multiprocessors = 2, most_blocks_each = 2;
+
+int blocks_each(std::size_t shared_bytes) {
+  const std::size_t most = most_shared_bytes + reserved_shared_bytes;
+  return int(
+      std::min<std::size_t>(most_blocks_each, most / (shared_bytes + reserved_shared_bytes)));
+}
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "fake CUDA driver: %s\n", what);
@@ -53,7 +64,7 @@ struct Machine {
   std::vector<Operation> queue;
   std::vector<Operation>* captured = nullptr;
   CUresult failed = CUDA_SUCCESS;
-  double microseconds = 0;  // of all that has run
+  long clock = 0;
 
   std::size_t total() const {
     const char* bytes = std::getenv("ESPALIER_FAKE_CUDA_BYTES");
@@ -68,8 +79,10 @@ struct Machine {
       protect(PROT_READ | PROT_WRITE);
       std::vector<Operation> todo;
       todo.swap(queue);
-      for (Operation& operation : todo)
+      for (Operation& operation : todo) {
         if (failed == CUDA_SUCCESS) failed = operation();
+        ++clock;
+      }
       protect(PROT_NONE);
     }
     return failed;
@@ -150,8 +163,13 @@ FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
       *value = 0;
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = 2;
+      *value = multiprocessors;
       return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH: {
+      const char* given = std::getenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
+      *value = given ? std::atoi(given) : 1;
+      return CUDA_SUCCESS;
+    }
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
       *value = int(most_shared_bytes);
       return CUDA_SUCCESS;
@@ -210,8 +228,8 @@ FAKE cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int
   reinterpret_cast<Function*>(function)->shared_bytes = std::size_t(value);
   return CUDA_SUCCESS;
 }
-FAKE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int, std::size_t) {
-  *blocks = 2;
+FAKE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int, std::size_t shared) {
+  *blocks = blocks_each(shared);
   return CUDA_SUCCESS;
 }
 
@@ -340,29 +358,28 @@ FAKE cuStreamSynchronize(CUstream) {
   if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return machine().drain();
 }
-// Events tell how much has run: a launch takes a microsecond, one that uses shared memory (a tile)
-// as many as ESPALIER_FAKE_TILE_MICROSECONDS says.
 FAKE cuEventCreate(CUevent* event, unsigned) {
-  *event = reinterpret_cast<CUevent>(new double(0));
+  *event = reinterpret_cast<CUevent>(new long(-1));
   return CUDA_SUCCESS;
 }
 FAKE cuEventDestroy(CUevent event) {
   const Lock lock(mutex);
   machine().drain();
-  delete reinterpret_cast<double*>(event);
+  delete reinterpret_cast<long*>(event);
   return CUDA_SUCCESS;
 }
 FAKE cuEventRecord(CUevent event, CUstream) {
   const Lock lock(mutex);
   return machine().add([=] {
-    *reinterpret_cast<double*>(event) = machine().microseconds;
+    *reinterpret_cast<long*>(event) = machine().clock;
     return CUDA_SUCCESS;
   });
 }
-#undef cuEventElapsedTime
+#undef cuEventElapsedTime  // a newer header's name for the second version
 FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
-  *milliseconds = float(*reinterpret_cast<double*>(end) - *reinterpret_cast<double*>(begin)) / 1000;
-  return CUDA_SUCCESS;
+  const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
+  *milliseconds = float(to - from);
+  return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
 }
 FAKE cuEventSynchronize(CUevent) {
   const Lock lock(mutex);
@@ -376,11 +393,13 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
     return CUDA_ERROR_INVALID_VALUE;
+  if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
+    return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
-  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_MICROSECONDS");
-  const double microseconds = tile && shared > 0 ? std::strtod(tile, nullptr) : 1;
+  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_TIME");
+  const long more = tile && shared > 0 ? std::atol(tile) - 1 : 0;
   return machine().add([=] {
-    machine().microseconds += microseconds;
+    machine().clock += more;
     void* copy = argument;
     void* all[] = {&copy};
     called.launch(called.kernel, grid, block, shared, all, cooperative);
@@ -404,7 +423,6 @@ extern "C" __attribute__((visibility("default"))) bool espalier_fake_enqueue(
   const Lock lock(mutex);
   if (!is_current) return false;
   return machine().add([work = std::move(work)] {
-    machine().microseconds += 1;
     work();
     return CUDA_SUCCESS;
   }) == CUDA_SUCCESS;

@@ -1,0 +1,243 @@
+#include "runtime/walk.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "codegen/kernel_analysis.h"
+
+namespace espalier::runtime {
+
+using codegen::BufferId;
+using codegen::BufferRole;
+using codegen::Expr;
+using codegen::ExprId;
+using codegen::ExprKind;
+using codegen::RowDomain;
+using codegen::Stage;
+using codegen::WalkRecord;
+
+namespace {
+
+/// Rows of such buffers are those of the launch or of its cell.
+bool has_rows(const codegen::Buffer& buffer) {
+  switch (buffer.role) {
+    case BufferRole::own_field:
+    case BufferRole::cotangent:
+    case BufferRole::residual:
+    case BufferRole::contribution:
+    case BufferRole::scratch:
+      return buffer.row_elements > 0;
+    default:
+      return false;
+  }
+}
+
+/// Whether rows of the stage are those of the buffer.
+bool same_rows(const Stage& stage, const codegen::Buffer& buffer) {
+  if (buffer.children == ir::per_instance) return stage.rows == RowDomain::instances;
+  return stage.rows == RowDomain::children && stage.port == buffer.children;
+}
+
+std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintptr_t>(address); }
+
+}  // namespace
+
+const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& compiled,
+                                                 int number) {
+  auto& all = uses_[&compiled];
+  const codegen::Kernel& kernel = compiled.kernel;
+  all.resize(kernel.stages.size());
+  std::vector<Use>& uses = all[std::size_t(number)];
+  if (!uses.empty()) return uses;
+  const Stage& stage = kernel.stages[std::size_t(number)];
+  const codegen::StageAnalysis analysis(kernel, stage);
+  std::vector<std::optional<std::int64_t>> row_strides(kernel.exprs.size());
+  if (stage.rows != RowDomain::once) row_strides = codegen::strides(kernel, analysis, stage.row);
+  const auto use = [&](BufferId id, ExprId address, bool written) {
+    const codegen::Buffer& buffer = kernel.buffers[std::size_t(id)];
+    if (codegen::element(buffer.role) != codegen::Element::f32) return;
+    auto found = std::ranges::find(uses, id, &Use::buffer);
+    if (found == uses.end()) found = uses.insert(uses.end(), {.buffer = id});
+    (written ? found->written : found->read) = true;
+    found->own_rows &= has_rows(buffer) && same_rows(stage, buffer) && address >= 0 &&
+                       row_strides[std::size_t(address)] == buffer.row_elements;
+  };
+  std::vector<bool> seen(kernel.exprs.size());
+  const std::function<void(ExprId)> visit = [&](ExprId id) {
+    if (id < 0 || seen[std::size_t(id)]) return;
+    seen[std::size_t(id)] = true;
+    const Expr& expr = kernel[id];
+    if (expr.kind == ExprKind::load) use(expr.buffer, expr.operands[0], false);
+    std::ranges::for_each(expr.operands, visit);
+  };
+  for (const codegen::Store& store : stage.stores) {
+    use(store.buffer, store.address, true);
+    visit(store.address);
+    visit(store.value);
+  }
+  if (stage.contraction) {
+    use(stage.contraction->weights, -1, false);
+    for (const auto& term : stage.contraction->terms) {
+      use(term.x, term.address, false);
+      visit(term.address);
+    }
+  }
+  return uses;
+}
+
+std::optional<Conflicts::Range> Conflicts::allocation(std::uintptr_t address) const {
+  auto after = allocations_.upper_bound(address);
+  if (after == allocations_.begin()) return {};
+  const auto& [begin, bytes] = *--after;
+  if (address >= begin + bytes) return {};
+  return Range{begin, begin + bytes};
+}
+
+/// Rows of the launch where the use has no others, else the whole allocation.
+std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
+                                                 const StageUses::Use& use) {
+  const codegen::Buffer& buffer = launch.kernel->kernel.buffers[std::size_t(use.buffer)];
+  const std::uintptr_t pointer = number(launch.pointers[use.buffer]);
+  const auto row_bytes = std::uintptr_t(buffer.row_elements) * sizeof(float);
+  const bool of_cells = has_rows(buffer);
+  if (use.own_rows) {
+    const Range rows{pointer + std::uintptr_t(launch.row_begin) * row_bytes,
+                     pointer + std::uintptr_t(launch.row_end) * row_bytes};
+    if (buffer.role == BufferRole::scratch) scratch_ = allocation(rows.begin);
+    return rows;
+  }
+  // Pointers are shifted so that a batch's first row lies where its memory begins; by which child
+  // row, a launch over cell rows does not know.
+  if (buffer.role == BufferRole::scratch && of_cells && buffer.children != ir::per_instance)
+    return scratch_;
+  const bool shifted = of_cells && buffer.children == ir::per_instance &&
+                       (buffer.role == BufferRole::own_field ||
+                        buffer.role == BufferRole::cotangent || buffer.role == BufferRole::scratch);
+  return allocation(shifted ? pointer + std::uintptr_t(launch.cell_begin) * row_bytes : pointer);
+}
+
+bool Conflicts::meet_before(const NotedLaunch& launch) {
+  now_.clear();
+  unknown_now_ = false;
+  for (const StageUses::Use& use : uses_.of(*launch.kernel, launch.stage)) {
+    std::optional<Range> found = range(launch, use);
+    unknown_now_ |= !found;
+    if (!found) continue;
+    found->written = use.written;
+    now_.push_back(*found);
+  }
+  const bool meet = unknown_since_ || (unknown_now_ && !since_.empty()) ||
+                    std::ranges::any_of(now_, [&](const Range& range) {
+                      return std::ranges::any_of(
+                          since_, [&](const Range& other) { return range.conflicts(other); });
+                    });
+  if (meet) {
+    since_.clear();
+    unknown_since_ = false;
+  }
+  since_.insert(since_.end(), now_.begin(), now_.end());
+  unknown_since_ |= unknown_now_;
+  return meet;
+}
+
+bool Conflicts::writes(const void* address) const {
+  const Range wanted{number(address), number(address) + 1};
+  return unknown_now_ || std::ranges::any_of(now_, [&](const Range& range) {
+           return range.written && range.conflicts(wanted);
+         });
+}
+
+namespace {
+
+const void* weights_of(const NotedLaunch& launch) {
+  const Stage& stage = launch.of();
+  const bool few = launch.row_end - launch.row_begin <= most_held_rows;
+  return stage.contraction && few ? launch.pointers[stage.contraction->weights] : nullptr;
+}
+
+}  // namespace
+
+HeldWeights* held_of(const NotedLaunch& launch, std::span<HeldWeights> held) {
+  const void* const weights = weights_of(launch);
+  if (!weights) return nullptr;
+  const auto found = std::ranges::find(held, weights, &HeldWeights::weights);
+  if (found == held.end()) return nullptr;
+  // The same weights may be read by contractions of other shapes.
+  const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, launch.of());
+  const bool same = tile.terms <= found->tile.terms && tile.gates == found->tile.gates &&
+                    tile.lanes == found->tile.lanes && tile.length == found->tile.length &&
+                    tile.depth == found->tile.depth;
+  return same ? &*found : nullptr;
+}
+
+std::vector<HeldWeights> choose_held(std::span<const NotedLaunch> launches, std::int64_t grid,
+                                     std::int64_t bytes, std::int64_t work_bytes) {
+  struct Candidate {
+    HeldWeights held;
+    std::int64_t times = 0;
+    std::int64_t saved() const { return (times - 1) * held.tile.slice_bytes(held.width); }
+  };
+  std::vector<Candidate> candidates;
+  for (const NotedLaunch& launch : launches) {
+    const void* const weights = weights_of(launch);
+    if (!weights) continue;
+    auto found =
+        std::ranges::find(candidates, weights, [](const Candidate& c) { return c.held.weights; });
+    const codegen::HeldTile tile = codegen::held_tile(launch.kernel->kernel, launch.of());
+    if (found == candidates.end()) {
+      const std::int64_t width = (tile.length + grid - 1) / grid;
+      candidates.push_back({{.weights = weights, .tile = tile, .width = width}, 0});
+      found = candidates.end() - 1;
+    }
+    found->held.tile.terms = std::max(found->held.tile.terms, tile.terms);
+    ++found->times;
+  }
+  std::ranges::stable_sort(candidates, std::ranges::greater{}, &Candidate::saved);
+  std::vector<HeldWeights> held;
+  std::int64_t used = 0, blocks = 0;
+  for (Candidate& candidate : candidates) {
+    HeldWeights& chosen = candidate.held;
+    const std::int64_t slice = chosen.tile.slice_bytes(chosen.width);
+    if (candidate.times < 2 || used + slice > bytes) continue;
+    if (chosen.tile.work_bytes(chosen.width) > work_bytes) continue;
+    chosen.offset = used;
+    // Those that run side by side are held by different blocks.
+    chosen.first_block = std::int32_t(blocks % grid);
+    used += slice;
+    blocks += chosen.tile.blocks(chosen.width);
+    held.push_back(chosen);
+  }
+  return held;
+}
+
+std::vector<WalkRecord> plan_walk(std::span<const NotedLaunch> launches, Conflicts conflicts,
+                                  std::int64_t grid, std::span<HeldWeights> held,
+                                  std::int64_t held_begin) {
+  std::vector<WalkRecord> records;
+  std::int64_t tiles = 0;  // since the last meeting
+  for (const NotedLaunch& launch : launches) {
+    WalkRecord& record = records.emplace_back();
+    record.row_begin = launch.row_begin;
+    record.row_end = launch.row_end;
+    record.buffer_count = std::int32_t(launch.kernel->kernel.buffers.size());
+    if (conflicts.meet_before(launch)) {
+      record.flags |= WalkRecord::barrier;
+      tiles = 0;
+    }
+    for (HeldWeights& weights : held)
+      if (conflicts.writes(weights.weights)) weights.filled = false;
+    if (HeldWeights* const weights = held_of(launch, held)) {
+      if (!weights->filled) record.flags |= WalkRecord::fill;
+      weights->filled = true;
+      record.held_at = std::int32_t((held_begin + weights->offset) / 4);
+      record.held_width = std::int32_t(weights->width);
+      record.first_block = weights->first_block;
+    } else {
+      record.first_block = std::int32_t(tiles % grid);
+      tiles += launch.cuda().tiles(launch.row_end - launch.row_begin);
+    }
+  }
+  return records;
+}
+
+}  // namespace espalier::runtime

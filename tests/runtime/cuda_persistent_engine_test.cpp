@@ -1,0 +1,153 @@
+// Engines on a GPU whose launches one kernel walks, against engines that launch each by itself:
+// equal to the bit, whatever the model, pass, minibatch and step. Through ctest the GPU is the
+// stand-in, whose blocks wait for each other as they do on a device.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "runtime/cuda.h"
+#include "runtime/engine.h"
+#include "tests/runtime/engine_runs.h"
+#include "training/optimizer.h"
+
+namespace espalier::test {
+namespace {
+
+constexpr int embed = 12, hidden = 20;
+
+class PersistentPath : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
+    model_ = make_model(model(), embed, hidden, 0.3);
+  }
+  virtual std::string model() const { return GetParam(); }
+  std::vector<data::Tree> trees(std::uint64_t seed, int count) const {
+    return random_forest(model(), seed, count);
+  }
+  Engine engine(Persistent persistent, bool share = false) const {
+    EngineOptions settings = options({"", "phase", "", 1});
+    settings.device = Device::cuda;
+    settings.persistent = persistent;
+    settings.share = share;
+    Engine made(model_->program(), settings);
+    randomize(made, 4);
+    return made;
+  }
+  Instances recorded(Engine& engine, const std::vector<data::Tree>& trees,
+                     Pass pass = Pass::training) const {
+    const Instances batch = engine.instances(pass);
+    for (std::size_t i = 0; i < trees.size(); ++i) {
+      batch.begin_example(i);
+      model_->record_loss(batch, trees[i]);
+    }
+    return batch;
+  }
+  std::unique_ptr<models::TreeModel> model_;
+};
+
+std::vector<std::vector<float>> params_of(const Engine& engine) {
+  std::vector<std::vector<float>> result;
+  for (const ir::Param& param : engine.program().params) {
+    const std::span<const float> values = engine.parameter(param.name);
+    result.emplace_back(values.begin(), values.end());
+  }
+  return result;
+}
+
+TEST_P(PersistentPath, StepsToTheSameBits) {
+  for (const OptimizerInfo& info : optimizers()) {
+    SCOPED_TRACE(info.name);
+    Engine plain = engine(Persistent::off), walked = engine(Persistent::on);
+    OptimizerOptions settings{.rule = info.defaults, .clip_norm = 0.5};
+    settings.rule.l2 = 1e-3;
+    StandardOptimizer of_plain(settings), of_walked(settings);
+    for (int step = 0; step < 4; ++step) {
+      // Other trees each time: the walker is the same.
+      const auto minibatch = trees(std::uint64_t(step), 9 - 2 * step);
+      const StepResult expected = plain.train_step(recorded(plain, minibatch), of_plain);
+      const StepResult actual = walked.train_step(recorded(walked, minibatch), of_walked);
+      EXPECT_EQ(actual.loss, expected.loss);
+      EXPECT_EQ(actual.gradient_norm, expected.gradient_norm);
+      EXPECT_EQ(expected.statistics.device_walks, 0U);
+      if (step == 0) continue;
+      EXPECT_LE(actual.statistics.device_launches, 4U);
+      EXPECT_EQ(actual.statistics.device_walks, actual.statistics.device_launches);
+      EXPECT_GT(actual.statistics.walked_launches, actual.statistics.launches);
+      EXPECT_GT(actual.statistics.grid_barriers, 0U);
+      EXPECT_LT(actual.statistics.grid_barriers, actual.statistics.walked_launches);
+      if (step == 1) continue;
+      EXPECT_EQ(actual.statistics.device_copies, 1U);
+      EXPECT_EQ(actual.statistics.compilations, 0);
+    }
+    EXPECT_EQ(params_of(walked), params_of(plain));
+  }
+}
+
+TEST_P(PersistentPath, GradientsAndLossesDoNotDependOnThePath) {
+  Engine plain = engine(Persistent::off), walked = engine(Persistent::on);
+  for (int time = 0; time < 3; ++time) {
+    const auto forest = trees(9, 7);
+    const Outcome expected = outcome(plain, *model_, forest, all(forest));
+    const Outcome actual = outcome(walked, *model_, forest, all(forest));
+    EXPECT_EQ(actual.losses, expected.losses);
+    EXPECT_EQ(actual.gradients, expected.gradients);
+    // Nor on what else is in the batch.
+    for (const int one : {5, 1}) {
+      const Outcome alone = outcome(walked, *model_, forest, {one});
+      EXPECT_EQ(alone.losses[0], expected.losses[std::size_t(one)]);
+    }
+  }
+}
+
+TEST_P(PersistentPath, InfersInOneLaunch) {
+  Engine plain = engine(Persistent::off), walked = engine(Persistent::on);
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    const auto forest = trees(seed, 10 - 3 * int(seed));
+    const double expected = plain.forward(recorded(plain, forest, Pass::inference)).loss;
+    const StepResult actual = walked.forward(recorded(walked, forest, Pass::inference));
+    EXPECT_EQ(actual.loss, expected);
+    if (seed < 2) continue;
+    EXPECT_EQ(actual.statistics.device_launches, 1U);
+    EXPECT_EQ(actual.statistics.device_walks, 1U);
+    EXPECT_EQ(actual.statistics.compilations, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, PersistentPath,
+                         ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
+                         [](const auto& info) { return info.param; });
+
+/// Of one model.
+class PersistentEngine : public PersistentPath {
+ protected:
+  std::string model() const override { return "tree_lstm"; }
+};
+
+TEST_F(PersistentEngine, ChoosesByWhatWasMeasured) {
+  // Whatever it chooses, nothing changes.
+  Engine plain = engine(Persistent::off), automatic = engine(Persistent::automatic);
+  for (int step = 0; step < 4; ++step) {
+    const auto forest = trees(3, 6);
+    const Outcome expected = outcome(plain, *model_, forest, all(forest));
+    const Outcome actual = outcome(automatic, *model_, forest, all(forest));
+    EXPECT_EQ(actual.losses, expected.losses);
+    EXPECT_EQ(actual.gradients, expected.gradients);
+  }
+}
+
+TEST_F(PersistentEngine, FallsBackWhereBlocksCannotWaitForEachOther) {
+  if (!std::getenv("LD_LIBRARY_PATH")) GTEST_SKIP() << "only the stand-in can be without";
+  ::setenv("ESPALIER_FAKE_CUDA_COOPERATIVE", "0", 1);
+  Engine lacking = engine(Persistent::on);
+  ::unsetenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
+  for (int time = 0; time < 3; ++time) {
+    const StepResult result = lacking.gradients(recorded(lacking, trees(3, 6)));
+    EXPECT_EQ(result.statistics.device_walks, 0U);
+    EXPECT_GT(result.statistics.device_launches, 0U);
+  }
+}
+
+}  // namespace
+}  // namespace espalier::test
