@@ -135,6 +135,68 @@ class Splitter {
     for (auto& [length, stage] : by_length) kernel_.stages.push_back(std::move(stage));
   }
 
+  /// Where an address lies in its rows: row · stride + first, with no index in between.
+  struct InRow {
+    std::int64_t stride = 0, first = 0;
+  };
+  std::optional<InRow> in_row(const Stage& stage, ExprId address, VarId element) {
+    const StageAnalysis analysis(kernel_, stage);
+    const auto stride = strides(kernel_, analysis, stage.row)[std::size_t(address)];
+    if (!stride) return std::nullopt;
+    const ExprId zero = b_.integer(0);
+    std::map<VarId, ExprId> first{{stage.row, zero}};
+    if (element >= 0) {
+      if (strides(kernel_, analysis, element)[std::size_t(address)] != 1) return std::nullopt;
+      first.emplace(element, zero);
+    }
+    const Expr constant = kernel_[with_variables(address, first)];
+    if (constant.kind != ExprKind::integer) return std::nullopt;
+    return InRow{*stride, constant.integer};
+  }
+
+  /// If stages of this kernel have just made all that would be gathered, row by row, they store it
+  /// to `to` as well.
+  bool store_twice(const Stage& stage, const std::vector<Piece>& pieces, BufferId to,
+                   std::int64_t columns) {
+    struct Addition {
+      std::size_t stage;
+      Store store;
+    };
+    std::vector<Addition> additions;
+    for (const Piece& piece : pieces) {
+      const auto read = in_row(stage, piece.address, -1);
+      std::size_t maker = kernel_.stages.size();
+      const auto stores_to = [&](const Store& store) { return store.buffer == piece.from; };
+      while (maker > 0 && std::ranges::none_of(kernel_.stages[maker - 1].stores, stores_to))
+        --maker;
+      if (!read || maker-- == 0) return false;
+      const Stage& made_by = kernel_.stages[maker];
+      if (made_by.rows != stage.rows || made_by.port != stage.port || made_by.extents.size() != 1)
+        return false;
+      const std::int64_t extent = made_by.extents[0];
+      const VarId element_of = made_by.variables[0];
+      std::vector<std::pair<std::int64_t, Store>> parts;  // by column of the piece
+      for (const Store& store : made_by.stores) {
+        if (!stores_to(store)) continue;
+        const auto made = in_row(made_by, store.address, element_of);
+        if (!made || made->stride != read->stride) return false;
+        const std::int64_t column = made->first - read->first;
+        if (column >= 0 && column + extent <= piece.length) parts.emplace_back(column, store);
+      }
+      std::ranges::sort(parts, {}, &std::pair<std::int64_t, Store>::first);
+      if (std::int64_t(parts.size()) * extent != piece.length) return false;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (parts[i].first != std::int64_t(i) * extent) return false;
+        const ExprId at = b_.add(b_.var(element_of), b_.integer(piece.column + parts[i].first));
+        additions.push_back(
+            {maker, {to, element(b_.var(made_by.row), columns, at), parts[i].second.value}});
+      }
+    }
+    for (const Addition& addition : additions)
+      kernel_.stages[addition.stage].stores.push_back(addition.store);
+    return true;
+  }
+
   void contraction(const Stage& stage) {
     const Contraction& whole = *stage.contraction;
     const std::int64_t m = kernel_.packings[std::size_t(whole.packing)].m;
@@ -145,7 +207,7 @@ class Splitter {
     std::vector<Piece> pieces;
     for (const Contraction::Term& term : whole.terms)
       pieces.push_back({term.x, term.address, term.k_begin, term.k_length});
-    gather(stage.rows, stage.port, stage.row, pieces, x, k);
+    if (!store_twice(stage, pieces, x, k)) gather(stage.rows, stage.port, stage.row, pieces, x, k);
 
     const ExprId row = b_.var(stage.row);
     Stage product = map_stage(stage.rows, stage.port, stage.row, m);

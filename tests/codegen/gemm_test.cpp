@@ -279,6 +279,21 @@ TEST(Gemm, PiecesOfAGradientAreOneProduct) {
   EXPECT_EQ(to_string(shapes[2]), "outer product [90, 18 + 18]");
 }
 
+TEST(Gemm, WhatAKernelHasJustMadeIsNotGathered) {
+  const auto model = models::find_model("tree_lstm")
+                         .make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5});
+  const ir::Program program = model->program();
+  const auto node = std::ranges::find(program.cells, "node", &ir::Cell::name);
+  ASSERT_NE(node, program.cells.end());
+  Random random(1);
+  const CellCheck check(program, *node, {random_inputs(program, *node, random, 5, 2)}, random,
+                        interpreter());
+  const Kernel &forward = *check.kernels()[0], &backward = *check.kernels()[1];
+  // Rows of children are gathered; those of the gates' gradients come from the stage before.
+  EXPECT_EQ(split_all(forward).stages.size(), forward.stages.size() + 2);
+  EXPECT_EQ(split_all(backward).stages.size(), backward.stages.size() + 1);
+}
+
 TEST(Gemm, PaddedRowsAreFewNumbersAndNeverNone) {
   EXPECT_EQ(codegen::padded_rows(0), 16);
   EXPECT_EQ(codegen::padded_rows(1), 16);
