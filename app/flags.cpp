@@ -171,6 +171,8 @@ void add_engine_flags(CLI::App& parser, EngineConfig& config) {
                   "on a GPU, wait for each launch, so that an error names its kernel");
   add_switch(parser, "--cuda-graphs", config.cuda_graphs,
              "on a GPU, replay sequences of launches that ran before");
+  add_choice(parser, "--persistent", config.persistent, "on a GPU, one kernel walks many launches",
+             {"auto", "on", "off"}, config.persistent);
   add_choice(parser, "--gemm", config.gemm, "on a GPU, who multiplies; auto: by a trial, once",
              {"auto", "tile", "cublas"}, config.gemm);
   add_switch(parser, "--tf32", config.tf32, "on a GPU, cuBLAS rounds factors to TF32");

@@ -66,6 +66,9 @@ EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
                                     : GemmPrecision::single;
   options.cache_directory = codegen::default_cache_directory();
   options.memory_limit = config.memory_limit;
+  options.persistent = config.persistent == "on"    ? Persistent::on
+                       : config.persistent == "off" ? Persistent::off
+                                                    : Persistent::automatic;
   options.debug.check_finite = config.check_finite;
   options.debug.check_launches = config.check_launches;
   options.debug.cuda_graphs = config.cuda_graphs;

@@ -6,7 +6,6 @@
 #include <functional>
 #include <utility>
 
-#include "codegen/kernel_cache.h"
 #include "runtime/cuda_persistent.h"
 
 namespace espalier::runtime {
@@ -283,16 +282,14 @@ DeviceCosts device_costs(const CudaDevice& device, codegen::Compiler& compiler,
   const codegen::Kernel contraction = sample_contraction(), copy = sample_copy();
   const codegen::Kernel* const kernels[] = {&contraction, &copy};
   // What is measured belongs to the key.
-  const std::string key =
-      fmt::format("costs of launches: {}, driver {}\n{}", device.gpu().name,
-                  device.driver().version(), codegen::print_walker(kernels).source);
-  codegen::KernelCache cache(cache_directory);
-  if (const auto found = cache.load(key))
-    if (const auto costs = costs_from(*found)) return *costs;
-  device.wait("measuring the GPU");
-  const DeviceCosts costs = Measuring(device, compiler).measure();
-  cache.store(key, to_text(costs));
-  return costs;
+  const std::string key = fmt::format(
+      "costs of launches: {}, driver {}, {} and {} launches, {} rows and {} a multiprocessor\n{}",
+      device.gpu().name, device.driver().version(), few, many, few_rows, rows_each,
+      codegen::print_walker(kernels).source);
+  return kept_costs(cache_directory, key, [&] {
+    device.wait("measuring the GPU");
+    return Measuring(device, compiler).measure();
+  });
 }
 
 }  // namespace espalier::runtime

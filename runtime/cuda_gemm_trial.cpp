@@ -22,7 +22,6 @@ using codegen::LibraryProduct;
 constexpr int repetitions = 4;   // of a kernel, sent off together
 constexpr int measurements = 3;  // the shortest counts
 constexpr int most_candidates = 8;
-constexpr std::int64_t reference_rows = 256;
 constexpr int distinct_rows = 7;
 
 /// Memory of the device, given back at the end.
@@ -258,7 +257,8 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
   const std::int64_t m = product.m, k = product.k, room = 2048;
   const Block x(launcher_, room * product.a_pitch), w(launcher_, k * product.b_pitch),
       out(launcher_, room * product.out_pitch);
-  std::vector<float> rows = random_floats(room * product.a_pitch, 1);
+  std::vector<float> rows = random_floats(distinct_rows * product.a_pitch, 1);
+  rows.resize(std::size_t(room * product.a_pitch));
   for (std::int64_t r = distinct_rows; r < room; ++r)
     std::copy_n(rows.begin() + (r % distinct_rows) * product.a_pitch, product.a_pitch,
                 rows.begin() + r * product.a_pitch);
@@ -307,17 +307,21 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
 }
 
 std::optional<GemmAlgorithm> GemmTrials::best_algorithm(const LibraryProduct& product) {
-  const auto candidates = blas_.candidates(product, reference_rows, most_candidates);
-  // Over rows the library's own choice for each number of rows will do.
-  if (product.over_rows)
-    return candidates.empty() ? std::nullopt : std::optional(candidates.front());
   std::optional<GemmAlgorithm> best;
   double least = std::numeric_limits<double>::infinity();
-  for (const GemmAlgorithm& algorithm : candidates) {
-    const std::optional<double> seconds = measure(product, algorithm);
-    if (!seconds || *seconds >= least) continue;
-    least = *seconds;
-    best = algorithm;
+  // The library is asked about one number of rows; about others only if none of those will do.
+  for (const std::int64_t rows : {256, 2048, 64}) {
+    const auto candidates = blas_.candidates(product, rows, most_candidates);
+    // Over rows its own choice for each number of them will do.
+    if (product.over_rows)
+      return candidates.empty() ? std::nullopt : std::optional(candidates.front());
+    for (const GemmAlgorithm& algorithm : candidates) {
+      const std::optional<double> seconds = measure(product, algorithm);
+      if (!seconds || *seconds >= least) continue;
+      least = *seconds;
+      best = algorithm;
+    }
+    if (best) break;
   }
   return best;
 }

@@ -106,6 +106,7 @@ void CudaLauncher::begin() {
     std::size_t bytes = 0;
     for (const Block& block : blocks_) bytes += block.size;
     graphs_.clear();
+    for (const Block& block : blocks_) allocations_.erase(block.device.get());
     blocks_.clear();
     record_room_ = std::max(record_room_, 2 * records_);
     add_block(bytes);
@@ -120,6 +121,7 @@ void CudaLauncher::add_block(std::size_t bytes) {
   Block block{device_.allocate(bytes, "staged arrays"), device_.allocate_pinned(bytes), bytes, 0,
               0};
   if (blocks_.empty()) block.used = aligned(record_room_ * sizeof(Record));
+  allocations_[block.device.get()] = bytes;
   blocks_.push_back(std::move(block));
 }
 
@@ -178,8 +180,10 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
     // Any grid is right: powers of two make more sequences alike.
     grids_.push_back(unsigned(debug_.cuda_graphs ? std::bit_ceil(std::uint64_t(grid)) : grid));
     const auto& product = noted.of().library;
-    if (product && products_)
+    if (product && products_) {
       noted.product = products_->call(*product, noted.pointers, launch.row_begin, launch.row_end);
+      ++traffic_.products;
+    }
   }
 }
 

@@ -110,7 +110,13 @@ CudaPersistent::CudaPersistent(const CudaDevice& device, codegen::Compiler& comp
     : device_(device),
       compiler_(compiler),
       mode_(device.gpu().cooperative ? options.persistent : Persistent::off),
-      cache_directory_(options.cache_directory) {}
+      cache_directory_(options.cache_directory) {
+  const std::string& given = options.debug.device_costs;
+  if (given.empty()) return;
+  costs_ = costs_from(given);
+  user_check(costs_.has_value(), "costs of launches: found '{}', expected 11 positive numbers",
+             given);
+}
 
 std::vector<Segment> CudaPersistent::choose(std::span<const NotedLaunch> launches,
                                             const Allocations& allocations, bool replayed) {

@@ -8,6 +8,8 @@
 #include <limits>
 #include <sstream>
 
+#include "codegen/kernel_cache.h"
+
 namespace espalier::runtime {
 namespace {
 
@@ -41,6 +43,16 @@ std::optional<DeviceCosts> costs_from(std::string_view text) {
   }
   std::string rest;
   if (in >> rest || costs.places < 1) return {};
+  return costs;
+}
+
+DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key,
+                       const std::function<DeviceCosts()>& measure) {
+  codegen::KernelCache cache(folder);
+  if (const auto found = cache.load(key))
+    if (const auto costs = costs_from(*found)) return *costs;
+  const DeviceCosts costs = measure();
+  cache.store(key, to_text(costs));
   return costs;
 }
 

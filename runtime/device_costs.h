@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +37,11 @@ struct DeviceCosts {
 /// As text, and back: nothing if the text is none or a number in it cannot be right.
 std::string to_text(const DeviceCosts& costs);
 std::optional<DeviceCosts> costs_from(std::string_view text);
+
+/// Those kept in the folder under exactly this key, or what `measure` gives, which is kept there
+/// then. An empty folder keeps none; a broken file is as good as none.
+DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key,
+                       const std::function<DeviceCosts()>& measure);
 
 /// What a launch does.
 struct LaunchWork {

@@ -183,6 +183,7 @@ struct Engine::Impl {
     statistics.device_walks = traffic.walks - traffic_before.walks;
     statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
     statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
+    statistics.device_products = traffic.products - traffic_before.products;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;

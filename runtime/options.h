@@ -30,6 +30,9 @@ struct DebugOptions {
   bool check_launches = false;
   /// On a GPU, sequences of launches that ran before are replayed as one.
   bool cuda_graphs = true;
+  /// On a GPU, choose what walks by these constants (to_text of device_costs.h) instead of measured
+  /// ones.
+  std::string device_costs = {};
   /// Check the invariants of every border (on by default where built with ESPALIER_VERIFY).
 #ifdef ESPALIER_VERIFY
   bool verify = true;
@@ -95,6 +98,7 @@ struct StepStatistics {
   /// Of the device's launches, those that walked; the launches that these stand for; and how often
   /// all blocks met in them.
   std::size_t device_walks = 0, walked_launches = 0, grid_barriers = 0;
+  std::size_t device_products = 0;  ///< of the launches, those that a library did
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew

@@ -38,6 +38,34 @@ bool same_rows(const Stage& stage, const codegen::Buffer& buffer) {
   return stage.rows == RowDomain::children && stage.port == buffer.children;
 }
 
+/// The least and the greatest value of an address in a stage without rows; nothing if it depends on
+/// memory or on a sum's variable.
+std::optional<std::pair<std::int64_t, std::int64_t>> bounds(const codegen::Kernel& kernel,
+                                                            const Stage& stage, ExprId id) {
+  using Bounds = std::optional<std::pair<std::int64_t, std::int64_t>>;
+  const Expr& expr = kernel[id];
+  const auto operand = [&](int i) { return bounds(kernel, stage, expr.operands[std::size_t(i)]); };
+  if (expr.kind == ExprKind::integer) return Bounds{{expr.integer, expr.integer}};
+  if (expr.kind == ExprKind::variable) {
+    const auto found = std::ranges::find(stage.variables, codegen::VarId(expr.integer));
+    if (found == stage.variables.end()) return {};
+    return Bounds{{0, stage.extents[std::size_t(found - stage.variables.begin())] - 1}};
+  }
+  if (expr.kind == ExprKind::iadd) {
+    const Bounds a = operand(0), b = operand(1);
+    if (a && b) return Bounds{{a->first + b->first, a->second + b->second}};
+  } else if (expr.kind == ExprKind::imul && expr.integer >= 0) {
+    if (const Bounds a = operand(0))
+      return Bounds{{a->first * expr.integer, a->second * expr.integer}};
+  } else if (expr.kind == ExprKind::idiv) {
+    if (const Bounds a = operand(0))
+      return Bounds{{a->first / expr.integer, a->second / expr.integer}};
+  } else if (expr.kind == ExprKind::imod) {
+    if (operand(0)) return Bounds{{0, expr.integer - 1}};
+  }
+  return {};
+}
+
 std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintptr_t>(address); }
 
 }  // namespace
@@ -61,6 +89,12 @@ const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& 
     (written ? found->written : found->read) = true;
     found->own_rows &= has_rows(buffer) && same_rows(stage, buffer) && address >= 0 &&
                        row_strides[std::size_t(address)] == buffer.row_elements;
+    const bool once = stage.rows == RowDomain::once && address >= 0;
+    const auto elements = once ? bounds(kernel, stage, address) : std::nullopt;
+    found->known &= elements.has_value();
+    if (!elements) return;
+    found->first = std::min(found->first, elements->first);
+    found->last = std::max(found->last, elements->second);
   };
   std::vector<bool> seen(kernel.exprs.size());
   const std::function<void(ExprId)> visit = [&](ExprId id) {
@@ -93,7 +127,7 @@ std::optional<Conflicts::Range> Conflicts::allocation(std::uintptr_t address) co
   return Range{begin, begin + bytes};
 }
 
-/// Rows of the launch where the use has no others, else the whole allocation.
+/// The rows or elements where they are known, else the whole allocation.
 std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
                                                  const StageUses::Use& use) {
   const codegen::Buffer& buffer = launch.kernel->kernel.buffers[std::size_t(use.buffer)];
@@ -106,6 +140,9 @@ std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
     if (buffer.role == BufferRole::scratch) scratch_ = allocation(rows.begin);
     return rows;
   }
+  if (use.known)
+    return Range{pointer + std::uintptr_t(use.first) * sizeof(float),
+                 pointer + std::uintptr_t(use.last + 1) * sizeof(float)};
   // Pointers are shifted so that a batch's first row lies where its memory begins; by which child
   // row, a launch over cell rows does not know.
   if (buffer.role == BufferRole::scratch && of_cells && buffer.children != ir::per_instance)
@@ -214,16 +251,13 @@ std::vector<WalkRecord> plan_walk(std::span<const NotedLaunch> launches, Conflic
                                   std::int64_t grid, std::span<HeldWeights> held,
                                   std::int64_t held_begin) {
   std::vector<WalkRecord> records;
-  std::int64_t tiles = 0;  // since the last meeting
+  std::int64_t tiles = 0;  // so far: the next begin behind them
   for (const NotedLaunch& launch : launches) {
     WalkRecord& record = records.emplace_back();
     record.row_begin = launch.row_begin;
     record.row_end = launch.row_end;
     record.buffer_count = std::int32_t(launch.kernel->kernel.buffers.size());
-    if (conflicts.meet_before(launch)) {
-      record.flags |= WalkRecord::barrier;
-      tiles = 0;
-    }
+    if (conflicts.meet_before(launch)) record.flags |= WalkRecord::barrier;
     for (HeldWeights& weights : held)
       if (conflicts.writes(weights.weights)) weights.filled = false;
     if (HeldWeights* const weights = held_of(launch, held)) {

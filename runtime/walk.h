@@ -30,7 +30,7 @@ struct NotedLaunch {
   const codegen::CudaStage& cuda() const { return kernel->cuda_stages[std::size_t(stage)]; }
 };
 
-/// The device's memory: address → bytes of each allocation.
+/// The device's memory: address → bytes of each allocation, staged arrays included.
 using Allocations = std::map<std::uintptr_t, std::size_t>;
 
 /// Which buffers stages read and write, found once each. Index arrays are left out: no kernel
@@ -41,6 +41,9 @@ class StageUses {
     codegen::BufferId buffer = -1;
     bool read = false, written = false;
     bool own_rows = true;  ///< only rows of the launch
+    /// If known, only elements from one to another: those of a stage without rows.
+    bool known = true;
+    std::int64_t first = INT64_MAX, last = INT64_MIN;
   };
   const std::vector<Use>& of(const codegen::CompiledKernel& kernel, int stage);
 

@@ -100,6 +100,7 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"bench", "step"}, "--data is required"},
       {{"bench", "step", "--data", "listops", "--bach", "3"}, "nearest: '--batch'"},
       {{"bench", "step", "--data", "listops", "--pass", "backward"}, "train, forward"},
+      {{"bench", "step", "--data", "listops", "--persistent", "yes"}, "auto, on, off"},
   };
   for (const auto& [arguments, message] : cases) {
     const Output output = run(arguments);

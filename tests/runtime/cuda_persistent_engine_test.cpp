@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <memory>
 
+#include "ir/error.h"
 #include "runtime/cuda.h"
+#include "runtime/device_costs.h"
 #include "runtime/engine.h"
 #include "tests/runtime/engine_runs.h"
 #include "training/optimizer.h"
@@ -26,11 +28,11 @@ class PersistentPath : public ::testing::TestWithParam<std::string> {
   std::vector<data::Tree> trees(std::uint64_t seed, int count) const {
     return random_forest(model(), seed, count);
   }
-  Engine engine(Persistent persistent, bool share = false) const {
+  Engine engine(Persistent persistent, const std::string& costs = {}) const {
     EngineOptions settings = options({"", "phase", "", 1});
     settings.device = Device::cuda;
     settings.persistent = persistent;
-    settings.share = share;
+    settings.debug.device_costs = costs;
     Engine made(model_->program(), settings);
     randomize(made, 4);
     return made;
@@ -135,6 +137,50 @@ TEST_F(PersistentEngine, ChoosesByWhatWasMeasured) {
     EXPECT_EQ(actual.losses, expected.losses);
     EXPECT_EQ(actual.gradients, expected.gradients);
   }
+}
+
+TEST_F(PersistentEngine, WalksAPartAndLaunchesTheRest) {
+  // As on a GPU whose walks take long for every product of many rows.
+  const runtime::DeviceCosts costs{.launch = 1e-3,
+                                   .graph = 1e-3,
+                                   .node = 9e-4,
+                                   .walk = 1e-3,
+                                   .record = 1e-6,
+                                   .barrier = 1e-6,
+                                   .flop = 1e-12,
+                                   .walked_flop = 1e-7,
+                                   .byte = 1e-12,
+                                   .held_byte = 1e-12,
+                                   .places = 4};
+  for (const bool graphs : {false, true}) {
+    Engine plain = engine(Persistent::off);
+    EngineOptions settings = plain.options();
+    settings.persistent = Persistent::automatic;
+    settings.debug.device_costs = to_text(costs);
+    settings.debug.cuda_graphs = graphs;
+    Engine mixed(model_->program(), settings);
+    randomize(mixed, 4);
+    StandardOptimizer of_plain({.rule = update_rule("adagrad")});
+    StandardOptimizer of_mixed({.rule = update_rule("adagrad")});
+    for (int step = 0; step < 5; ++step) {
+      const auto forest = trees(3, 20);
+      const StepResult expected = plain.train_step(recorded(plain, forest), of_plain);
+      const StepResult actual = mixed.train_step(recorded(mixed, forest), of_mixed);
+      EXPECT_EQ(actual.loss, expected.loss);
+      EXPECT_EQ(actual.gradient_norm, expected.gradient_norm);
+      if (step == 0) continue;
+      EXPECT_GT(actual.statistics.device_walks, 0U);
+      EXPECT_GT(actual.statistics.device_launches, actual.statistics.device_walks);
+      if (step < 2) continue;
+      EXPECT_EQ(actual.statistics.device_copies, 1U);
+      EXPECT_EQ(actual.statistics.compilations, 0);
+    }
+    EXPECT_EQ(params_of(mixed), params_of(plain));
+  }
+}
+
+TEST_F(PersistentEngine, RefusesCostsThatAreNone) {
+  EXPECT_THROW(engine(Persistent::automatic, "1 2 3"), UserError);
 }
 
 TEST_F(PersistentEngine, FallsBackWhereBlocksCannotWaitForEachOther) {

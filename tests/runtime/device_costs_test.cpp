@@ -1,0 +1,150 @@
+// The choice between walks and launches, by constants made up for it.
+#include "runtime/device_costs.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "codegen/kernel_cache.h"
+
+namespace espalier::runtime {
+namespace {
+
+/// Of a GPU somewhat like those that there are.
+DeviceCosts sample() {
+  return {.launch = 3e-6,
+          .graph = 8e-6,
+          .node = 2e-6,
+          .walk = 8e-6,
+          .record = 3e-7,
+          .barrier = 1.2e-6,
+          .flop = 1 / 30e12,
+          .walked_flop = 1 / 20e12,
+          .byte = 1 / 4e12,
+          .held_byte = 1 / 10e12,
+          .places = 264};
+}
+
+/// A level of so many rows of a cell [750, 300], as tiles or with held weights.
+LaunchWork level(double rows) {
+  return {.flops = 2 * rows * 750 * 300,
+          .bytes = 4 * rows * 1050,
+          .weights = 4 * 750 * 300,
+          .tiles = std::max<std::int64_t>(19, std::int64_t(rows / 40) * 5),
+          .barrier = true,
+          .held = rows <= double(most_held_rows)};
+}
+
+std::vector<LaunchWork> levels(const std::vector<double>& rows) {
+  std::vector<LaunchWork> works;
+  for (const double count : rows) works.push_back(level(count));
+  return works;
+}
+
+TEST(DeviceCosts, SmallLevelsAreWalked) {
+  for (const double batch : {1.0, 10.0}) {
+    const auto works = levels(std::vector<double>(20, batch));
+    for (const bool replayed : {false, true})
+      EXPECT_EQ(choose_segments(works, sample(), replayed), (std::vector<Segment>{{0, 20, true}}));
+  }
+}
+
+TEST(DeviceCosts, LargeMinibatchesAreReplayed) {
+  const auto works = levels(std::vector<double>(20, 20000));
+  for (const bool replayed : {false, true})
+    EXPECT_EQ(choose_segments(works, sample(), replayed), (std::vector<Segment>{{0, 20, false}}));
+}
+
+TEST(DeviceCosts, TopsOfTreesAreWalkedBehindLargeLevels) {
+  std::vector<double> rows{40000, 20000, 10000};
+  rows.insert(rows.end(), 30, 12);
+  // Up and down again, as a training step goes.
+  rows.insert(rows.end(), rows.rbegin(), rows.rend());
+  const auto segments = choose_segments(levels(rows), sample(), false);
+  EXPECT_EQ(segments, (std::vector<Segment>{{0, 3, false}, {3, 63, true}, {63, 66, false}}));
+}
+
+TEST(DeviceCosts, OneSmallLevelIsNotWorthAWalk) {
+  std::vector<double> rows(3, 30000);
+  rows.push_back(12);
+  EXPECT_EQ(choose_segments(levels(rows), sample(), false), (std::vector<Segment>{{0, 4, false}}));
+}
+
+TEST(DeviceCosts, BarriersThatCostMuchKeepLaunchesApart) {
+  DeviceCosts costs = sample();
+  costs.barrier = 1e-4;
+  EXPECT_EQ(choose_segments(levels(std::vector<double>(20, 1)), costs, true),
+            (std::vector<Segment>{{0, 20, false}}));
+  EXPECT_TRUE(choose_segments({}, costs, true).empty());
+}
+
+TEST(DeviceCosts, TheChoiceIsTheCheapestOfAll) {
+  // Against all ways through short sequences.
+  std::uint32_t random = 1;
+  const auto draw = [&](std::uint32_t below) {
+    random = random * 1664525 + 1013904223;
+    return (random >> 8) % below;
+  };
+  const DeviceCosts costs = sample();
+  for (int trial = 0; trial < 50; ++trial) {
+    std::vector<double> rows;
+    for (int i = 0; i < 8; ++i) rows.push_back(draw(2) ? 1 + draw(30) : 1 + draw(30000));
+    const auto works = levels(rows);
+    const auto seconds = [&](std::uint32_t walked) {
+      double total = 0;
+      for (std::size_t i = 0; i < works.size(); ++i) {
+        const bool here = walked >> i & 1;
+        if (i == 0 || here != (walked >> (i - 1) & 1)) total += here ? costs.walk : costs.graph;
+        total += here ? seconds_walked(works[i], costs) : seconds_alone(works[i], costs, true);
+      }
+      return total;
+    };
+    double least = seconds(0);
+    for (std::uint32_t ways = 1; ways < 256; ++ways) least = std::min(least, seconds(ways));
+    std::uint32_t chosen = 0;
+    for (const Segment& segment : choose_segments(works, costs, true))
+      for (std::size_t i = segment.begin; i < segment.end; ++i)
+        chosen |= std::uint32_t(segment.walked) << i;
+    EXPECT_NEAR(seconds(chosen), least, 1e-15);
+  }
+}
+
+TEST(DeviceCosts, GoToTextAndBack) {
+  const std::string text = to_text(sample());
+  EXPECT_EQ(costs_from(text), sample());
+  EXPECT_FALSE(costs_from(""));
+  EXPECT_FALSE(costs_from(text.substr(0, text.size() / 2)));
+  EXPECT_FALSE(costs_from(text + " 1"));
+  EXPECT_FALSE(costs_from("264 0 1 1 1 1 1 1 1 1 1"));
+  EXPECT_FALSE(costs_from("264 nan 1 1 1 1 1 1 1 1 1"));
+  EXPECT_FALSE(costs_from("0" + text.substr(text.find(' '))));
+}
+
+TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "espalier-device-costs";
+  std::filesystem::remove_all(folder);
+  int measured = 0;
+  const auto costs = [&](std::string_view key) {
+    return kept_costs(folder, key, [&] {
+      ++measured;
+      DeviceCosts costs = sample();
+      costs.places = measured;
+      return costs;
+    });
+  };
+  EXPECT_EQ(costs("one").places, 1);
+  EXPECT_EQ(costs("one").places, 1);
+  EXPECT_EQ(costs("another GPU").places, 2);
+  const auto file = codegen::KernelCache(folder).file("one");
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 3);
+  EXPECT_EQ(costs("one").places, 3);
+  EXPECT_EQ(costs("one").places, 3);
+  // Whole, but no costs.
+  codegen::KernelCache(folder).store("one", "1 2 3");
+  EXPECT_EQ(costs("one").places, 4);
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace espalier::runtime

@@ -1,0 +1,265 @@
+// Before which launches all blocks must meet, and what blocks hold, by kernels made for it.
+#include "runtime/walk.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "codegen/cuda_emit.h"
+#include "codegen/target.h"
+
+namespace espalier::runtime {
+namespace {
+
+using codegen::BufferId;
+using codegen::BufferRole;
+using codegen::CompiledKernel;
+using codegen::ExprId;
+using codegen::Kernel;
+using codegen::KernelBuilder;
+using codegen::RowDomain;
+using codegen::Stage;
+using codegen::WalkRecord;
+
+constexpr std::int64_t n = 16;
+
+CompiledKernel compiled(Kernel kernel) {
+  CompiledKernel result;
+  result.kernel = std::move(kernel);
+  result.cuda_stages = codegen::print_cuda_stages(result.kernel, "").stages;
+  return result;
+}
+
+Stage stage_over(KernelBuilder& b, RowDomain rows, std::vector<std::int64_t> extents) {
+  Stage stage;
+  stage.rows = rows;
+  if (rows != RowDomain::once) stage.row = b.variable();
+  stage.extents = std::move(extents);
+  for (std::size_t i = 0; i < stage.extents.size(); ++i) stage.variables.push_back(b.variable());
+  return stage;
+}
+
+/// own[row] = state[values[row]]: as a cell that reads a child's state.
+CompiledKernel gathering() {
+  Kernel kernel;
+  kernel.name = "gathering";
+  KernelBuilder b(kernel);
+  const auto own = b.buffer({.role = BufferRole::own_field, .row_elements = n});
+  const auto state = b.buffer({.role = BufferRole::state_field, .row_elements = n});
+  const auto values = b.buffer({.role = BufferRole::port_values});
+  Stage stage = stage_over(b, RowDomain::instances, {n});
+  const ExprId row = b.var(stage.row), j = b.var(stage.variables[0]);
+  const ExprId from = b.add(b.multiply(b.load_index(values, row), n), j);
+  stage.stores = {{own, b.add(b.multiply(row, n), j), b.load(state, from)}};
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+/// own[row] = residual[row], element by element.
+CompiledKernel row_by_row() {
+  Kernel kernel;
+  kernel.name = "row_by_row";
+  KernelBuilder b(kernel);
+  const auto own = b.buffer({.role = BufferRole::own_field, .row_elements = n});
+  const auto from = b.buffer({.role = BufferRole::residual, .row_elements = n});
+  Stage stage = stage_over(b, RowDomain::instances, {n});
+  const ExprId at = b.add(b.multiply(b.var(stage.row), n), b.var(stage.variables[0]));
+  stage.stores = {{own, at, b.load(from, at)}};
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+/// gradient[begin + i] = contribution[0], i < n
+CompiledKernel weight_gradient(std::int64_t begin) {
+  Kernel kernel;
+  kernel.name = "weight_gradient";
+  KernelBuilder b(kernel);
+  const auto to = b.buffer({.role = BufferRole::param_gradient, .row_elements = 4 * n});
+  const auto from = b.buffer({.role = BufferRole::contribution, .row_elements = n});
+  Stage stage = stage_over(b, RowDomain::once, {n});
+  stage.stores = {
+      {to, b.add(b.var(stage.variables[0]), b.integer(begin)), b.load(from, b.integer(0))}};
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+/// y[row] = W · x[row]
+CompiledKernel contraction(std::int64_t length, std::int64_t depth) {
+  Kernel kernel;
+  kernel.name = "contraction";
+  KernelBuilder b(kernel);
+  const auto x = b.buffer({.role = BufferRole::residual, .a = 0, .row_elements = depth});
+  const auto y = b.buffer({.role = BufferRole::residual, .a = 1, .row_elements = length});
+  kernel.packings = {{.m = length, .k = depth, .gates = 1, .lanes = 8, .blocks = {}}};
+  const auto weights =
+      b.buffer({.role = BufferRole::packed, .row_elements = kernel.packings[0].elements()});
+  Stage stage = stage_over(b, RowDomain::instances, {length});
+  stage.contraction = {.weights = weights,
+                       .packing = 0,
+                       .terms = {{x, b.multiply(b.var(stage.row), depth), 0, depth}}};
+  stage.stores = {{y, b.add(b.multiply(b.var(stage.row), length), b.var(stage.variables[0])),
+                   b.accumulator(0)}};
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+/// Launches in a memory of some allocations; row r of an allocation begins at element n · r.
+class Memory {
+ public:
+  Memory() {
+    for (const char* name : {"a", "b", "c", "d"}) {
+      allocations_[next_] = bytes;
+      names_[name[0]] = next_;
+      next_ += 2 * bytes;
+    }
+  }
+  const Allocations& allocations() const { return allocations_; }
+  /// Row `row` of an allocation; '-' is memory that nobody allocated.
+  void* at(char name, std::int64_t row = 0) const {
+    if (name == '-') return reinterpret_cast<void*>(std::uintptr_t{64});
+    return reinterpret_cast<void*>(names_.at(name) + std::uintptr_t(row * n) * sizeof(float));
+  }
+  NotedLaunch launch(const CompiledKernel& kernel, std::vector<void*> pointers,
+                     std::int64_t begin = 0, std::int64_t end = 1) {
+    pointers_.push_back(std::move(pointers));
+    return {.kernel = &kernel,
+            .pointers = pointers_.back().data(),
+            .row_begin = begin,
+            .row_end = end,
+            .cell_begin = begin,
+            .cell_end = end};
+  }
+  /// Where meetings are, as a text: | before a launch with one, then x.
+  std::string meetings(const std::vector<NotedLaunch>& launches) {
+    StageUses uses;
+    Conflicts conflicts(allocations_, uses);
+    std::string text;
+    for (const NotedLaunch& launch : launches) text += conflicts.meet_before(launch) ? "|x" : "x";
+    return text;
+  }
+
+ private:
+  static constexpr std::size_t bytes = 1 << 16;
+  Allocations allocations_;
+  std::map<char, std::uintptr_t> names_;
+  std::uintptr_t next_ = 1 << 20;
+  std::deque<std::vector<void*>> pointers_;
+};
+
+TEST(Conflicts, OfRowsOfOneArena) {
+  Memory memory;
+  const CompiledKernel kernel = row_by_row();
+  const auto rows = [&](char to, char from, std::int64_t begin, std::int64_t end) {
+    return memory.launch(kernel, {memory.at(to), memory.at(from)}, begin, end);
+  };
+  // Different rows of one arena do not conflict, whoever reads and writes them.
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('a', 'b', 4, 8)}), "xx");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('b', 'a', 4, 8)}), "xx");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'b', 0, 4)}), "xx");  // both read
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 3, 8)}), "x|x");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('b', 'c', 3, 8)}), "x|x");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('a', 'c', 3, 8)}), "x|x");
+  // A meeting settles what was before it, and only that.
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 4), rows('d', 'a', 0, 4)}),
+            "x|xx");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 4), rows('d', 'c', 0, 4)}),
+            "x|x|x");
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('d', 'b', 0, 4), rows('b', 'a', 0, 4)}),
+            "xx|x");
+}
+
+TEST(Conflicts, OfGatheredRowsAreThoseOfTheWholeArena) {
+  Memory memory;
+  const CompiledKernel gather = gathering(), rows = row_by_row();
+  const auto level = [&](char to, char from, std::int64_t begin, std::int64_t end) {
+    return memory.launch(gather, {memory.at(to), memory.at(from), memory.at('-')}, begin, end);
+  };
+  EXPECT_EQ(memory.meetings({level('a', 'a', 0, 4), level('a', 'a', 4, 8)}), "x|x");
+  EXPECT_EQ(memory.meetings({level('a', 'b', 0, 4), level('a', 'b', 4, 8)}), "xx");
+  // A batch's pointers are shifted by its rows, even to before the memory; what counts is where its
+  // rows lie.
+  const NotedLaunch shifted =
+      memory.launch(gather, {memory.at('b', -100), memory.at('a'), memory.at('-')}, 100, 104);
+  const auto reads = [&](std::int64_t begin, std::int64_t end) {
+    return memory.launch(rows, {memory.at('c'), memory.at('b')}, begin, end);
+  };
+  EXPECT_EQ(memory.meetings({shifted, reads(0, 4)}), "x|x");
+  EXPECT_EQ(memory.meetings({shifted, reads(4, 8)}), "xx");
+}
+
+TEST(Conflicts, OfWeightGradients) {
+  Memory memory;
+  const CompiledKernel first = weight_gradient(0), second = weight_gradient(n);
+  const auto launch = [&](const CompiledKernel& kernel, char to) {
+    return memory.launch(kernel, {memory.at(to), memory.at('d')});
+  };
+  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'b')}), "xx");
+  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(second, 'a')}), "xx");  // other elements
+  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'a')}), "x|x");
+}
+
+TEST(Conflicts, OfMemoryThatNobodyKnowsAreWithEverything) {
+  Memory memory;
+  const CompiledKernel kernel = gathering();
+  const auto launch = [&](char to, char from) {
+    return memory.launch(kernel, {memory.at(to), memory.at(from), memory.at('-')}, 0, 4);
+  };
+  EXPECT_EQ(memory.meetings({launch('a', 'b'), launch('c', '-'), launch('a', 'b')}), "x|x|x");
+}
+
+TEST(HeldWeights, AreThoseThatAreReadMostWhereTheyFit) {
+  Memory memory;
+  const CompiledKernel large = contraction(64, 32), small = contraction(8, 32);
+  const auto launch = [&](const CompiledKernel& kernel, char weights, std::int64_t rows) {
+    return memory.launch(kernel, {memory.at('c'), memory.at('d'), memory.at(weights)}, 0, rows);
+  };
+  const std::vector launches{launch(large, 'a', 3), launch(small, 'b', 3), launch(large, 'a', 2),
+                             launch(small, 'b', 1), launch(large, 'a', most_held_rows + 1)};
+  constexpr std::int64_t much = 1 << 20;
+  const auto held = choose_held(launches, 4, much, much);
+  ASSERT_EQ(held.size(), 2U);
+  EXPECT_EQ(held[0].weights, memory.at('a'));
+  EXPECT_EQ(held[0].width, 16);  // elements of each of 4 blocks
+  EXPECT_EQ(held[1].width, 2);
+  EXPECT_EQ(held[1].offset, held[0].tile.slice_bytes(16));
+  // With room for one of them, and for none.
+  const std::int64_t one = held[0].tile.slice_bytes(16);
+  ASSERT_EQ(choose_held(launches, 4, one, much).size(), 1U);
+  EXPECT_EQ(choose_held(launches, 4, one, much)[0].weights, memory.at('a'));
+  EXPECT_EQ(choose_held(launches, 4, one - 1, much)[0].weights, memory.at('b'));
+  EXPECT_TRUE(choose_held(launches, 4, 0, much).empty());
+  EXPECT_TRUE(choose_held(launches, 4, much, 0).empty());
+  // Read once, they need not stay.
+  EXPECT_TRUE(choose_held(std::span(launches).first(2), 4, much, much).empty());
+}
+
+TEST(HeldWeights, AreFilledAgainOnceTheyChanged) {
+  Memory memory;
+  const CompiledKernel product = contraction(64, 32), pack = row_by_row();
+  const auto launch = [&](std::int64_t rows) {
+    return memory.launch(product, {memory.at('c'), memory.at('d'), memory.at('a')}, 0, rows);
+  };
+  const std::vector launches{launch(3),
+                             launch(2),
+                             launch(most_held_rows + 1),
+                             memory.launch(pack, {memory.at('a'), memory.at('b')}, 0, 2),
+                             launch(2),
+                             launch(1)};
+  constexpr std::int64_t much = 1 << 20;
+  auto held = choose_held(launches, 4, much, much);
+  StageUses uses;
+  const auto records =
+      plan_walk(launches, Conflicts(memory.allocations(), uses), 4, held, /*held_begin=*/4096);
+  std::string text;
+  for (const WalkRecord& record : records) {
+    const bool fill = record.flags & WalkRecord::fill;
+    text += record.held_at < 0 ? '.' : fill ? 'f' : 'h';
+    if (record.held_at >= 0) {
+      EXPECT_EQ(record.held_at, 1024);
+    }
+  }
+  EXPECT_EQ(text, "fh..fh");
+}
+
+}  // namespace
+}  // namespace espalier::runtime
