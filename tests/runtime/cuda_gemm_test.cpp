@@ -84,6 +84,15 @@ void expect_near(const std::vector<float>& actual, const std::vector<float>& exp
     ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
 }
 
+Instances recorded(Engine& engine, models::TreeModel& model, const std::vector<data::Tree>& trees) {
+  const Instances batch = engine.instances();
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    batch.begin_example(i);
+    model.record_loss(batch, trees[i]);
+  }
+  return batch;
+}
+
 TEST_P(EveryModelByCublas, EqualsTheCpuWithEveryStrategy) {
   const auto trees = random_forest(GetParam(), 9, 7);
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
@@ -154,11 +163,7 @@ TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
     StandardOptimizer optimizer({.rule = update_rule("adagrad")});
     double first = 0;
     for (int step = 0; step < 5; ++step) {
-      const Instances batch = engine.instances();
-      for (std::size_t i = 0; i < trees_.size(); ++i) {
-        batch.begin_example(i);
-        model_->record_loss(batch, trees_[i]);
-      }
+      const Instances batch = recorded(engine, *model_, trees_);
       const std::int64_t predicted = engine.predict_bytes(batch);
       const StepResult result = engine.train_step(batch, optimizer);
       if (step == 0) first = result.loss;
@@ -218,11 +223,7 @@ TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
     StepResult results[2];
     for (Engine* engine : {&tiles, &cublas}) {
       if (step == 0) randomize(*engine, 4);
-      const Instances batch = engine->instances();
-      for (std::size_t i = 0; i < trees.size(); ++i) {
-        batch.begin_example(i);
-        model->record_loss(batch, trees[i]);
-      }
+      const Instances batch = recorded(*engine, *model, trees);
       results[engine == &cublas] =
           engine->train_step(batch, engine == &cublas ? of_cublas : of_tiles);
     }
@@ -249,11 +250,7 @@ TEST_P(EveryModelByCublas, PredictsItsMemory) {
   // Staged arrays, which are not foreseen, are as large as they have to be after two passes.
   for (int pass = 0; pass < 3; ++pass)
     for (Engine* engine : {&tiles, &cublas}) {
-      const Instances batch = engine->instances();
-      for (std::size_t i = 0; i < trees.size(); ++i) {
-        batch.begin_example(i);
-        model->record_loss(batch, trees[i]);
-      }
+      const Instances batch = recorded(*engine, *model, trees);
       const bool by_cublas = engine == &cublas;
       if (pass > 0) predicted[by_cublas] = engine->predict_bytes(batch);
       held[by_cublas] = engine->gradients(batch).statistics.bytes_held;
@@ -288,20 +285,12 @@ TEST_F(CudaGemm, RunsInPartsWhereMemoryIsShort) {
   Engine whole(model_->program(), settings);
   randomize(whole, 4);
   const auto many = random_forest("tree_lstm", 3, 40);
-  const auto record = [&](Engine& engine) {
-    const Instances batch = engine.instances();
-    for (std::size_t i = 0; i < many.size(); ++i) {
-      batch.begin_example(i);
-      model_->record_loss(batch, many[i]);
-    }
-    return batch;
-  };
-  const Instances batch = record(whole);
+  const Instances batch = recorded(whole, *model_, many);
   settings.memory_limit = whole.predict_bytes(batch) * 3 / 4;
   const StepResult expected = whole.gradients(batch);
   Engine parts(model_->program(), settings);
   randomize(parts, 4);
-  const StepResult actual = parts.gradients(record(parts));
+  const StepResult actual = parts.gradients(recorded(parts, *model_, many));
   EXPECT_GT(actual.statistics.parts, 1);
   EXPECT_EQ(actual.loss, expected.loss);
   for (const ir::Param& param : whole.program().params)
