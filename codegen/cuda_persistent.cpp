@@ -145,7 +145,7 @@ __device__ __forceinline__ void contract_held(const Held& held, const float* wei
   }
 }
 
-// Runs run(record, buffers, block, held) for all records in order. While one runs, the next but one
+// Runs run(stage, buffers, rows, block of blocks, held) for all records in order. While one runs, the next but one
 // and the pointers of the next are under way to shared memory, where all threads find them.
 template <class Run>
 __device__ __forceinline__ void walk_records(EspalierWalk* walk, Run run) {
@@ -185,9 +185,19 @@ __device__ __forceinline__ void walk_records(EspalierWalk* walk, Run run) {
     copy_record(i + 2);
     copy_pointers(i + 1);
     copy_group();
+    i64 begin = record.row_begin, end = record.row_end;
     const unsigned first = static_cast<unsigned>(record.first_block);
-    const unsigned block = blockIdx.x >= first ? blockIdx.x - first : blockIdx.x + gridDim.x - first;
-    run(record, pointers + i % 2 * room, block,
+    unsigned block = blockIdx.x >= first ? blockIdx.x - first : blockIdx.x + gridDim.x - first;
+    unsigned blocks = gridDim.x;
+    if (record.flags & 4) {
+      const i64 share = (end - begin + blocks - 1) / blocks;
+      begin += blockIdx.x * share;
+      if (begin >= end) continue;
+      if (end > begin + share) end = begin + share;
+      block = 0;
+      blocks = 1;
+    }
+    run(record.stage, pointers + i % 2 * room, begin, end, block, blocks,
         Held{record.held_at < 0 ? nullptr : memory + record.held_at, record.held_width,
              (record.flags & 2) != 0});
   }
@@ -250,7 +260,7 @@ WalkerText print_walker(std::span<const Kernel* const> kernels) {
     for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
       const Stage& stage = kernel.stages[s];
       const std::string name = fmt::format("k{}_stage_{}", k, s);
-      const std::string call = "(buffers, record.row_begin, record.row_end, block, gridDim.x";
+      const std::string call = "(buffers, begin, end, block, blocks";
       fmt::format_to(std::back_inserter(cases), "      case {}:\n", result.stages.size());
       if (stage.contraction) {
         print_stage(kernel, stage, name + "_held", StageForm::held, result.source);
@@ -261,12 +271,13 @@ WalkerText print_walker(std::span<const Kernel* const> kernels) {
       result.stages.push_back(print_stage(kernel, stage, name, StageForm::walked, result.source));
     }
   }
-  fmt::format_to(std::back_inserter(result.source),
-                 "\nextern \"C\" __global__ void __launch_bounds__({}, 2)\n{}(EspalierWalk* walk) "
-                 "{{\n  walk_records(walk, [](const EspalierRecord& record, void* const* buffers, "
-                 "unsigned block, const Held& held) {{\n    switch (record.stage) {{\n{}    }}\n  "
-                 "}});\n}}\n",
-                 cuda_threads, walk_symbol, cases);
+  fmt::format_to(
+      std::back_inserter(result.source),
+      "\nextern \"C\" __global__ void __launch_bounds__({}, 2)\n{}(EspalierWalk* walk) "
+      "{{\n  walk_records(walk, [](int stage, void* const* buffers, i64 begin, i64 end, "
+      "unsigned block, unsigned blocks, const Held& held) {{\n    switch (stage) {{\n{}    }}\n  "
+      "}});\n}}\n",
+      cuda_threads, walk_symbol, cases);
   return result;
 }
 

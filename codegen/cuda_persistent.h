@@ -29,6 +29,9 @@ struct alignas(16) WalkRecord {
 
   static constexpr std::int32_t barrier = 1;  ///< all blocks meet before it
   static constexpr std::int32_t fill = 2;     ///< the weights have to be brought there first
+  /// Each block runs its share of the rows, the same of the same rows in all such records: what it
+  /// wrote to them it may read without a barrier.
+  static constexpr std::int32_t share = 4;
   bool operator==(const WalkRecord&) const = default;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "codegen/kernel_analysis.h"
 
@@ -66,9 +67,31 @@ std::optional<std::pair<std::int64_t, std::int64_t>> bounds(const codegen::Kerne
   return {};
 }
 
+/// The stride of an address in the row variable, whatever is added that indices choose within a row
+/// of so many elements.
+std::optional<std::int64_t> stride_in_rows(const codegen::Kernel& kernel,
+                                           const std::vector<std::optional<std::int64_t>>& strides,
+                                           ExprId id, std::int64_t row_elements) {
+  if (strides[std::size_t(id)]) return strides[std::size_t(id)];
+  const Expr& expr = kernel[id];
+  if (expr.kind == ExprKind::iadd) {
+    const auto a = stride_in_rows(kernel, strides, expr.operands[0], row_elements);
+    const auto b = stride_in_rows(kernel, strides, expr.operands[1], row_elements);
+    return a && b ? std::optional(*a + *b) : std::nullopt;
+  }
+  const bool within = expr.kind == ExprKind::load_index ||
+                      (expr.kind == ExprKind::imul && expr.integer < row_elements);
+  return within ? std::optional<std::int64_t>(0) : std::nullopt;
+}
+
 std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintptr_t>(address); }
 
 }  // namespace
+
+bool shares_rows(const NotedLaunch& launch) {
+  const Stage& stage = launch.of();
+  return stage.rows == RowDomain::instances && !stage.contraction && launch.cuda().parts == 1;
+}
 
 const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& compiled,
                                                  int number) {
@@ -87,14 +110,27 @@ const std::vector<StageUses::Use>& StageUses::of(const codegen::CompiledKernel& 
     auto found = std::ranges::find(uses, id, &Use::buffer);
     if (found == uses.end()) found = uses.insert(uses.end(), {.buffer = id});
     (written ? found->written : found->read) = true;
-    found->own_rows &= has_rows(buffer) && same_rows(stage, buffer) && address >= 0 &&
-                       row_strides[std::size_t(address)] == buffer.row_elements;
+    found->own_rows &=
+        has_rows(buffer) && same_rows(stage, buffer) && address >= 0 &&
+        stride_in_rows(kernel, row_strides, address, buffer.row_elements) == buffer.row_elements;
     const bool once = stage.rows == RowDomain::once && address >= 0;
     const auto elements = once ? bounds(kernel, stage, address) : std::nullopt;
     found->known &= elements.has_value();
-    if (!elements) return;
+    if (!elements || address == found->address) return;
     found->first = std::min(found->first, elements->first);
     found->last = std::max(found->last, elements->second);
+    // Columns of a matrix, if that is the only access.
+    found->period = 0;
+    if (std::exchange(found->address, address) >= 0 || stage.extents.size() != 2) return;
+    const auto outer = codegen::strides(kernel, analysis, stage.variables[0]);
+    const auto inner = codegen::strides(kernel, analysis, stage.variables[1]);
+    const auto period = outer[std::size_t(address)];
+    if (!period || *period <= 0 || inner[std::size_t(address)] != 1) return;
+    const std::int64_t column = elements->first % *period;
+    if (column + stage.extents[1] > *period) return;
+    found->period = *period;
+    found->first_column = column;
+    found->last_column = column + stage.extents[1] - 1;
   };
   std::vector<bool> seen(kernel.exprs.size());
   const std::function<void(ExprId)> visit = [&](ExprId id) {
@@ -124,7 +160,7 @@ std::optional<Conflicts::Range> Conflicts::allocation(std::uintptr_t address) co
   if (after == allocations_.begin()) return {};
   const auto& [begin, bytes] = *--after;
   if (address >= begin + bytes) return {};
-  return Range{begin, begin + bytes};
+  return Range{.begin = begin, .end = begin + bytes};
 }
 
 /// The rows or elements where they are known, else the whole allocation.
@@ -135,14 +171,19 @@ std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
   const auto row_bytes = std::uintptr_t(buffer.row_elements) * sizeof(float);
   const bool of_cells = has_rows(buffer);
   if (use.own_rows) {
-    const Range rows{pointer + std::uintptr_t(launch.row_begin) * row_bytes,
-                     pointer + std::uintptr_t(launch.row_end) * row_bytes};
+    Range rows{.begin = pointer + std::uintptr_t(launch.row_begin) * row_bytes,
+               .end = pointer + std::uintptr_t(launch.row_end) * row_bytes};
     if (buffer.role == BufferRole::scratch) scratch_ = allocation(rows.begin);
+    if (shares_rows(launch)) rows.rows = {launch.row_begin, launch.row_end};
     return rows;
   }
   if (use.known)
-    return Range{pointer + std::uintptr_t(use.first) * sizeof(float),
-                 pointer + std::uintptr_t(use.last + 1) * sizeof(float)};
+    return Range{.begin = pointer + std::uintptr_t(use.first) * sizeof(float),
+                 .end = pointer + std::uintptr_t(use.last + 1) * sizeof(float),
+                 .origin = pointer,
+                 .period = use.period,
+                 .first_column = use.first_column,
+                 .last_column = use.last_column};
   // Pointers are shifted so that a batch's first row lies where its memory begins; by which child
   // row, a launch over cell rows does not know.
   if (buffer.role == BufferRole::scratch && of_cells && buffer.children != ir::per_instance)
@@ -151,6 +192,14 @@ std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
                        (buffer.role == BufferRole::own_field ||
                         buffer.role == BufferRole::cotangent || buffer.role == BufferRole::scratch);
   return allocation(shifted ? pointer + std::uintptr_t(launch.cell_begin) * row_bytes : pointer);
+}
+
+bool Conflicts::Range::conflicts(const Range& other) const {
+  if (rows && rows == other.rows && begin == other.begin && end == other.end) return false;
+  const bool same_matrix = period > 0 && period == other.period && origin == other.origin;
+  if (same_matrix && (last_column < other.first_column || other.last_column < first_column))
+    return false;
+  return (written || other.written) && begin < other.end && other.begin < end;
 }
 
 bool Conflicts::meet_before(const NotedLaunch& launch) {
@@ -178,7 +227,7 @@ bool Conflicts::meet_before(const NotedLaunch& launch) {
 }
 
 bool Conflicts::writes(const void* address) const {
-  const Range wanted{number(address), number(address) + 1};
+  const Range wanted{.begin = number(address), .end = number(address) + 1};
   return unknown_now_ || std::ranges::any_of(now_, [&](const Range& range) {
            return range.written && range.conflicts(wanted);
          });
@@ -266,6 +315,8 @@ std::vector<WalkRecord> plan_walk(std::span<const NotedLaunch> launches, Conflic
       record.held_at = std::int32_t((held_begin + weights->offset) / 4);
       record.held_width = std::int32_t(weights->width);
       record.first_block = weights->first_block;
+    } else if (shares_rows(launch)) {
+      record.flags |= WalkRecord::share;
     } else {
       record.first_block = std::int32_t(tiles % grid);
       tiles += launch.cuda().tiles(launch.row_end - launch.row_begin);

@@ -43,13 +43,20 @@ class StageUses {
     bool own_rows = true;  ///< only rows of the launch
     /// If known, only elements from one to another: those of a stage without rows.
     bool known = true;
+    codegen::ExprId address = -1;
     std::int64_t first = INT64_MAX, last = INT64_MIN;
+    /// Not 0: of these, in each `period` of elements, only those from one column to another.
+    std::int64_t period = 0, first_column = 0, last_column = 0;
   };
   const std::vector<Use>& of(const codegen::CompiledKernel& kernel, int stage);
 
  private:
   std::unordered_map<const codegen::CompiledKernel*, std::vector<std::vector<Use>>> uses_;
 };
+
+/// Whether a walk gives each block a share of the launch's rows (WalkRecord::share): stages without
+/// products over as many elements as a block has threads, or fewer.
+bool shares_rows(const NotedLaunch& launch);
 
 /// Tells launch by launch, in order, whether it conflicts with any since the last meeting: one of
 /// the two writes what the other reads or writes.
@@ -68,9 +75,12 @@ class Conflicts {
   struct Range {
     std::uintptr_t begin = 0, end = 0;
     bool written = false;
-    bool conflicts(const Range& other) const {
-      return (written || other.written) && begin < other.end && other.begin < end;
-    }
+    /// Where it begins to count columns, if it has only some: see StageUses::Use.
+    std::uintptr_t origin = 0;
+    std::int64_t period = 0, first_column = 0, last_column = 0;
+    /// Rows of a launch that blocks share: conflicts with the same rows stay within a block.
+    std::optional<std::pair<std::int64_t, std::int64_t>> rows = {};
+    bool conflicts(const Range& other) const;
   };
   std::optional<Range> range(const NotedLaunch& launch, const StageUses::Use& use);
   std::optional<Range> allocation(std::uintptr_t address) const;

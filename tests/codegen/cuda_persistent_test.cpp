@@ -158,6 +158,32 @@ TEST(CudaPersistent, AMissingBarrierGivesAWrongResult) {
     }
 }
 
+TEST(CudaPersistent, BlocksKeepTheirShareOfTheRows) {
+  // Random kernels whose stages work on the same rows, without any barrier.
+  std::vector<Kernel> kernels;
+  std::vector<unsigned> seeds;
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    Kernel kernel = random_kernel(seed);
+    if (kernel.stages[0].rows != RowDomain::instances) continue;
+    kernel.stages.resize(1);
+    kernels.push_back(std::move(kernel));
+    seeds.push_back(seed);
+  }
+  ASSERT_GT(kernels.size(), 3U);
+  const Walker walker(kernels);
+  for (const unsigned grid : {1U, 2U, 3U, 7U})
+    for (std::size_t k = 0; k < kernels.size(); ++k) {
+      const Memory initial = random_kernel_memory(seeds[k]), got = initial;
+      const auto pointers = got.pointers();
+      WalkRecord record = walker.record(int(k), 0, pointers.data(), random_kernel_rows);
+      record.flags = WalkRecord::share;
+      walker.run({record, record}, grid, walker.most_stage_bytes());
+      const Memory once = interpreted(kernels[k], initial, random_kernel_rows);
+      compare(kernels[k], got, interpreted(kernels[k], once, random_kernel_rows), {},
+              "kernel " + std::to_string(k) + ", a grid of " + std::to_string(grid));
+    }
+}
+
 TEST(CudaPersistentDeathTest, BlocksThatWaitInVainAreFound) {
   const Walker walker({crossing_kernel(4)});
   std::mt19937 random(1);

@@ -160,12 +160,34 @@ TEST(Conflicts, OfRowsOfOneArena) {
   EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('b', 'c', 3, 8)}), "x|x");
   EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('a', 'c', 3, 8)}), "x|x");
   // A meeting settles what was before it, and only that.
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 4), rows('d', 'a', 0, 4)}),
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'a', 0, 2)}),
             "x|xx");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 4), rows('d', 'c', 0, 4)}),
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'c', 0, 2)}),
             "x|x|x");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('d', 'b', 0, 4), rows('b', 'a', 0, 4)}),
+  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('d', 'b', 0, 3), rows('b', 'a', 0, 2)}),
             "xx|x");
+}
+
+TEST(Conflicts, OfRowsThatABlockKeepsToItselfAreNone) {
+  Memory memory;
+  const CompiledKernel kernel = row_by_row(), product = contraction(n, n);
+  const auto rows = [&](char to, char from, std::int64_t begin, std::int64_t end) {
+    return memory.launch(kernel, {memory.at(to), memory.at(from)}, begin, end);
+  };
+  const auto multiply = [&](char to, char from) {
+    return memory.launch(product, {memory.at(from), memory.at(to), memory.at('d')}, 0, 4);
+  };
+  EXPECT_TRUE(shares_rows(rows('a', 'b', 0, 4)));
+  EXPECT_FALSE(shares_rows(multiply('a', 'b')));
+  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), rows('c', 'b', 0, 4), rows('a', 'c', 0, 4)}),
+            "xxx");
+  // A product takes rows in tiles, and is not alone in any.
+  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), multiply('c', 'b'), rows('a', 'c', 0, 4)}),
+            "x|x|x");
+  // Other rows are shared out in another way; so are the same rows as others see them.
+  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), rows('c', 'b', 0, 3)}), "x|x");
+  const auto moved = memory.launch(kernel, {memory.at('c'), memory.at('b', 1)}, 0, 4);
+  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), moved}), "x|x");
 }
 
 TEST(Conflicts, OfGatheredRowsAreThoseOfTheWholeArena) {
@@ -196,6 +218,34 @@ TEST(Conflicts, OfWeightGradients) {
   EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'b')}), "xx");
   EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(second, 'a')}), "xx");  // other elements
   EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'a')}), "x|x");
+}
+
+/// gradient[i · period + j + column] = contribution[0], i < 4, j < columns
+CompiledKernel columns_of(std::int64_t period, std::int64_t column, std::int64_t columns) {
+  Kernel kernel;
+  kernel.name = "columns";
+  KernelBuilder b(kernel);
+  const auto to = b.buffer({.role = BufferRole::param_gradient, .row_elements = 4 * period});
+  const auto from = b.buffer({.role = BufferRole::contribution, .row_elements = n});
+  Stage stage = stage_over(b, RowDomain::once, {4, columns});
+  const ExprId at = b.add(b.multiply(b.var(stage.variables[0]), period), b.var(stage.variables[1]));
+  stage.stores = {{to, b.add(at, b.integer(column)), b.load(from, b.integer(0))}};
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+TEST(Conflicts, OfColumnsOfAMatrix) {
+  Memory memory;
+  const auto meetings = [&](const CompiledKernel& a, const CompiledKernel& b, char of_b = 'a') {
+    return memory.meetings({memory.launch(a, {memory.at('a'), memory.at('d')}),
+                            memory.launch(b, {memory.at(of_b), memory.at('d')})});
+  };
+  const CompiledKernel left = columns_of(40, 0, 20), right = columns_of(40, 20, 20);
+  EXPECT_EQ(meetings(left, right), "xx");
+  EXPECT_EQ(meetings(left, left), "x|x");
+  EXPECT_EQ(meetings(columns_of(40, 0, 21), right), "x|x");
+  EXPECT_EQ(meetings(columns_of(20, 0, 20), right), "x|x");  // another matrix in the same place
+  EXPECT_EQ(meetings(columns_of(40, 0, 41), columns_of(40, 41, 1)), "x|x");
 }
 
 TEST(Conflicts, OfMemoryThatNobodyKnowsAreWithEverything) {
