@@ -83,6 +83,8 @@ struct Figures {
         part([](const StepSample& s) { return static_cast<double>(s.statistics.walked_launches); });
     grid_barriers =
         part([](const StepSample& s) { return static_cast<double>(s.statistics.grid_barriers); });
+    device_products =
+        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_products); });
     batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
     split_into =
         part([](const StepSample& s) { return std::max(1.0, double(s.statistics.parts)); });
@@ -98,7 +100,8 @@ struct Figures {
   std::vector<std::pair<const char*, double>> seconds;
   double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
   double split_into;
-  double device_launches, device_copies, device_walks, walked_launches, grid_barriers;
+  double device_launches, device_copies, device_walks, walked_launches, grid_barriers,
+      device_products;
   std::int64_t allocations, compilations;
 };
 
@@ -250,6 +253,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
   json["device_walks"] = f.device_walks;
   json["walked_launches"] = f.walked_launches;
   json["grid_barriers"] = f.grid_barriers;
+  json["device_products"] = f.device_products;
   return json;
 }
 
@@ -292,9 +296,9 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
   if (report.on_gpu)
     line("device",
          fmt::format("{:.1f} launches or replays and {:.1f} copies a step; {:.1f} of them "
-                     "walk {:.1f} launches with {:.1f} barriers",
+                     "walk {:.1f} launches with {:.1f} barriers; {:.1f} products are cuBLAS's",
                      f.device_launches, f.device_copies, f.device_walks, f.walked_launches,
-                     f.grid_barriers));
+                     f.grid_barriers, f.device_products));
   line("calls",
        fmt::format("{:.0f} a step, run as {:.0f} instances; {:.4g} GFLOP of {:.4g} unshared",
                    f.calls, f.instances, f.model_flops * 1e-9, f.unshared_flops * 1e-9));

@@ -45,6 +45,9 @@ struct EngineConfig {
   bool check_launches = false;      ///< on a GPU, wait for each launch
   bool cuda_graphs = true;          ///< on a GPU, replay sequences of launches
   std::string persistent = "auto";  ///< on a GPU, one kernel walks many launches: auto, on, off
+  std::string gemm = "auto";        ///< on a GPU, who multiplies: tile, cublas, auto
+  bool tf32 = false;                ///< on a GPU, factors of products are rounded to TF32
+  bool bf16 = false;                ///< … or to bfloat16
 };
 
 ir::RecordOptions record_options(const EngineConfig& config);

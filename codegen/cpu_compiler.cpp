@@ -1,10 +1,13 @@
 // The CPU side of a Compiler: LLVM's machine code, linked into this process.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "codegen/backend.h"
 #include "codegen/cpu_jit.h"
 #include "codegen/fingerprint.h"
 #include "codegen/tiling.h"
+#include "ir/error.h"
 
 namespace espalier::codegen {
 
@@ -27,7 +30,11 @@ class CpuBackend : public Backend {
     return key_prefix_ + std::string(text);
   }
 
-  std::string compile(const Kernel& kernel) override { return jit_.compile(kernel); }
+  std::string compile(const Kernel& kernel) override {
+    internal_check(std::ranges::none_of(kernel.buffers, &Buffer::bf16),
+                   "kernel '{}': CPUs keep no bfloat16", kernel.name);
+    return jit_.compile(kernel);
+  }
 
   void load(std::string object, CompiledKernel& into) override {
     const Kernel& kernel = into.kernel;

@@ -72,7 +72,7 @@ void CudaEmitter::buffers() {
   for (const Store& store : stage_.stores) stored.insert(store.buffer);
   for (BufferId id : used) {
     std::string_view type = "const float";
-    switch (codegen::element(kernel_.buffers[id].role)) {
+    switch (codegen::element(kernel_.buffers[id])) {
       case Element::f32:
         if (stored.contains(id)) type = "float";
         break;
@@ -82,6 +82,9 @@ void CudaEmitter::buffers() {
       case Element::u64:
         type = "const u64";
         break;
+      case Element::bf16:
+        type = stored.contains(id) ? "u16" : "const u16";
+        break;
     }
     line("{0}* const b{1} = static_cast<{0}*>(buffers[{1}]);", type, id);
   }
@@ -89,7 +92,8 @@ void CudaEmitter::buffers() {
 
 CudaStage CudaEmitter::emit() {
   buffers();
-  CudaStage result = stage_.contraction     ? contraction()
+  CudaStage result = stage_.library         ? library_product()
+                     : stage_.contraction   ? contraction()
                      : stage_.outer_product ? outer_product()
                                             : map();
   result.rows = stage_.rows;

@@ -83,6 +83,10 @@ class CudaEmitter {
   CudaStage outer_product();  // cuda_outer.cpp
   void print_product(const OuterProduct& parts, const std::string& first, const std::string& step);
 
+  CudaStage library_product();  // cuda_gemm.cpp
+  CudaStage library_contraction();
+  CudaStage library_outer_product();
+
   // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);
   std::string compute(ExprId id);

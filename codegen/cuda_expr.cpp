@@ -74,8 +74,10 @@ std::string CudaEmitter::compute(ExprId id) {
     case ExprKind::reduce:
       break;
     case ExprKind::load_index:
-    case ExprKind::load:
-      return element(expr.buffer, expr.operands[0]);
+    case ExprKind::load: {
+      std::string at = element(expr.buffer, expr.operands[0]);
+      return kernel_.buffers[expr.buffer].bf16 ? fmt::format("from_bf16({})", at) : at;
+    }
     case ExprKind::iadd:
     case ExprKind::imul:
     case ExprKind::idiv:

@@ -93,7 +93,8 @@ void CudaEmitter::bind_coordinates(const std::string& element) {
 void CudaEmitter::stores() {
   for (const Store& store : stage_.stores) {
     const std::string to = element(store.buffer, store.address);
-    line("{} = {};", to, value(store.value));
+    const bool rounds = kernel_.buffers[store.buffer].bf16;
+    line(rounds ? "{} = to_bf16({});" : "{} = {};", to, value(store.value));
   }
 }
 
@@ -165,7 +166,9 @@ CudaStage CudaEmitter::map() {
     std::vector<std::pair<std::string, std::string>> lines;
     for (const Store& store : stage_.stores) {
       std::string to = element(store.buffer, store.address);
-      lines.emplace_back(std::move(to), value(store.value));
+      const bool rounds = kernel_.buffers[store.buffer].bf16;
+      const std::string what = value(store.value);
+      lines.emplace_back(std::move(to), rounds ? fmt::format("to_bf16({})", what) : what);
     }
     line("if (member != 0{}) continue;", team_.by_block ? " || idle" : "");
     for (const auto& [to, what] : lines) line("{} = {};", to, what);

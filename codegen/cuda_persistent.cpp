@@ -263,7 +263,8 @@ WalkerText print_walker(std::span<const Kernel* const> kernels) {
       const std::string call = "(buffers, begin, end, block, blocks";
       fmt::format_to(std::back_inserter(cases), "      case {}:\n", result.stages.size());
       CudaStage stage = print_launched(kernel, first, name, StageForm::walked, result.source);
-      if (const Stage* const alone = stage.alone(kernel); alone && alone->contraction) {
+      if (const Stage* const alone = stage.alone(kernel);
+          alone && alone->contraction && !alone->library) {
         print_stage(kernel, first, name + "_held", StageForm::held, result.source);
         fmt::format_to(std::back_inserter(cases),
                        "        if (held.slice) return {}_held{}, held);\n", name, call);

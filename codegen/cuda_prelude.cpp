@@ -8,6 +8,7 @@ namespace {
 constexpr std::string_view text =
     R"cuda(// Espalier kernels: types, the machine, sums over teams, tiles.
 using i64 = long long;
+using u16 = unsigned short;
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
@@ -41,6 +42,15 @@ __device__ __forceinline__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 #endif
+
+// Numbers kept as the upper half of a float's bits; rounding is to nearest, ties to even.
+__device__ __forceinline__ u16 to_bf16(float x) {
+  const u32 bits = __float_as_uint(x);
+  return static_cast<u16>((x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+__device__ __forceinline__ float from_bf16(u16 x) {
+  return __uint_as_float(static_cast<u32>(x) << 16);
+}
 
 __device__ __forceinline__ float maximum(float a, float b) { return a < b ? b : a; }
 

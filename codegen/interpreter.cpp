@@ -44,6 +44,11 @@ class Interpreter {
     return static_cast<T*>(buffers_[id]);
   }
 
+  float load(BufferId id, std::int64_t at) const {
+    if (kernel_.buffers[std::size_t(id)].bf16) return from_bf16(buffer<std::uint16_t>(id)[at]);
+    return buffer<float>(id)[at];
+  }
+
   void assign(VarId variable, std::int64_t value) {
     variables_[variable] = value;
     assigned_[variable] = ++now_;
@@ -61,7 +66,10 @@ class Interpreter {
     coordinate_ = ++now_;
     for (const Store& store : stage_.stores) {
       const float value = number(store.value);
-      buffer<float>(store.buffer)[integer(store.address)] = value;
+      if (kernel_.buffers[std::size_t(store.buffer)].bf16)
+        buffer<std::uint16_t>(store.buffer)[integer(store.address)] = to_bf16(value);
+      else
+        buffer<float>(store.buffer)[integer(store.address)] = value;
     }
   }
 
@@ -114,7 +122,7 @@ class Interpreter {
       case ExprKind::scalar:
         return scalar(expr);
       case ExprKind::load:
-        return buffer<float>(expr.buffer)[integer(expr.operands[0])];
+        return load(expr.buffer, integer(expr.operands[0]));
       case ExprKind::accumulator:
         return accumulator(static_cast<int>(expr.integer));
       case ExprKind::to_float:
@@ -213,16 +221,15 @@ class Interpreter {
     const Contraction& contraction = *stage_.contraction;
     const Packing& packing = kernel_.packings[contraction.packing];
     const std::int64_t j = variables_[stage_.variables[0]];
-    const float* weights = buffer<float>(contraction.weights);
     float sum = 0;
     for (const Contraction::Term& term : contraction.terms) {
-      const float* x = buffer<float>(term.x) + integer(term.address);
+      const std::int64_t first = integer(term.address);
       for (std::int64_t i = 0; i < term.k_length; ++i) {
         const std::int64_t k = term.k_begin + i;
         const std::int64_t position =
             ((j / packing.lanes * packing.k + k) * packing.gates + gate) * packing.lanes +
             j % packing.lanes;
-        sum = multiply_add(weights[position], x[i], sum);
+        sum = multiply_add(load(contraction.weights, position), load(term.x, first + i), sum);
       }
     }
     return sum;

@@ -11,10 +11,28 @@ std::int64_t row_stride(std::int64_t n) {
   return (lines % 16 == 0 ? lines + 1 : lines) * line;
 }
 
+std::int64_t padded_rows(std::int64_t rows) {
+  constexpr std::int64_t least = 16;
+  const auto octave = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(rows)));
+  const std::int64_t step = rows <= 4 * least ? least : octave / 4;
+  return rows == 0 ? least : (rows + step - 1) / step * step;
+}
+
 Element element(BufferRole role) {
   if (role == BufferRole::random_keys) return Element::u64;
   return role >= BufferRole::port_values ? Element::i32 : Element::f32;
 }
+
+Element element(const Buffer& buffer) { return buffer.bf16 ? Element::bf16 : element(buffer.role); }
+
+std::uint16_t to_bf16(float x) {
+  auto bits = std::bit_cast<std::uint32_t>(x);
+  if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+  bits += 0x7fff + (bits >> 16 & 1);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
 float random_uniform(std::uint64_t key, std::uint32_t mask, std::uint32_t counter) {
   // Two rounds of a 32-bit finaliser over the key's halves and the counter.

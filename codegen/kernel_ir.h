@@ -46,12 +46,20 @@ enum class BufferRole : std::uint8_t {
   random_keys,  ///< one key per cell row
 };
 
-enum class Element : std::uint8_t { f32, i32, u64 };
+enum class Element : std::uint8_t { f32, i32, u64, bf16 };
 Element element(BufferRole role);
+
+/// bfloat16: the upper half of a float's bits. Rounding is to nearest, ties to even.
+std::uint16_t to_bf16(float x);
+float from_bf16(std::uint16_t bits);
 
 /// Floats from one row of n elements to the next: rows begin at cache lines, and the same element
 /// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
 std::int64_t row_stride(std::int64_t n);
+
+/// Rows that a library is told of where there are `rows`: few different numbers, at most a quarter
+/// more and never none, so that products of many sizes are calls with the same arguments.
+std::int64_t padded_rows(std::int64_t rows);
 
 struct Buffer {
   BufferRole role = BufferRole::scratch;
@@ -60,9 +68,16 @@ struct Buffer {
   /// Rows, or rows of parts, count the children of this port rather than cell rows (residual,
   /// contribution, scratch, partial).
   std::int8_t children = ir::per_instance;
+  bool padded = false;  ///< scratch with room for padded_rows of its rows
+  bool bf16 = false;    ///< scratch or packed: stores round to bfloat16, loads are exact
+
+  /// Floats of memory from one row to the next.
+  std::int64_t row_floats() const { return bf16 ? (row_elements + 1) / 2 : row_elements; }
 
   bool operator==(const Buffer&) const = default;
 };
+
+Element element(const Buffer& buffer);
 
 enum class ExprKind : std::uint8_t {
   // integers
@@ -134,12 +149,15 @@ struct Packing {
   };
   std::int64_t m = 0, k = 0;
   int gates = 1;
-  int lanes = 1;  ///< lanes of a panel per gate; the target's choice
+  int lanes = 1;      ///< lanes of a panel per gate; the target's choice
+  bool bf16 = false;  ///< kept as that
   std::vector<Block> blocks;
 
   std::int64_t gate_length() const { return m / gates; }
   std::int64_t panels() const { return (gate_length() + lanes - 1) / lanes; }
   std::int64_t elements() const { return panels() * k * gates * lanes; }
+  /// Of memory.
+  std::int64_t floats() const { return bf16 ? (elements() + 1) / 2 : elements(); }
   bool operator==(const Packing&) const = default;
 };
 
@@ -167,6 +185,22 @@ enum class RowDomain : std::uint8_t {
   children,   ///< … over the child rows of `port` that the batch's instances own
   once,       ///< no rows: the stage runs once a minibatch (weight gradients)
   parts,      ///< … over parts of `part_rows` cell rows, or child rows of `port` if that is not -1
+  padding,    ///< rows that do not exist: after the batch's cell rows, or the child rows of `port`,
+              ///< up to padded_rows of them
+};
+
+/// What a library does in place of a stage, on matrices whose rows lie `pitch` floats apart:
+/// out = x · w (a contraction), or out = leftᵀ · right, added to out if `accumulates` (an outer
+/// product, whose rows up to padded_rows of them are there and 0).
+struct LibraryProduct {
+  bool over_rows = false;               ///< an outer product
+  std::int8_t rows = ir::per_instance;  ///< … of which rows: the batch's or children of a port
+  bool accumulates = false;
+  bool bf16 = false;                  ///< a and b
+  BufferId a = -1, b = -1, out = -1;  ///< x [rows, k] and w [k, m]; left [rows, m], right [rows, k]
+  std::int64_t m = 0, k = 0;          ///< out is [rows, m], or [m, k]
+  std::int64_t a_pitch = 0, b_pitch = 0, out_pitch = 0;
+  std::int64_t out_offset = 0;  ///< of its first float in the buffer
 };
 
 /// for row: for domain coordinates: all stores. Stores of one stage do not feed its loads. The
@@ -191,6 +225,8 @@ struct Stage {
   /// May run at the same time as the stages before it, back to one that is not joined: none of them
   /// touches what another stores, and this one has the rows of that first one, or none.
   bool joined = false;
+  /// The same as the stage's stores, but for the order of sums (see gemm.h).
+  std::optional<LibraryProduct> library;
   std::vector<Store> stores;
 };
 

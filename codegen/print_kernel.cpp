@@ -117,6 +117,8 @@ std::string_view name(RowDomain rows) {
       return "once";
     case RowDomain::parts:
       return "parts";
+    case RowDomain::padding:
+      return "padding";
   }
   return "?";
 }
@@ -125,12 +127,14 @@ void print_buffer(Out out, int i, const Buffer& buffer) {
   fmt::format_to(out, "  b{} = {}({}, {}) row {}", i, name(buffer.role), buffer.a, buffer.b,
                  buffer.row_elements);
   if (buffer.children != ir::per_instance) fmt::format_to(out, " *p{}", buffer.children);
+  if (buffer.padded) fmt::format_to(out, " padded");
+  if (buffer.bf16) fmt::format_to(out, " bf16");
   fmt::format_to(out, "\n");
 }
 
 void print_packing(Out out, int i, const Packing& packing) {
-  fmt::format_to(out, "  packing {} = [{}, {}] gates {} lanes {}\n", i, packing.m, packing.k,
-                 packing.gates, packing.lanes);
+  fmt::format_to(out, "  packing {} = [{}, {}] gates {} lanes {}{}\n", i, packing.m, packing.k,
+                 packing.gates, packing.lanes, packing.bf16 ? " bf16" : "");
   for (const Packing::Block& block : packing.blocks)
     fmt::format_to(out, "    at ({}, {}) [{}, {}] of param {}{} at ({}, {}) in columns of {}\n",
                    block.row, block.column, block.rows, block.columns, block.param,
@@ -195,6 +199,13 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
   fmt::format_to(out, "\n");
 }
 
+void print_library(Out out, const LibraryProduct& p) {
+  fmt::format_to(out, ", library's{} b{} ({}) b{} ({}) to b{}[{}] ({}) m {} k {}",
+                 p.over_rows ? fmt::format(" over rows {} of", p.rows) : "", p.a, p.a_pitch, p.b,
+                 p.b_pitch, p.out, p.out_offset, p.out_pitch, p.m, p.k);
+  if (p.accumulates) fmt::format_to(out, " added");
+}
+
 void print_stage(Out out, int i, const Stage& stage) {
   fmt::format_to(out, "  stage {}: {}", i, name(stage.rows));
   if (stage.part_rows > 0) fmt::format_to(out, " of {} rows", stage.part_rows);
@@ -205,6 +216,7 @@ void print_stage(Out out, int i, const Stage& stage) {
   if (stage.vector_reduce) fmt::format_to(out, ", vector reduce");
   if (stage.outer_product) fmt::format_to(out, ", outer product");
   if (stage.joined) fmt::format_to(out, ", joined");
+  if (stage.library) print_library(out, *stage.library);
   fmt::format_to(out, "\n");
   if (stage.contraction) {
     const Contraction& contraction = *stage.contraction;

@@ -22,7 +22,8 @@ class SplitRows {
   Kernel run() {
     std::vector<Stage> last;
     for (const Stage& stage : std::vector(std::move(kernel_.stages)))
-      last.push_back(stage.outer_product && stage.extents[0] * stage.extents[1] <= most_elements
+      last.push_back(stage.outer_product && !stage.library &&
+                             stage.extents[0] * stage.extents[1] <= most_elements
                          ? split(stage)
                          : stage);
     // One launch for two products over the same rows: with more, registers do not suffice.

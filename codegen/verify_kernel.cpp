@@ -37,7 +37,10 @@ class Verifier {
 
   bool is_buffer(BufferId id, Element wanted) const {
     return id >= 0 && id < static_cast<BufferId>(kernel_.buffers.size()) &&
-           element(kernel_.buffers[id].role) == wanted;
+           element(kernel_.buffers[id]) == wanted;
+  }
+  bool is_float(BufferId id) const {
+    return is_buffer(id, Element::f32) || is_buffer(id, Element::bf16);
   }
 
   /// Checks that the expression has exactly these operands: 'i' an integer, 'f' a float.
@@ -80,7 +83,7 @@ class Verifier {
       case ExprKind::scalar:
         return operands(id, std::string_view("fff").substr(0, arity(expr.opcode)));
       case ExprKind::load:
-        buffer(Element::f32);
+        check(is_float(expr.buffer), fmt::format("%{} reads the wrong buffer", id));
         return operands(id, "i");
       case ExprKind::accumulator:
         check(expr.integer >= 0, fmt::format("%{} has a negative gate", id));
@@ -133,7 +136,7 @@ class Verifier {
     };
     if (stage.rows != RowDomain::once) bind(stage.row);
     check((stage.rows == RowDomain::once) == (stage.row == -1), "row variable");
-    if (stage.rows != RowDomain::parts)
+    if (stage.rows != RowDomain::parts && stage.rows != RowDomain::padding)
       check((stage.rows == RowDomain::children) == (stage.port >= 0), "port of a children stage");
     check((stage.rows == RowDomain::parts) == (stage.part_rows > 0), "rows of a part");
     check(stage.extents.size() == stage.variables.size(), "extents and variables differ");
@@ -146,7 +149,7 @@ class Verifier {
     std::vector<char> seen(kernel_.exprs.size());
     if (stage.contraction) contraction(stage, analysis, seen);
     for (const Store& store : stage.stores) {
-      check(is_buffer(store.buffer, Element::f32), "a store goes to no float buffer");
+      check(is_float(store.buffer), "a store goes to no float buffer");
       root(store.address, true, bound, analysis);
       root(store.value, false, bound, analysis);
       for (ExprId id : {store.address, store.value}) reachable(stage, analysis, bound, id, seen);
@@ -155,6 +158,24 @@ class Verifier {
     loads_apart_from_stores(stage, seen);
     if (stage.outer_product)
       check(match_outer_product(kernel_, stage, analysis).has_value(), "this is no outer product");
+    if (stage.library) library(stage);
+  }
+
+  /// Pitches and extents; the rest is what `gemm.h` says and its tests hold.
+  void library(const Stage& stage) const {
+    const LibraryProduct& product = *stage.library;
+    check(stage.outer_product == product.over_rows && stage.stores.size() == 1 &&
+              stage.stores[0].buffer == product.out &&
+              (product.over_rows || stage.contraction.has_value()),
+          "this is no product for a library");
+    const Element factor = product.bf16 ? Element::bf16 : Element::f32;
+    check(is_buffer(product.a, factor) && is_buffer(product.b, factor) &&
+              is_buffer(product.out, Element::f32),
+          "a library's product reads or writes the wrong buffers");
+    const std::int64_t a = product.over_rows ? product.m : product.k;
+    const std::int64_t b = product.over_rows ? product.k : product.m;
+    check(product.a_pitch >= a && product.b_pitch >= b && product.out_pitch >= b,
+          "the rows of a library's product overlap");
   }
 
   /// What stages touch of each other is beyond this check: buffers may overlap.
@@ -164,6 +185,7 @@ class Verifier {
     while (kernel_.stages[i].joined && i > 0) --i;
     const Stage& first = kernel_.stages[i];
     check(!stage.contraction && !first.contraction, "a contraction is joined");
+    check(!stage.library && !first.library, "a library's product is joined");
     check(stage.rows == RowDomain::once || (stage.rows == first.rows && stage.port == first.port &&
                                             stage.part_rows == first.part_rows),
           "it is joined to a stage over other rows");
@@ -216,7 +238,7 @@ class Verifier {
     const Packing& packing = kernel_.packings[contraction.packing];
     check(stage.extents.size() == 1 && stage.extents[0] == packing.gate_length(),
           "a contraction's domain is the gate length");
-    check(is_buffer(contraction.weights, Element::f32) &&
+    check(is_float(contraction.weights) &&
               kernel_.buffers[contraction.weights].role == BufferRole::packed &&
               kernel_.buffers[contraction.weights].a == contraction.packing,
           "the weights are not the buffer of the packing");
@@ -224,7 +246,7 @@ class Verifier {
     row.insert(stage.row);
     std::int64_t k = 0;
     for (const Contraction::Term& term : contraction.terms) {
-      check(is_buffer(term.x, Element::f32), "a term reads no float buffer");
+      check(is_float(term.x), "a term reads no float buffer");
       check(term.k_begin == k && term.k_length > 0, "the terms do not cover k in order");
       k += term.k_length;
       root(term.address, true, row, analysis);

@@ -19,11 +19,18 @@ void* shifted(T* memory, std::int64_t row, std::int64_t n) {
                                  std::uintptr_t(row * n) * sizeof(T));
 }
 
+/// Whether it lies in the scratch arena.
+bool within_kernel(const KernelBuffer& buffer) {
+  return buffer.role == BufferRole::scratch || buffer.role == BufferRole::partial;
+}
+
 std::pair<std::int64_t, std::int64_t> scratch_rows(const KernelBuffer& buffer,
                                                    const LaunchRows& rows) {
   if (buffer.role == BufferRole::partial) return {0, rows.parts(buffer.children, buffer.b)};
-  if (buffer.children == ir::per_instance) return {rows.begin, rows.end};
-  return rows.children(buffer.children);
+  auto [begin, end] = buffer.children == ir::per_instance ? std::pair(rows.begin, rows.end)
+                                                          : rows.children(buffer.children);
+  if (buffer.padded) end = begin + codegen::padded_rows(end - begin);
+  return {begin, end};
 }
 
 template <class T>
@@ -99,9 +106,9 @@ class Binder {
 std::size_t scratch_floats(const codegen::Kernel& kernel, const LaunchRows& rows) {
   std::size_t floats = 0;
   for (const KernelBuffer& buffer : kernel.buffers) {
-    if (buffer.role != BufferRole::scratch && buffer.role != BufferRole::partial) continue;
+    if (!within_kernel(buffer)) continue;
     const auto [begin, end] = scratch_rows(buffer, rows);
-    floats += aligned(std::size_t((end - begin) * buffer.row_elements));
+    floats += aligned(std::size_t((end - begin) * buffer.row_floats()));
   }
   return floats;
 }
@@ -121,8 +128,8 @@ void add_batch(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
       plan.bind(shifted(memory.arenas.gradient(binder.cell().state, buffer.a), shift, n));
     } else if (buffer.role == BufferRole::scratch) {
       const auto [begin, end] = scratch_rows(buffer, rows);
-      plan.bind(shifted(scratch, begin, n));
-      scratch += aligned(std::size_t((end - begin) * n));
+      plan.bind(shifted(scratch, begin, buffer.row_floats()));
+      scratch += aligned(std::size_t((end - begin) * buffer.row_floats()));
     } else {
       plan.bind(binder.common(kernel.kernel, buffer));
     }
@@ -136,10 +143,10 @@ void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
   float* scratch = memory.arenas.scratch().data();
   for (const KernelBuffer& buffer : kernel.kernel.buffers) {
     void* pointer = binder.common(kernel.kernel, buffer);
-    if (buffer.role == BufferRole::partial) {
+    if (within_kernel(buffer)) {
       const auto [begin, end] = scratch_rows(buffer, rows);
       pointer = scratch;
-      scratch += aligned(std::size_t((end - begin) * buffer.row_elements));
+      scratch += aligned(std::size_t((end - begin) * buffer.row_floats()));
     }
     if (buffer.role == BufferRole::row_count) {
       const auto port = std::size_t(buffer.a);

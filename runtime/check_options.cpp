@@ -31,6 +31,15 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
                "device 'cuda' was asked for, but {}", why_not);
     options.device = why_not.empty() ? Device::cuda : Device::cpu;
   }
+  const bool single = options.precision == GemmPrecision::single;
+  user_check(options.device == Device::cuda || (single && options.gemm != Gemm::cublas),
+             "cuBLAS was asked for, by gemm 'cublas' or a precision, but the engine runs on a CPU");
+  user_check(single || options.gemm != Gemm::tile,
+             "gemm 'tile' multiplies in single precision: found tf32 or bf16, which are cuBLAS's");
+  user_check(
+      options.persistent != Persistent::on || (single && options.gemm != Gemm::cublas),
+      "products of cuBLAS cannot be walked: found persistent 'on' with gemm 'cublas', tf32 or "
+      "bf16");
   user_check(options.threads >= 0 && options.threads <= 1024,
              "the number of threads must lie in 0 … 1024, found {}", options.threads);
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());

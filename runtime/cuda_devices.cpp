@@ -3,6 +3,7 @@
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_driver.h"
+#include "runtime/cuda_products.h"
 
 namespace espalier::runtime {
 namespace {
@@ -13,15 +14,6 @@ std::string nvrtc_version() {
   int major = 0, minor = 0;
   if (!version || version(&major, &minor) != 0) return "not found (libnvrtc.so.13)";
   return fmt::format("{}.{} ({})", major, minor, library.name());
-}
-
-std::string cublas_version() {
-  const SharedLibrary library({"libcublas.so.13", "libcublas.so.12", "libcublas.so"});
-  const auto property = library.find<int (*)(int, int*)>("cublasGetProperty");
-  int number[3] = {};  // major, minor, patch
-  for (int i = 0; i < 3; ++i)
-    if (!property || property(i, &number[i]) != 0) return "not found (libcublas.so.13)";
-  return fmt::format("{}.{}.{} ({})", number[0], number[1], number[2], library.name());
 }
 
 }  // namespace

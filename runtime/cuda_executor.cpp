@@ -1,7 +1,9 @@
 #include "runtime/cuda_executor.h"
 
+#include "codegen/split_rows.h"
 #include "ir/error.h"
 #include "runtime/cuda_launcher.h"
+#include "runtime/cuda_products.h"
 #include "runtime/device_update.h"
 #include "runtime/stopwatch.h"
 
@@ -14,13 +16,23 @@ class CudaExecutor final : public Executor {
                const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options),
-        update_(program, counter, *this, compiler) {}
+        products_(make_cuda_products(device_, launcher_, compiler, options)),
+        update_(program, counter, *this, compiler) {
+    launcher_.set_products(products_.get());
+  }
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
 
   DeviceMemory* memory() override { return &launcher_; }
   std::int64_t free_bytes() override {
     device_.use();
     return device_.free_bytes();
+  }
+  codegen::Kernel form(codegen::Kernel kernel) override {
+    const auto by_library = [this](const codegen::GemmShape& shape) {
+      return products_->by_library(shape);
+    };
+    if (products_) kernel = codegen::split_gemms(std::move(kernel), by_library, products_->bf16());
+    return codegen::split_rows(kernel);
   }
   void begin() override { launcher_.begin(); }
   const void* place(const void* values, std::size_t bytes) override {
@@ -71,6 +83,7 @@ class CudaExecutor final : public Executor {
  private:
   CudaDevice device_;
   CudaLauncher launcher_;
+  std::unique_ptr<CudaProducts> products_;
   DeviceUpdate update_;
 };
 

@@ -164,7 +164,7 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
   const auto* const host_pointers = static_cast<void* const*>(placed.host);
   const std::int64_t most = device_.gpu().multiprocessors * blocks_each;
   for (const Launch& launch : plan.launches().subspan(begin, end - begin)) {
-    const NotedLaunch& noted =
+    NotedLaunch& noted =
         pending_.emplace_back(NotedLaunch{.kernel = launch.kernel,
                                           .stage = launch.stage,
                                           .pointers = host_pointers + launch.pointers,
@@ -179,6 +179,12 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
     const std::int64_t grid = std::clamp<std::int64_t>(tiles, 1, most);
     // Any grid is right: powers of two make more sequences alike.
     grids_.push_back(unsigned(debug_.cuda_graphs ? std::bit_ceil(std::uint64_t(grid)) : grid));
+    const codegen::Stage* const stage = noted.alone();
+    if (products_ && stage && stage->library) {
+      noted.product =
+          products_->call(*stage->library, noted.pointers, launch.row_begin, launch.row_end);
+      ++traffic_.products;
+    }
   }
 }
 
@@ -293,6 +299,7 @@ void CudaLauncher::walk(const Way& way) {
 }
 
 void CudaLauncher::launch(std::size_t i, CUdeviceptr record) {
+  if (pending_[i].product) return products_->run(*pending_[i].product);
   void* argument = reinterpret_cast<void*>(record);
   void* arguments[] = {&argument};
   const NotedLaunch& noted = pending_[i];
@@ -335,7 +342,9 @@ void CudaLauncher::note_shape(const Segment& segment) {
   shape_.first_record = first_record_ + segment.begin;
   shape_.launches.clear();
   for (std::size_t i = segment.begin; i < segment.end; ++i)
-    shape_.launches.emplace_back(pending_[i].kernel, pending_[i].stage, grids_[i]);
+    shape_.launches.emplace_back(
+        pending_[i].product ? static_cast<const void*>(pending_[i].product) : pending_[i].kernel,
+        pending_[i].stage, pending_[i].product ? 0 : grids_[i]);
 }
 
 bool CudaLauncher::replay(const Segment& segment, CUdeviceptr records) {

@@ -12,6 +12,7 @@
 
 #include "runtime/cuda_driver.h"
 #include "runtime/cuda_persistent.h"
+#include "runtime/cuda_products.h"
 #include "runtime/device_memory.h"
 #include "runtime/executor.h"
 #include "runtime/options.h"
@@ -35,6 +36,8 @@ class CudaLauncher final : public DeviceMemory {
   void begin();
   /// Where a copy of the bytes will lie on the device when what is noted down from here on runs.
   const void* place(const void* values, std::size_t bytes);
+  /// Who does the stages that are a library's; outlives this, or null.
+  void set_products(CudaProducts* products) { products_ = products; }
   /// Notes down launches [begin, end) of a plan.
   void add(const Plan& plan, std::size_t begin, std::size_t end);
   /// Sends off what has been noted down.
@@ -73,7 +76,8 @@ class CudaLauncher final : public DeviceMemory {
   /// A sequence of launches, whose records begin with a certain one.
   struct Shape {
     std::size_t first_record = 0;
-    std::vector<std::tuple<const codegen::CompiledKernel*, int, unsigned>> launches;
+    /// Kernel or product, stage, blocks.
+    std::vector<std::tuple<const void*, int, unsigned>> launches;
     bool operator==(const Shape&) const = default;
   };
   struct ShapeHash {
@@ -108,6 +112,7 @@ class CudaLauncher final : public DeviceMemory {
 
   const CudaDevice& device_;
   DebugOptions debug_;
+  CudaProducts* products_ = nullptr;
   std::unordered_map<const codegen::CompiledKernel*, Loaded> loaded_;
   CudaPersistent persistent_;
   std::unordered_map<void*, CudaOwner<CUdeviceptr>> memory_;

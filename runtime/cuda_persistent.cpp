@@ -138,6 +138,7 @@ std::vector<LaunchWork> CudaPersistent::works(std::span<const NotedLaunch> launc
   for (const NotedLaunch& launch : launches) {
     LaunchWork& work = works.emplace_back(work_of(launch));
     work.barrier = conflicts.meet_before(launch);
+    work.walks = launch.product == nullptr;
     work.held = may_hold(launch) != nullptr;
   }
   return works;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "codegen/kernel_cache.h"
@@ -95,6 +96,7 @@ double seconds_alone(const LaunchWork& work, const DeviceCosts& costs, bool repl
 }
 
 double seconds_walked(const LaunchWork& work, const DeviceCosts& costs) {
+  if (!work.walks) return std::numeric_limits<double>::infinity();
   const double begin = (work.barrier ? costs.barrier : 0) + costs.record;
   // Blocks that hold weights share them evenly.
   if (work.held) return begin + work.weights * costs.held_byte + work.bytes * costs.byte;

@@ -51,6 +51,7 @@ struct LaunchWork {
   std::int64_t tiles = 1;
   bool barrier = false;  ///< if it is walked, all blocks meet before it
   bool held = false;     ///< if it is walked, its weights are held
+  bool walks = true;     ///< whether it can be walked at all
 };
 LaunchWork work_of(const NotedLaunch& launch);
 

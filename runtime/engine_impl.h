@@ -44,10 +44,11 @@ struct Engine::Impl {
         recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
-        modules(program(), compiler, options.debug.verify),
         executor(options.device == Device::cuda
                      ? runtime::make_cuda_executor(program(), memory, compiler, options)
                      : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+        modules(program(), compiler, options.debug.verify,
+                [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
         parameters(program(), options.seed, memory, executor->memory()),
         arenas(executor->memory()),
         state_values(executor->memory()) {
@@ -182,6 +183,7 @@ struct Engine::Impl {
     statistics.device_walks = traffic.walks - traffic_before.walks;
     statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
     statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
+    statistics.device_products = traffic.products - traffic_before.products;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;
@@ -340,8 +342,8 @@ struct Engine::Impl {
   runtime::MemoryCounter memory;
   codegen::Compiler compiler;
   runtime::Placement placement;
-  runtime::Modules modules;
   std::unique_ptr<runtime::Executor> executor;
+  runtime::Modules modules;
   runtime::Parameters parameters;
   runtime::Arenas arenas;
   runtime::StateValues state_values;

@@ -26,6 +26,8 @@ class Executor {
   virtual DeviceMemory* memory() = 0;
   /// Of the device's memory; 0 if nobody keeps to what there is.
   virtual std::int64_t free_bytes() = 0;
+  /// The kernel in the form in which the device runs it best.
+  virtual codegen::Kernel form(codegen::Kernel kernel) { return kernel; }
   /// What was placed so far is not bound into plans any more.
   virtual void begin() = 0;
   /// Where kernels find a copy of the bytes at `values`, until `begin`.
@@ -60,7 +62,7 @@ class Executor {
   /// What went to a device so far.
   struct Traffic {
     std::size_t launches = 0, copies = 0;
-    std::size_t walks = 0, walked_launches = 0, grid_barriers = 0;
+    std::size_t walks = 0, walked_launches = 0, grid_barriers = 0, products = 0;
   };
   virtual Traffic traffic() const { return {}; }
 

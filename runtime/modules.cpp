@@ -1,6 +1,5 @@
 #include "runtime/modules.h"
 
-#include "codegen/split_rows.h"
 #include "codegen/verify_kernel.h"
 #include "ir/fuse_contractions.h"
 #include "ir/simplify.h"
@@ -59,19 +58,13 @@ ir::Cell Modules::prepared(const ir::Cell& source) const {
 }
 
 const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
+  if (form_) kernel = form_(std::move(kernel));
   if (verify_) codegen::verify_kernel(kernel);
   return &compiler_.compile(std::move(kernel));
 }
 
-codegen::Kernel Modules::weights(const ir::Cell& cell, const ir::BackwardCell& backward,
-                                 const std::vector<bool>& accumulates) const {
-  codegen::Kernel kernel = codegen::lower_weight_gradient(cell, backward, accumulates);
-  if (compiler_.target().kind == codegen::TargetKind::cuda) kernel = codegen::split_rows(kernel);
-  return kernel;
-}
-
-Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify)
-    : program_(program), compiler_(compiler), verify_(verify) {}
+Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form)
+    : program_(program), compiler_(compiler), verify_(verify), form_(std::move(form)) {}
 
 const CompiledKernel& Modules::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());
@@ -124,7 +117,7 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   const codegen::Target& target = compiler_.target();
   module.forward = compile(codegen::lower_forward(program_, forward, accesses, target));
   module.backward = compile(codegen::lower_backward(source, backward, accesses, target));
-  module.weights = compile(weights(source, backward, accumulates));
+  module.weights = compile(codegen::lower_weight_gradient(source, backward, accumulates));
   return module;
 }
 
@@ -134,7 +127,8 @@ const CompiledKernel& Modules::added_weights(ir::CellId id) {
   if (!kernel) {
     const ir::BackwardCell& backward = training(id).differentiated.backward;
     const std::vector<bool> accumulates(backward.contributions.size(), true);
-    kernel = compile(weights(program_.cells[std::size_t(id)], backward, accumulates));
+    kernel = compile(
+        codegen::lower_weight_gradient(program_.cells[std::size_t(id)], backward, accumulates));
   }
   return *kernel;
 }

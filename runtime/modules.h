@@ -2,6 +2,7 @@
 // sums over readers. Made lazily, once per cell; owns the passes that lead to a kernel.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -38,8 +39,10 @@ struct TrainingModule {
 
 class Modules {
  public:
+  /// What is done to a cell's kernel before it is compiled.
+  using Form = std::function<codegen::Kernel(codegen::Kernel)>;
   /// `program` outlives this and may grow at its end.
-  Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify);
+  Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form = {});
 
   /// The kernel that runs a cell without dropout and without keeping anything.
   const codegen::CompiledKernel& inference(ir::CellId cell);
@@ -56,13 +59,12 @@ class Modules {
  private:
   TrainingModule make_training(const ir::Cell& cell);
   ir::Cell prepared(const ir::Cell& source) const;
-  codegen::Kernel weights(const ir::Cell& cell, const ir::BackwardCell& backward,
-                          const std::vector<bool>& accumulates) const;
   const codegen::CompiledKernel* compile(codegen::Kernel kernel);
 
   const ir::Program& program_;
   codegen::Compiler& compiler_;
   bool verify_;
+  Form form_;
   std::vector<const codegen::CompiledKernel*> inference_, added_weights_, reader_sums_;
   std::vector<std::unique_ptr<TrainingModule>> training_;
   std::vector<bool> written_;  // param → some module stores its gradient

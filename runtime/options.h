@@ -41,6 +41,21 @@ struct DebugOptions {
 #endif
 };
 
+/// Who multiplies matrices on a GPU.
+enum class Gemm : std::uint8_t {
+  automatic,  ///< whichever was faster in a trial, once a shape
+  tile,       ///< kernels of our own
+  cublas,     ///< cuBLAS; a UserError where there is none
+};
+
+/// What cuBLAS rounds the factors of products to; sums are in single precision. Anything but
+/// `single` needs cuBLAS.
+enum class GemmPrecision : std::uint8_t {
+  single,
+  tf32,  ///< 11 significant bits
+  bf16,  ///< 8 significant bits
+};
+
 struct EngineOptions {
   Device device = Device::cpu;
   std::string strategy = "phase";
@@ -57,6 +72,8 @@ struct EngineOptions {
   /// Where compiled kernels are kept between runs; codegen::default_cache_directory() is the usual
   /// place, empty keeps none.
   std::filesystem::path cache_directory = {};
+  Gemm gemm = Gemm::automatic;                      ///< on a GPU
+  GemmPrecision precision = GemmPrecision::single;  ///< on a GPU
   /// Bytes that the engine may hold, counted as StepStatistics::bytes_held; 0: as many as it takes.
   std::int64_t memory_limit = 0;
   Persistent persistent = Persistent::automatic;
@@ -81,6 +98,7 @@ struct StepStatistics {
   /// Of the device's launches, those that walked; the launches that these stand for; and how often
   /// all blocks met in them.
   std::size_t device_walks = 0, walked_launches = 0, grid_barriers = 0;
+  std::size_t device_products = 0;  ///< of the launches, those that a library did
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew

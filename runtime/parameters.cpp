@@ -71,8 +71,8 @@ float* Parameters::packed(const codegen::Packing& packing) {
   packed_.push_back(
       std::make_unique<Packed>(Packed{packing, Buffer<float>(counter_, device_), false}));
   Buffer<float>& data = packed_.back()->data;
-  data.reserve(std::size_t(packing.elements()));
-  const std::size_t bytes = std::size_t(packing.elements()) * sizeof(float);
+  data.reserve(std::size_t(packing.floats()));
+  const std::size_t bytes = std::size_t(packing.floats()) * sizeof(float);
   if (device_)
     device_->clear(data.data(), bytes);
   else

@@ -23,6 +23,28 @@ double work_per_row(const codegen::Kernel& kernel, const Stage& stage) {
   return elements * 12 * double(stage.stores.size());
 }
 
+/// The rows that a stage runs for; of a library's product over rows, those.
+std::pair<std::int64_t, std::int64_t> rows_of(const Stage& stage, const LaunchRows& rows) {
+  const auto counted = [&](int port) {
+    return port == ir::per_instance ? std::pair(rows.begin, rows.end) : rows.children(port);
+  };
+  switch (stage.rows) {
+    case RowDomain::instances:
+      return {rows.begin, rows.end};
+    case RowDomain::children:
+      return rows.children(stage.port);
+    case RowDomain::once:
+      return stage.library ? counted(stage.library->rows)
+                           : std::pair<std::int64_t, std::int64_t>(0, 1);
+    case RowDomain::parts:
+      return {0, rows.parts(stage.port, stage.part_rows)};
+    case RowDomain::padding:
+      const auto [begin, end] = counted(stage.port);
+      return {end, begin + codegen::padded_rows(end - begin)};
+  }
+  return {0, 1};
+}
+
 constexpr double worth_sharing = 60'000;  // below this a barrier costs more than it saves
 
 }  // namespace
@@ -37,20 +59,15 @@ void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
   for (std::size_t s = 0; s < kernel.launches(); ++s) {
     const Stage& stage = kernel.launched(s);
     Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
-    launch.row_end = 1;
     launch.cell_begin = rows.begin;
     launch.cell_end = rows.end;
-    if (stage.rows == RowDomain::instances) {
-      launch.row_begin = rows.begin;
-      launch.row_end = rows.end;
-    } else if (stage.rows == RowDomain::children) {
-      std::tie(launch.row_begin, launch.row_end) = rows.children(stage.port);
-    } else if (stage.rows == RowDomain::parts) {
-      launch.row_end = rows.parts(stage.port, stage.part_rows);
-    }
-    // Some of those that are joined may run once, whatever the rows.
-    const bool alone = kernel.cuda_stages.empty() || kernel.cuda_stages[s].joined.empty();
-    if (launch.row_begin == launch.row_end && alone) continue;
+    std::tie(launch.row_begin, launch.row_end) = rows_of(stage, rows);
+    // Not if a product over no rows is 0, nor if what pads its factors happens to be nothing: the
+    // same sequence of launches is to serve as many minibatches as possible. And some of those that
+    // are joined may run once, whatever the rows.
+    const bool always = stage.rows == RowDomain::once || stage.rows == RowDomain::padding ||
+                        (!kernel.cuda_stages.empty() && !kernel.cuda_stages[s].joined.empty());
+    if (launch.row_begin == launch.row_end && !always) continue;
     if (!kernel.stages.empty()) share(launch, kernel.stages[s], rows.end - rows.begin);
     launches_.push_back(launch);
   }

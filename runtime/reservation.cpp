@@ -77,12 +77,11 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
     need(forward_kernel(modules, rows.pass, batch.cell));
     if (training) need(*modules.training(batch.cell).backward);
   }
-  for (std::size_t cell = 0; training && cell < layout.cells.size(); ++cell) {
-    const auto rows_of_all = std::int64_t(layout.cells[cell].instances.size());
-    if (rows_of_all == 0) continue;
-    const BatchRows all(layout.cells[cell], 0, rows_of_all);
+  for (std::size_t cell = 0; training && cell < modules.training_modules().size(); ++cell) {
+    const scheduler::CellLayout& of_cell = layout.cells[cell];
+    const BatchRows all(of_cell, 0, std::int64_t(of_cell.instances.size()));
     scratch =
-        std::max(scratch, scratch_floats(modules.training(ir::CellId(cell)).weights->kernel, all));
+        std::max(scratch, scratch_floats(modules.training_modules()[cell]->weights->kernel, all));
   }
   memory.arenas.scratch().reserve(scratch);
   if (memory.arenas.memory().forecast) return;

@@ -27,7 +27,9 @@ class Maker {
  public:
   explicit Maker(std::string name) : b(kernel_) { kernel_.name = std::move(name); }
 
-  BufferId floats() { return b.buffer({.role = BufferRole::scratch, .a = next_++}); }
+  BufferId floats(bool bf16 = false) {
+    return b.buffer({.role = BufferRole::scratch, .a = next_++, .bf16 = bf16});
+  }
   BufferId indices() { return b.buffer({.role = BufferRole::port_values, .a = next_++}); }
 
   /// A stage over rows and `extents`; `begin` before its expressions.
@@ -107,7 +109,7 @@ Stage pack_block(Maker& make, const codegen::Packing& packing, const codegen::Pa
 Kernel pack_kernel(std::span<const codegen::Packing> packings) {
   Maker make("pack");
   std::vector<BufferId> packed, from;
-  for (std::size_t i = 0; i < packings.size(); ++i) packed.push_back(make.floats());
+  for (const codegen::Packing& packing : packings) packed.push_back(make.floats(packing.bf16));
   const std::vector<ir::ParamId> params = pack_params(packings);
   for (std::size_t i = 0; i < params.size(); ++i) from.push_back(make.floats());
   for (std::size_t i = 0; i < packings.size(); ++i)

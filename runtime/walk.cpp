@@ -19,6 +19,18 @@ using codegen::WalkRecord;
 
 namespace {
 
+/// Of numbers that kernels write; 0 for others.
+std::uintptr_t element_bytes(const codegen::Buffer& buffer) {
+  switch (codegen::element(buffer)) {
+    case codegen::Element::f32:
+      return 4;
+    case codegen::Element::bf16:
+      return 2;
+    default:
+      return 0;
+  }
+}
+
 /// Rows of such buffers are those of the launch or of its cell.
 bool has_rows(const codegen::Buffer& buffer) {
   switch (buffer.role) {
@@ -114,7 +126,7 @@ void StageUses::add(std::vector<Use>& uses, const codegen::Kernel& kernel, const
   if (stage.rows != RowDomain::once) row_strides = codegen::strides(kernel, analysis, stage.row);
   const auto use = [&](BufferId id, ExprId address, bool written) {
     const codegen::Buffer& buffer = kernel.buffers[std::size_t(id)];
-    if (codegen::element(buffer.role) != codegen::Element::f32) return;
+    if (element_bytes(buffer) == 0) return;
     auto found = std::ranges::find(uses.begin() + before, uses.end(), id, &Use::buffer);
     if (found == uses.end()) found = uses.insert(uses.end(), {.buffer = id});
     (written ? found->written : found->read) = true;
@@ -175,7 +187,8 @@ std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
                                                  const StageUses::Use& use) {
   const codegen::Buffer& buffer = launch.kernel->kernel.buffers[std::size_t(use.buffer)];
   const std::uintptr_t pointer = number(launch.pointers[use.buffer]);
-  const auto row_bytes = std::uintptr_t(buffer.row_elements) * sizeof(float);
+  const std::uintptr_t bytes = element_bytes(buffer);
+  const std::uintptr_t row_bytes = std::uintptr_t(buffer.row_elements) * bytes;
   const bool of_cells = has_rows(buffer);
   if (use.own_rows) {
     Range rows{.begin = pointer + std::uintptr_t(launch.row_begin) * row_bytes,
@@ -185,8 +198,8 @@ std::optional<Conflicts::Range> Conflicts::range(const NotedLaunch& launch,
     return rows;
   }
   if (use.known)
-    return Range{.begin = pointer + std::uintptr_t(use.first) * sizeof(float),
-                 .end = pointer + std::uintptr_t(use.last + 1) * sizeof(float),
+    return Range{.begin = pointer + std::uintptr_t(use.first) * bytes,
+                 .end = pointer + std::uintptr_t(use.last + 1) * bytes,
                  .origin = pointer,
                  .period = use.period,
                  .first_column = use.first_column,
@@ -251,7 +264,7 @@ const void* weights_of(const NotedLaunch& launch, const Stage& stage) {
 const Stage* may_hold(const NotedLaunch& launch) {
   const Stage* const stage = launch.alone();
   const bool few = launch.row_end - launch.row_begin <= most_held_rows;
-  return stage && stage->contraction && few ? stage : nullptr;
+  return stage && stage->contraction && !stage->library && few ? stage : nullptr;
 }
 
 HeldWeights* held_of(const NotedLaunch& launch, std::span<HeldWeights> held) {

@@ -12,6 +12,7 @@
 
 #include "codegen/compiled_kernel.h"
 #include "codegen/cuda_persistent.h"
+#include "runtime/cuda_products.h"
 
 namespace espalier::runtime {
 
@@ -23,6 +24,8 @@ struct NotedLaunch {
   void* const* pointers = nullptr;
   std::int64_t row_begin = 0, row_end = 0;
   std::int64_t cell_begin = 0, cell_end = 0;  ///< of all stages of its kernel
+  /// A library does it, which cannot be walked.
+  const CudaProducts::Call* product = nullptr;
 
   const codegen::CudaStage& cuda() const { return kernel->cuda_stages[std::size_t(stage)]; }
   std::span<const codegen::Stage> stages() const {

@@ -49,7 +49,7 @@ const std::vector<Row> kTable = {
      {"bench/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
       "data/*", "models/*"}},
     {"bench/peers/dynet/*", {"dynet/*"}},  // a project of its own
-    {"tests/support/fake_cuda/*", {"cuda*", "nvrtc*"}},
+    {"tests/support/fake_cuda/*", {"cuda*", "cublas*", "nvrtc*"}},
     {"tests/*",
      {"tests/*", "ir/*", "frontend/*", "scheduler/*", "codegen/*", "runtime/*", "training/*",
       "data/*", "models/*", "bench/*", "app/*", "gtest/*", "nlohmann/*", "boost/*"}},

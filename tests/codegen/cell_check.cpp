@@ -63,6 +63,9 @@ CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
   backward_ = codegen::lower_backward(cell_, d_.backward, accesses, target);
   weights_ = codegen::lower_weight_gradient(
       cell_, d_.backward, std::vector<bool>(d_.backward.contributions.size(), true));
+  if (runner.form)
+    for (Kernel* kernel : {&forward_, &backward_, &weights_})
+      *kernel = runner.form(std::move(*kernel));
   if (target.kind == codegen::TargetKind::cuda) weights_ = codegen::split_rows(weights_);
 }
 

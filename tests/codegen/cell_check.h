@@ -16,6 +16,8 @@ namespace espalier::test {
 struct Runner {
   codegen::Target target;
   KernelHarness::RunStage run;
+  /// Done to kernels before they run, if given.
+  std::function<codegen::Kernel(codegen::Kernel)> form = {};
 };
 
 /// The interpreter, on kernels lowered for AVX-512.

@@ -73,7 +73,7 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
 
 /// All that a training step runs, in the order of the texts.
 std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compiler& compiler) {
-  runtime::Modules modules(program, compiler, true);
+  runtime::Modules modules = gpu_modules(program, compiler);
   std::map<std::string, codegen::Kernel> kernels;
   const auto add = [&](const codegen::Kernel& kernel) {
     kernels.emplace(codegen::print_kernel(kernel), kernel);

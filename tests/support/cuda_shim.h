@@ -271,6 +271,16 @@ namespace {
   std::memcpy(&x, half, sizeof x);
   return x;
 }
+[[maybe_unused]] inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+[[maybe_unused]] inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
 [[maybe_unused]] inline float __int_as_float(unsigned bits) {
   float x;
   std::memcpy(&x, &bits, sizeof x);

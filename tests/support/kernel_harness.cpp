@@ -1,6 +1,7 @@
 #include "tests/support/kernel_harness.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace espalier::test {
@@ -83,10 +84,11 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
   const auto a = std::size_t(buffer.a);
   const auto n = std::size_t(buffer.row_elements);
   const Key key{buffer.role, buffer.a, buffer.b};
-  const std::size_t rows = buffer.children == ir::per_instance
-                               ? inputs_.size()
-                               : ports_[std::size_t(buffer.children)].values.size();
-  const std::size_t kept = buffer.role == BufferRole::partial ? parts(rows, buffer.b) : rows;
+  std::size_t kept = buffer.children == ir::per_instance
+                         ? inputs_.size()
+                         : ports_[std::size_t(buffer.children)].values.size();
+  if (buffer.role == BufferRole::partial) kept = parts(kept, buffer.b);
+  if (buffer.padded) kept = std::size_t(codegen::padded_rows(std::int64_t(kept)));
   switch (buffer.role) {
     case BufferRole::state_field:
     case BufferRole::child_gradient:
@@ -109,6 +111,11 @@ void* KernelHarness::pointer(const codegen::Kernel& kernel, const Buffer& buffer
       // 64-byte aligned, as kernels may assume.
       packed_.push_back(pack(kernel.packings[a], inputs_[0].params));
       std::vector<float>& data = packed_.back();
+      if (kernel.packings[a].bf16)
+        for (std::size_t i = 0; i < data.size(); ++i) {
+          const std::uint16_t bits = codegen::to_bf16(data[i]);
+          std::memcpy(reinterpret_cast<char*>(data.data()) + 2 * i, &bits, sizeof bits);
+        }
       const std::size_t size = data.size();
       data.resize(size + 16);
       const auto address = reinterpret_cast<std::uintptr_t>(data.data());
@@ -142,14 +149,14 @@ void KernelHarness::run(const codegen::Kernel& kernel, const RunStage& run_stage
   for (int s = 0; s < int(kernel.stages.size()); ++s) {
     const codegen::Stage& stage = kernel.stages[std::size_t(s)];
     std::int64_t rows = std::int64_t(inputs_.size());
-    if (stage.rows == codegen::RowDomain::children)
-      rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
+    if (stage.port >= 0) rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
     if (stage.rows == codegen::RowDomain::once) rows = 1;
-    if (stage.rows == codegen::RowDomain::parts) {
-      if (stage.port >= 0) rows = std::int64_t(ports_[std::size_t(stage.port)].values.size());
+    if (stage.rows == codegen::RowDomain::parts)
       rows = std::int64_t(parts(std::size_t(rows), int(stage.part_rows)));
-    }
-    run_stage(kernel, s, pointers.data(), 0, rows);
+    if (stage.rows == codegen::RowDomain::padding)
+      run_stage(kernel, s, pointers.data(), rows, codegen::padded_rows(rows));
+    else
+      run_stage(kernel, s, pointers.data(), 0, rows);
   }
 }
 

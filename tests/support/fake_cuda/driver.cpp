@@ -2,8 +2,8 @@
 // without a GPU. It is as unforgiving as it can be: memory of the device cannot be touched by the
 // host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
 // the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
-// what was asked for: everything takes a millisecond. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away
-// cooperative launches.
+// what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
+// ESPALIER_FAKE_TILE_TIME says. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -80,8 +80,10 @@ struct Machine {
       protect(PROT_READ | PROT_WRITE);
       std::vector<Operation> todo;
       todo.swap(queue);
-      for (Operation& operation : todo)
+      for (Operation& operation : todo) {
         if (failed == CUDA_SUCCESS) failed = operation();
+        ++clock;
+      }
       protect(PROT_NONE);
     }
     return failed;
@@ -89,7 +91,6 @@ struct Machine {
   CUresult add(Operation operation) {
     if (failed != CUDA_SUCCESS) return failed;
     (captured ? *captured : queue).push_back(std::move(operation));
-    if (!captured) ++clock;
     return CUDA_SUCCESS;
   }
   static bool holds(const std::map<std::uintptr_t, Allocation>& all, std::uintptr_t address,
@@ -366,13 +367,17 @@ FAKE cuEventCreate(CUevent* event, unsigned) {
   return CUDA_SUCCESS;
 }
 FAKE cuEventDestroy(CUevent event) {
+  const Lock lock(mutex);
+  machine().drain();
   delete reinterpret_cast<long*>(event);
   return CUDA_SUCCESS;
 }
 FAKE cuEventRecord(CUevent event, CUstream) {
   const Lock lock(mutex);
-  *reinterpret_cast<long*>(event) = machine().clock;
-  return CUDA_SUCCESS;
+  return machine().add([=] {
+    *reinterpret_cast<long*>(event) = machine().clock;
+    return CUDA_SUCCESS;
+  });
 }
 #undef cuEventElapsedTime  // a newer header's name for the second version
 FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
@@ -395,7 +400,10 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
+  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_TIME");
+  const long more = tile && shared > 0 ? std::atol(tile) - 1 : 0;
   return machine().add([=] {
+    machine().clock += more;
     void* copy = argument;
     void* all[] = {&copy};
     called.launch(called.kernel, grid, block, shared, all, cooperative);
@@ -410,6 +418,18 @@ FAKE cuLaunchCooperativeKernel(CUfunction function, unsigned grid, unsigned, uns
                                unsigned block, unsigned, unsigned, unsigned shared, CUstream,
                                void** arguments) {
   return launch(function, grid, block, shared, arguments, true);
+}
+
+/// For the other libraries of this folder: work in the order of the stream, or of the graph that is
+/// being captured. False if the device has failed.
+extern "C" __attribute__((visibility("default"))) bool espalier_fake_enqueue(
+    std::function<void()> work) {
+  const Lock lock(mutex);
+  if (!is_current) return false;
+  return machine().add([work = std::move(work)] {
+    work();
+    return CUDA_SUCCESS;
+  }) == CUDA_SUCCESS;
 }
 
 FAKE cuStreamBeginCapture(CUstream, CUstreamCaptureMode) {

@@ -1,0 +1,126 @@
+#include "runtime/cuda_products.h"
+
+#include <fmt/format.h>
+
+#include "codegen/kernel_cache.h"
+#include "ir/error.h"
+#include "runtime/cuda_blas.h"
+#include "runtime/cuda_gemm_trial.h"
+
+namespace espalier::runtime {
+namespace {
+
+class CublasProducts final : public CudaProducts {
+ public:
+  CublasProducts(const CudaDevice& device, CudaLauncher& launcher, codegen::Compiler& compiler,
+                 const EngineOptions& options)
+      : device_(device),
+        launcher_(launcher),
+        compiler_(compiler),
+        cache_(options.cache_directory),
+        gemm_(options.gemm),
+        precision_(options.precision),
+        persistent_(options.persistent) {}
+
+  /// Loads the library. UserError if it is not there.
+  void load() {
+    blas_ = std::make_unique<CudaBlas>(device_, precision_);
+    trials_ = std::make_unique<GemmTrials>(device_, launcher_, *blas_, compiler_);
+    machine_ = fmt::format("gemm trial 1\nGPU {} ({})\ndriver {}\ncuBLAS {}\nprecision {}\n",
+                           device_.gpu().name, device_.gpu().architecture(),
+                           device_.driver().version(), blas_->version(), int(precision_));
+  }
+
+  bool by_library(const codegen::GemmShape& shape) override {
+    for (const auto& [known, choice] : choices_)
+      if (known == shape) return choice;
+    const bool choice = choose(shape);
+    choices_.emplace_back(shape, choice);
+    return choice;
+  }
+
+  bool bf16() const override { return precision_ == GemmPrecision::bf16; }
+
+  const Call* call(const codegen::LibraryProduct& product, void* const* buffers,
+                   std::int64_t row_begin, std::int64_t row_end) override {
+    const auto at = [&](codegen::BufferId id, std::int64_t elements, int bytes) {
+      return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(buffers[id]) +
+                                     std::uintptr_t(elements * bytes));
+    };
+    const int bytes = product.bf16 ? 2 : 4;  // of a factor's element
+    const std::int64_t rows = codegen::padded_rows(row_end - row_begin);
+    void* const a = at(product.a, row_begin * product.a_pitch, bytes);
+    if (product.over_rows)
+      return blas_->call(product, a, at(product.b, row_begin * product.b_pitch, bytes),
+                         at(product.out, product.out_offset, 4), rows);
+    return blas_->call(product, a, at(product.b, 0, bytes),
+                       at(product.out, row_begin * product.out_pitch, 4), rows);
+  }
+
+  void run(const Call& call) const override { blas_->run(call); }
+
+ private:
+  /// Weights from which on there is a trial. A library's launches take longer than smaller
+  /// products; and where levels may be walked, which only tiles can be, contractions must make up
+  /// for that.
+  std::int64_t worth_trying(const codegen::GemmShape& shape) const {
+    const bool walked = persistent_ != Persistent::off && precision_ == GemmPrecision::single;
+    return walked && !shape.over_rows ? 1 << 20 : 1 << 10;
+  }
+
+  bool choose(const codegen::GemmShape& shape) {
+    if (gemm_ == Gemm::automatic && (lacking_ || shape.m * shape.k() < worth_trying(shape)))
+      return false;
+    try {
+      if (!blas_) load();
+    } catch (const UserError&) {
+      lacking_ = true;
+      return false;
+    }
+    const GemmTrial trial = outcome(shape);
+    const bool choice = chosen(trial, gemm_, shape);
+    if (choice && !shape.over_rows) blas_->fix(trials_->product(shape), *trial.algorithm);
+    return choice;
+  }
+
+  GemmTrial outcome(const codegen::GemmShape& shape) {
+    const std::string key = machine_ + to_string(shape);
+    if (const auto text = cache_.load(key))
+      if (const auto trial = parse_trial(*text)) return *trial;
+    const GemmTrial trial = trials_->run(shape);
+    cache_.store(key, to_text(trial));
+    return trial;
+  }
+
+  const CudaDevice& device_;
+  CudaLauncher& launcher_;
+  codegen::Compiler& compiler_;
+  codegen::KernelCache cache_;
+  Gemm gemm_;
+  GemmPrecision precision_;
+  Persistent persistent_;
+  bool lacking_ = false;  // the library, which nobody needs
+  std::unique_ptr<CudaBlas> blas_;
+  std::unique_ptr<GemmTrials> trials_;
+  std::string machine_;  // what an outcome depends on beside the shape
+  std::vector<std::pair<codegen::GemmShape, bool>> choices_;
+};
+
+}  // namespace
+
+std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
+                                                 codegen::Compiler& compiler,
+                                                 const EngineOptions& options) {
+  if (options.gemm == Gemm::tile || options.persistent == Persistent::on) return nullptr;
+  auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options);
+  if (options.gemm == Gemm::cublas || options.precision != GemmPrecision::single) {
+    try {
+      products->load();
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("cuBLAS was asked for, but {}", error.what()));
+    }
+  }
+  return products;
+}
+
+}  // namespace espalier::runtime

@@ -1,0 +1,395 @@
+// Products by cuBLAS: the engine gives what it gives without, a row's bits depend on no other row,
+// and who multiplies is found out once. Runs where cuda_engine_test.cpp runs; what an algorithm
+// might do wrong, only the stand-in offers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "ir/error.h"
+#include "runtime/cuda.h"
+#include "runtime/engine.h"
+#include "scheduler/strategy.h"
+#include "tests/runtime/engine_runs.h"
+#include "training/optimizer.h"
+
+namespace espalier::test {
+namespace {
+
+constexpr int embed = 12, hidden = 20;
+
+/// An environment variable, until the end of a scope.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Variable() { ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+/// What the stand-in is to offer, as a release of its own, whose trials nobody has seen yet.
+class Release {
+ public:
+  explicit Release(const std::string& offers)
+      : number_(std::to_string(std::chrono::steady_clock::now().time_since_epoch().count() %
+                               1'000'000'000)),
+        offers_("ESPALIER_FAKE_CUBLAS", (number_ + " " + offers).c_str()) {}
+  const std::string& number() const { return number_; }
+
+ private:
+  std::string number_;
+  Variable offers_;
+};
+
+class CudaGemm : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
+    const std::string cublas = runtime::find_cuda().cublas;
+    if (cublas.find(" (lib") == std::string::npos) GTEST_SKIP() << "cuBLAS " << cublas;
+    on_stand_in_ = runtime::find_cuda().gpus[0].name == "this machine's processor";
+  }
+  std::unique_ptr<models::TreeModel> model_ = make_model("tree_lstm", embed, hidden, 0.3);
+  std::vector<data::Tree> trees_ = random_forest("tree_lstm", 9, 7);
+  bool on_stand_in_ = false;
+};
+
+class EveryModelByCublas : public CudaGemm, public ::testing::WithParamInterface<std::string> {};
+
+EngineOptions on(Device device, Gemm gemm = Gemm::automatic,
+                 GemmPrecision precision = GemmPrecision::single,
+                 const std::string& strategy = "phase") {
+  EngineOptions result = options({"", strategy, "", 1});
+  result.device = device;
+  result.gemm = gemm;
+  result.persistent = Persistent::off;
+  result.precision = precision;
+  return result;
+}
+
+/// Equal to `epsilons` of single precision, relative to the largest of them.
+void expect_near(const std::vector<float>& actual, const std::vector<float>& expected,
+                 double epsilons, const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  double largest = 1e-6;
+  for (const float x : expected) largest = std::max(largest, std::abs(double(x)));
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
+}
+
+Instances recorded(Engine& engine, models::TreeModel& model, const std::vector<data::Tree>& trees) {
+  const Instances batch = engine.instances();
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    batch.begin_example(i);
+    model.record_loss(batch, trees[i]);
+  }
+  return batch;
+}
+
+TEST_P(EveryModelByCublas, EqualsTheCpuWithEveryStrategy) {
+  const auto trees = random_forest(GetParam(), 9, 7);
+  const auto model = make_model(GetParam(), embed, hidden, 0.3);
+  std::vector<std::vector<float>> first;
+  for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
+    SCOPED_TRACE(strategy.name);
+    const std::string name(strategy.name);
+    Engine cpu(model->program(), on(Device::cpu, Gemm::automatic, GemmPrecision::single, name));
+    Engine gpu(model->program(), on(Device::cuda, Gemm::cublas, GemmPrecision::single, name));
+    for (Engine* engine : {&cpu, &gpu}) randomize(*engine, 4);
+    const Outcome expected = outcome(cpu, *model, trees, all(trees));
+    const Outcome actual = outcome(gpu, *model, trees, all(trees));
+    EXPECT_NEAR(actual.loss, expected.loss, 256 * 0x1p-24 * std::abs(expected.loss));
+    EXPECT_NEAR(actual.norm, expected.norm, 1e-5 * expected.norm);
+    for (std::size_t i = 0; i < expected.losses.size(); ++i)
+      expect_near(actual.losses[i], expected.losses[i], 256, "losses");
+    for (std::size_t p = 0; p < expected.gradients.size(); ++p)
+      expect_near(actual.gradients[p], expected.gradients[p], 1024, gpu.program().params[p].name);
+    // No strategy changes the bits of an example, nor does what else is in the batch.
+    if (first.empty()) first = actual.losses;
+    EXPECT_EQ(actual.losses, first);
+    const std::vector<int> some{5, 1, 3};
+    const Outcome part = outcome(gpu, *model, trees, some);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      EXPECT_EQ(part.losses[i], first[std::size_t(some[i])]);
+  }
+}
+
+/// Where rounding the factors of products may move what is `largest` in size, at most. Sums keep
+/// single precision, so errors of terms average out rather than add up.
+double rounding(GemmPrecision precision) {
+  return precision == GemmPrecision::tf32 ? 0x1p-10 : 0x1p-8;
+}
+
+TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
+  const auto trees = random_forest(GetParam(), 9, 7);
+  const auto model = make_model(GetParam(), embed, hidden, 0.3);
+  Engine cpu(model->program(), on(Device::cpu));
+  randomize(cpu, 4);
+  const Outcome expected = outcome(cpu, *model, trees, all(trees));
+  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
+    SCOPED_TRACE(precision == GemmPrecision::tf32 ? "tf32" : "bf16");
+    Engine gpu(model->program(), on(Device::cuda, Gemm::cublas, precision));
+    randomize(gpu, 4);
+    const Outcome actual = outcome(gpu, *model, trees, all(trees));
+    const double epsilons = rounding(precision) * 0x1p24;
+    double moved = 0;
+    for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+      expect_near(actual.losses[i], expected.losses[i], 2 * epsilons, "losses");
+      for (std::size_t k = 0; k < expected.losses[i].size(); ++k)
+        moved = std::max(moved, std::abs(double(actual.losses[i][k] - expected.losses[i][k])));
+    }
+    // It did round.
+    EXPECT_GT(moved, rounding(precision) / 64);
+    for (std::size_t p = 0; p < expected.gradients.size(); ++p)
+      expect_near(actual.gradients[p], expected.gradients[p], 4 * epsilons,
+                  gpu.program().params[p].name);
+    const std::vector<int> some{5, 1, 3};
+    const Outcome part = outcome(gpu, *model, trees, some);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      EXPECT_EQ(part.losses[i], actual.losses[std::size_t(some[i])]);
+  }
+}
+
+TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
+  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
+    Engine engine(model_->program(), on(Device::cuda, Gemm::cublas, precision));
+    StandardOptimizer optimizer({.rule = update_rule("adagrad")});
+    double first = 0;
+    for (int step = 0; step < 5; ++step) {
+      const Instances batch = recorded(engine, *model_, trees_);
+      const std::int64_t predicted = engine.predict_bytes(batch);
+      const StepResult result = engine.train_step(batch, optimizer);
+      if (step == 0) first = result.loss;
+      if (step > 1) {
+        EXPECT_NEAR(double(result.statistics.bytes_held), double(predicted), 256);
+        EXPECT_EQ(result.statistics.device_launches, 1U);
+      }
+      EXPECT_TRUE(step < 4 || result.loss < first);
+    }
+  }
+}
+
+TEST_F(CudaGemm, WalksAroundProductsGiveTheSame) {
+  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+  Engine alone(model_->program(), settings);
+  settings.persistent = Persistent::automatic;
+  Engine walked(model_->program(), settings);
+  for (Engine* engine : {&alone, &walked}) randomize(*engine, 4);
+  for (int step = 0; step < 3; ++step) {
+    const Outcome expected = outcome(alone, *model_, trees_, all(trees_));
+    const Outcome actual = outcome(walked, *model_, trees_, all(trees_));
+    EXPECT_EQ(actual.losses, expected.losses);
+    EXPECT_EQ(actual.gradients, expected.gradients);
+  }
+  const Instances batch = walked.instances();
+  for (const data::Tree& tree : trees_) model_->record_loss(batch, tree);
+  const StepStatistics step = walked.gradients(batch).statistics;
+  EXPECT_GT(step.device_walks, 0U);
+  EXPECT_LT(step.walked_launches, step.launches);
+}
+
+TEST_F(CudaGemm, WhatCannotBeIsRefused) {
+  const auto refused = [&](const EngineOptions& settings, const std::string& why) {
+    try {
+      const Engine engine(model_->program(), settings);
+      ADD_FAILURE() << "was not refused: " << why;
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+    }
+  };
+  refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
+  refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
+  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found tf32 or bf16");
+  EngineOptions walked = on(Device::cuda, Gemm::cublas);
+  walked.persistent = Persistent::on;
+  refused(walked, "cannot be walked");
+}
+
+TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
+  const auto trees = random_forest(GetParam(), 9, 7);
+  const auto model = make_model(GetParam(), embed, hidden, 0.3);
+  Engine tiles(model->program(), on(Device::cuda, Gemm::tile));
+  Engine cublas(model->program(), on(Device::cuda, Gemm::cublas));
+  StandardOptimizer of_tiles({.rule = update_rule("adagrad"), .clip_norm = 1});
+  StandardOptimizer of_cublas({.rule = update_rule("adagrad"), .clip_norm = 1});
+  for (int step = 0; step < 4; ++step) {
+    StepResult results[2];
+    for (Engine* engine : {&tiles, &cublas}) {
+      if (step == 0) randomize(*engine, 4);
+      const Instances batch = recorded(*engine, *model, trees);
+      results[engine == &cublas] =
+          engine->train_step(batch, engine == &cublas ? of_cublas : of_tiles);
+    }
+    EXPECT_NEAR(results[1].loss, results[0].loss, 1e-4 * std::abs(results[0].loss));
+    EXPECT_NEAR(results[1].gradient_norm, results[0].gradient_norm,
+                1e-4 * results[0].gradient_norm);
+    const StepStatistics& statistics = results[1].statistics;
+    EXPECT_GT(statistics.device_products, 0U);
+    EXPECT_EQ(results[0].statistics.device_products, 0U);
+    if (step < 2) continue;
+    EXPECT_EQ(statistics.compilations, 0);
+    EXPECT_EQ(statistics.allocations, 0);
+    EXPECT_EQ(statistics.device_copies, 1U);
+    EXPECT_EQ(statistics.device_launches, 1U);  // products are in the graph as well
+  }
+}
+
+TEST_P(EveryModelByCublas, PredictsItsMemory) {
+  const auto model = make_model(GetParam(), embed, hidden, 0.3);
+  Engine tiles(model->program(), on(Device::cuda, Gemm::tile));
+  Engine cublas(model->program(), on(Device::cuda, Gemm::cublas));
+  const auto trees = random_forest(GetParam(), 3, 40);
+  std::int64_t predicted[2] = {}, held[2] = {};
+  // Staged arrays, which are not foreseen, are as large as they have to be after two passes.
+  for (int pass = 0; pass < 3; ++pass)
+    for (Engine* engine : {&tiles, &cublas}) {
+      const Instances batch = recorded(*engine, *model, trees);
+      const bool by_cublas = engine == &cublas;
+      if (pass > 0) predicted[by_cublas] = engine->predict_bytes(batch);
+      held[by_cublas] = engine->gradients(batch).statistics.bytes_held;
+    }
+  EXPECT_GT(held[1], held[0]);
+  EXPECT_EQ(held[1], predicted[1]);
+  // Before anything has run, too.
+  Engine fresh(model->program(), on(Device::cuda, Gemm::cublas));
+  const Instances batch = fresh.instances();
+  for (const data::Tree& tree : trees) model->record_loss(batch, tree);
+  EXPECT_NEAR(double(fresh.predict_bytes(batch)), double(held[1]), 0.03 * double(held[1]));
+}
+
+TEST_F(CudaGemm, RowsBehindTheLastLeakNowhere) {
+  // Minibatches shrink, so that scratch behind their rows holds those of larger ones.
+  Engine one(model_->program(), on(Device::cuda, Gemm::cublas));
+  randomize(one, 4);
+  for (const int count : {30, 1, 7, 2, 30, 3}) {
+    const auto trees = random_forest("tree_lstm", 5, count);
+    Engine fresh(model_->program(), on(Device::cuda, Gemm::cublas));
+    randomize(fresh, 4);
+    const Outcome expected = outcome(fresh, *model_, trees, all(trees));
+    const Outcome actual = outcome(one, *model_, trees, all(trees));
+    EXPECT_EQ(actual.losses, expected.losses);
+    EXPECT_EQ(actual.gradients, expected.gradients);
+    EXPECT_EQ(actual.norm, expected.norm);
+  }
+}
+
+TEST_F(CudaGemm, RunsInPartsWhereMemoryIsShort) {
+  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+  Engine whole(model_->program(), settings);
+  randomize(whole, 4);
+  const auto many = random_forest("tree_lstm", 3, 40);
+  const Instances batch = recorded(whole, *model_, many);
+  settings.memory_limit = whole.predict_bytes(batch) * 3 / 4;
+  const StepResult expected = whole.gradients(batch);
+  Engine parts(model_->program(), settings);
+  randomize(parts, 4);
+  const StepResult actual = parts.gradients(recorded(parts, *model_, many));
+  EXPECT_GT(actual.statistics.parts, 1);
+  EXPECT_EQ(actual.loss, expected.loss);
+  for (const ir::Param& param : whole.program().params)
+    expect_near(parts.gradient(param.name), whole.gradient(param.name), 1024, param.name);
+}
+
+TEST_F(CudaGemm, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
+  if (!on_stand_in_) GTEST_SKIP() << "only the stand-in has such an algorithm";
+  // Of more than a hundred rows in one batch, and of each tree by itself.
+  const auto many = random_forest("tree_lstm", 3, 60);
+  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+  {
+    const Release offered("dependent");
+    Engine engine(model_->program(), settings);
+    randomize(engine, 4);
+    const Outcome together = outcome(engine, *model_, many, all(many));
+    for (const int i : {0, 17, 59})
+      EXPECT_EQ(outcome(engine, *model_, many, {i}).losses[0], together.losses[std::size_t(i)]);
+  }
+  const Release offered("only-dependent");
+  Engine must(model_->program(), settings);
+  try {
+    outcome(must, *model_, trees_, all(trees_));
+    ADD_FAILURE() << "a contraction of dependent rows was accepted";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("contraction ["), std::string::npos) << error.what();
+  }
+  settings.gemm = Gemm::automatic;
+  Engine may(model_->program(), settings), tiles(model_->program(), on(Device::cuda, Gemm::tile));
+  for (Engine* engine : {&may, &tiles}) randomize(*engine, 4);
+  EXPECT_EQ(outcome(may, *model_, trees_, all(trees_)).losses,
+            outcome(tiles, *model_, trees_, all(trees_)).losses);
+}
+
+/// Products of a pass that cuBLAS did; of the second one, since a trial has products too.
+std::size_t products(const EngineOptions& settings, models::TreeModel& model,
+                     const std::vector<data::Tree>& trees) {
+  Engine engine(model.program(), settings);
+  std::size_t count = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    const Instances batch = engine.instances();
+    for (const data::Tree& tree : trees) model.record_loss(batch, tree);
+    count = engine.gradients(batch).statistics.device_products;
+  }
+  return count;
+}
+
+TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
+  if (!on_stand_in_) GTEST_SKIP() << "only the stand-in's times can be chosen";
+  const Release release("");
+  const EngineOptions settings = on(Device::cuda);
+  std::size_t by_cublas = 0;
+  {
+    const Variable slow("ESPALIER_FAKE_TILE_TIME", "100");
+    by_cublas = products(settings, *model_, trees_);
+    EXPECT_GT(by_cublas, 0U);
+  }
+  // Tiles are fast now, but it is known already.
+  EXPECT_EQ(products(settings, *model_, trees_), by_cublas);
+  // What was kept is spoilt: there is another trial.
+  int spoilt = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(settings.cache_directory)) {
+    std::error_code gone;  // other tests use the folder, too
+    if (!entry.is_regular_file(gone) || entry.file_size(gone) > 4096) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (text.find("cuBLAS 0.1." + release.number()) == std::string::npos) continue;
+    file.seekp(std::streamoff(text.find("library ")) + 10);
+    file.put('?');
+    ++spoilt;
+  }
+  EXPECT_GT(spoilt, 2);
+  EXPECT_EQ(products(settings, *model_, trees_), 0U);
+  EXPECT_EQ(products(settings, *model_, trees_), 0U);
+}
+
+TEST_F(CudaGemm, ChecksAndProfilesGiveTheSame) {
+  std::vector<std::vector<std::vector<float>>> gradients;
+  for (const int what : {0, 1, 2, 3}) {
+    EngineOptions settings = on(Device::cuda, Gemm::cublas);
+    settings.debug.check_launches = what == 1;
+    settings.debug.cuda_graphs = what != 3;
+    Engine engine(model_->program(), settings);
+    randomize(engine, 4);
+    engine.set_profiling(what == 2);
+    gradients.push_back(outcome(engine, *model_, trees_, all(trees_)).gradients);
+  }
+  for (std::size_t what = 1; what < gradients.size(); ++what)
+    EXPECT_EQ(gradients[what], gradients[0]);
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(CudaGemm, EveryModelByCublas, ::testing::ValuesIn(model_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace espalier::test
