@@ -18,7 +18,7 @@ Kernel GemmSplitter::run() {
   for (std::size_t i = 0; i < stages.size(); ++i) {
     if (stages[i].contraction && split_[std::size_t(stages[i].contraction->packing)])
       contraction(stages[i]);
-    else if (stages[i].outer_product)
+    else if (stages[i].outer_product && !stages[i].library)
       i += outer_products(stages, i) - 1;
     else
       kernel_.stages.push_back(stages[i]);
@@ -40,7 +40,7 @@ void GemmSplitter::choose_packings() {
     for (const Contraction::Term& term : stage.contraction->terms)
       shape.terms.push_back(term.k_length);
     const auto split = split_.begin() + stage.contraction->packing;
-    *split = *split && by_library_(shape);
+    *split = *split && !stage.library && by_library_(shape);
   }
   for (std::size_t i = 0; i < split_.size(); ++i) {
     if (!split_[i]) continue;

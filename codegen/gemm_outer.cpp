@@ -54,7 +54,7 @@ std::size_t GemmSplitter::outer_products(const std::vector<Stage>& stages, std::
     shape.terms.push_back(one->k);
     while (first + pieces.size() < stages.size()) {
       const Stage& next = stages[first + pieces.size()];
-      if (!next.outer_product) break;
+      if (!next.outer_product || next.library) break;
       const std::optional<Factors> more = factors(next);
       if (!more || !one->continued_by(*more, shape.k())) break;
       pieces.push_back(*more);
