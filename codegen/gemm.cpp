@@ -33,7 +33,7 @@ void GemmSplitter::joined(std::span<const Stage> stages) {
   std::vector<Stage> rest;
   for (std::size_t i = 0; i < stages.size();) {
     const Stage& stage = stages[i];
-    if (stage.outer_product) {
+    if (stage.outer_product && !stage.library) {
       i += outer_products(stages.subspan(i), rest);
       continue;
     }
@@ -56,7 +56,7 @@ void GemmSplitter::choose_packings() {
     for (const Contraction::Term& term : stage.contraction->terms)
       shape.terms.push_back(term.k_length);
     const auto split = split_.begin() + stage.contraction->packing;
-    *split = *split && by_library_(shape);
+    *split = *split && !stage.library && by_library_(shape);
   }
   for (std::size_t i = 0; i < split_.size(); ++i) {
     if (!split_[i]) continue;

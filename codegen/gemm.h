@@ -28,7 +28,8 @@ struct GemmShape {
 std::string to_string(const GemmShape& shape);
 
 /// The kernel with those products split off that `by_library` says yes to; the same weights are
-/// either split wherever they are used or nowhere. If `bf16`, factors are rounded to that.
+/// either split wherever they are used or nowhere; what is a library's already stays. If `bf16`,
+/// factors are rounded to that.
 Kernel split_gemms(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library,
                    bool bf16 = false);
 

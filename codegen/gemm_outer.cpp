@@ -49,7 +49,7 @@ std::size_t GemmSplitter::outer_products(std::span<const Stage> stages, std::vec
   std::vector<Factors> pieces;
   GemmShape shape{.over_rows = true, .m = stages[0].extents[0], .terms = {}};
   for (const Stage& stage : stages) {
-    if (!stage.outer_product) break;
+    if (!stage.outer_product || stage.library) break;
     const std::optional<Factors> piece = factors(stage);
     if (!piece || (!pieces.empty() && !pieces[0].continued_by(*piece, shape.k()))) break;
     pieces.push_back(*piece);

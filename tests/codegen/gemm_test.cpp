@@ -13,6 +13,7 @@
 #include "codegen/cuda_emit.h"
 #include "codegen/interpreter.h"
 #include "codegen/nvrtc.h"
+#include "codegen/print_kernel.h"
 #include "codegen/verify_kernel.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
@@ -292,6 +293,10 @@ TEST(Gemm, WhatAKernelHasJustMadeIsNotGathered) {
   // Rows of children are gathered; those of the gates' gradients come from the stage before.
   EXPECT_EQ(split_all(forward).stages.size(), forward.stages.size() + 2);
   EXPECT_EQ(split_all(backward).stages.size(), backward.stages.size() + 1);
+  for (const Kernel* kernel : check.kernels()) {
+    const Kernel once = split_all(*kernel);
+    EXPECT_EQ(codegen::print_kernel(split_all(once)), codegen::print_kernel(once));
+  }
 }
 
 TEST(Gemm, PaddedRowsAreFewNumbersAndNeverNone) {
