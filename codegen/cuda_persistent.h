@@ -56,6 +56,8 @@ struct HeldTile {
   /// Of a block that holds so many elements; multiples of 16.
   std::int64_t slice_bytes(std::int64_t width) const;
   std::int64_t work_bytes(std::int64_t width) const;
+  /// Of the packed weights that are shared out.
+  std::int64_t packed_bytes() const { return 4 * blocks(lanes) * lanes * gates * depth; }
   /// Blocks that have a share.
   std::int64_t blocks(std::int64_t width) const { return (length + width - 1) / width; }
 };

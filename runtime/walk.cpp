@@ -246,8 +246,8 @@ bool Conflicts::meet_before(const NotedLaunch& launch) {
   return meet;
 }
 
-bool Conflicts::writes(const void* address) const {
-  const Range wanted{.begin = number(address), .end = number(address) + 1};
+bool Conflicts::writes(const void* address, std::int64_t bytes) const {
+  const Range wanted{.begin = number(address), .end = number(address) + std::uintptr_t(bytes)};
   return unknown_now_ || std::ranges::any_of(now_, [&](const Range& range) {
            return range.written && range.conflicts(wanted);
          });
@@ -333,7 +333,7 @@ std::vector<WalkRecord> plan_walk(std::span<const NotedLaunch> launches, Conflic
     record.buffer_count = std::int32_t(launch.kernel->kernel.buffers.size());
     if (conflicts.meet_before(launch)) record.flags |= WalkRecord::barrier;
     for (HeldWeights& weights : held)
-      if (conflicts.writes(weights.weights)) weights.filled = false;
+      if (conflicts.writes(weights.weights, weights.tile.packed_bytes())) weights.filled = false;
     if (HeldWeights* const weights = held_of(launch, held)) {
       if (!weights->filled) record.flags |= WalkRecord::fill;
       weights->filled = true;

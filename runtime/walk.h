@@ -76,8 +76,8 @@ class Conflicts {
 
   /// Whether all blocks must meet before this launch.
   bool meet_before(const NotedLaunch& launch);
-  /// Of the launch just asked about: whether it may write memory that begins at `address`.
-  bool writes(const void* address) const;
+  /// Of the launch just asked about: whether it may write any of the bytes at `address`.
+  bool writes(const void* address, std::int64_t bytes) const;
 
  private:
   struct Range {

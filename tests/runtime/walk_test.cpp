@@ -292,7 +292,7 @@ TEST(HeldWeights, AreFilledAgainOnceTheyChanged) {
   const std::vector launches{launch(3),
                              launch(2),
                              launch(most_held_rows + 1),
-                             memory.launch(pack, {memory.at('a'), memory.at('b')}, 0, 2),
+                             memory.launch(pack, {memory.at('a'), memory.at('b')}, 5, 7),
                              launch(2),
                              launch(1)};
   constexpr std::int64_t much = 1 << 20;
