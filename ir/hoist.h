@@ -18,6 +18,8 @@ struct HoistedCell {
   /// What each reads of the call's indices: positions among the values of Index ports and the
   /// numbers of children. For a split cell only; another reads all.
   std::vector<int> indices, hoisted_indices;
+
+  bool is_split() const { return hoisted >= 0; }
 };
 
 /// A cell is split if it depends on its own outputs through any cells of the program, and only for

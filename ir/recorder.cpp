@@ -18,6 +18,9 @@ Recorder::Recorder(Program& program, RecordOptions options)
     expansion_ = std::make_unique<Expansion>(program);
   else if (options.hoist)
     hoisting_ = std::make_unique<Hoisting>(program);
+  // Cells that come later have one op: nothing to split.
+  if (hoisting_ && std::ranges::none_of(hoisting_->cells(), &HoistedCell::is_split))
+    hoisting_ = nullptr;
   spelled_ = expansion_ || hoisting_ || share_;
   for (const Cell& cell : program.cells) register_cell(cell);
   clear();
@@ -135,7 +138,7 @@ InstanceId Recorder::record(CellId cell, std::span<const CallId> operands,
   for (CallId operand : operands) step_operands_.push_back(call_instances_[operand]);
   if (!hoisting_) return add(cell, step_operands_, indices);
   const HoistedCell& spelled = hoisting_->cells()[cell];
-  if (spelled.hoisted < 0) return add(spelled.cell, step_operands_, indices);
+  if (!spelled.is_split()) return add(spelled.cell, step_operands_, indices);
   step_operands_.push_back(add(spelled.hoisted, {}, pick(indices, spelled.hoisted_indices)));
   return add(spelled.cell, step_operands_, pick(indices, spelled.indices));
 }
