@@ -157,6 +157,7 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
     pending_.push_back(
         {launch.kernel,
          launch.stage,
+         launch.batch,
          loaded(*launch.kernel).stages[std::size_t(launch.stage)],
          unsigned(debug_.cuda_graphs ? grid : std::clamp<std::int64_t>(tiles, 1, most)),
          {pointers + launch.pointers, launch.row_begin, launch.row_end}});
@@ -209,8 +210,10 @@ void CudaLauncher::submit() {
 }
 
 std::string CudaLauncher::describe(const Pending& pending) {
-  return fmt::format("kernel '{}' stage {}, rows {} to {}", pending.kernel->kernel.name,
-                     pending.stage, pending.record.row_begin, pending.record.row_end);
+  return fmt::format("kernel '{}' stage {}{}, rows {} to {}", pending.kernel->kernel.name,
+                     pending.stage,
+                     pending.batch < 0 ? "" : fmt::format(" of batch {}", pending.batch),
+                     pending.record.row_begin, pending.record.row_end);
 }
 
 void CudaLauncher::launch(const Pending& pending, CUdeviceptr record) {

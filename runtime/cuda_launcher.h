@@ -53,7 +53,7 @@ class CudaLauncher final : public DeviceMemory {
   };
   struct Pending {
     const codegen::CompiledKernel* kernel;
-    int stage;
+    int stage, batch;
     CUfunction function;
     unsigned grid;
     Record record;

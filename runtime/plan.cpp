@@ -32,11 +32,11 @@ std::int64_t LaunchRows::parts(int port, std::int64_t part_rows) const {
   return (last - first + part_rows - 1) / part_rows;
 }
 
-void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
+void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows, int batch) {
   const auto first = std::uint32_t(pointers_.size() - kernel.kernel.buffers.size());
   for (std::size_t s = 0; s < kernel.launches(); ++s) {
     const Stage& stage = kernel.launched(s);
-    Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
+    Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s), .batch = batch};
     launch.row_end = 1;
     if (stage.rows == RowDomain::instances) {
       launch.row_begin = rows.begin;
