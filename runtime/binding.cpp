@@ -134,7 +134,7 @@ void add_batch(Plan& plan, const Memory& memory, const CompiledKernel& kernel,
       plan.bind(binder.common(kernel.kernel, buffer));
     }
   }
-  plan.add(kernel, rows);
+  plan.add(kernel, rows, int(&batch - memory.layout.batches.data()));
 }
 
 void add_weights(Plan& plan, const Memory& memory, const CompiledKernel& kernel, ir::CellId cell) {

@@ -39,7 +39,7 @@ struct BatchRows final : LaunchRows {
   const scheduler::CellLayout& layout;
 };
 
-/// Adds the launches of a cell's kernel for one batch (forward or backward).
+/// Adds the launches of a cell's kernel for one batch of the layout (forward or backward).
 void add_batch(Plan& plan, const Memory& memory, const codegen::CompiledKernel& kernel,
                const scheduler::PlacedBatch& batch);
 

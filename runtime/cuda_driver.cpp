@@ -165,8 +165,12 @@ void CudaDevice::wait(std::string_view what) const {
 
 CudaOwner<CUdeviceptr> CudaDevice::allocate(std::size_t bytes, std::string_view what) const {
   CUdeviceptr address = 0;
-  driver_.check(driver_.functions().memory_allocate(&address, bytes), "cuMemAlloc",
-                fmt::format("{} ({} bytes; {} are free)", what, bytes, free_bytes()));
+  const CUresult result = driver_.functions().memory_allocate(&address, bytes);
+  const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
+  user_check(result != CUDA_ERROR_OUT_OF_MEMORY,
+             "out of memory on the GPU: {} takes {:.2f} MiB more, but {:.2f} MiB are free", what,
+             mib(std::int64_t(bytes)), mib(free_bytes()));
+  driver_.check(result, "cuMemAlloc", what);
   return {address, driver_.functions().memory_free};
 }
 

@@ -70,6 +70,7 @@ class CudaExecutor final : public Executor {
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override {
     return update_.prepare(memory, modules, accumulates);
   }
+  void adopt(Optimizer& optimizer) override { update_.adopt(optimizer); }
   void apply(Parameters& parameters, Optimizer& optimizer) override {
     update_.apply(parameters, optimizer);
   }

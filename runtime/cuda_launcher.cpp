@@ -167,6 +167,7 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
     NotedLaunch& noted =
         pending_.emplace_back(NotedLaunch{.kernel = launch.kernel,
                                           .stage = launch.stage,
+                                          .batch = launch.batch,
                                           .pointers = host_pointers + launch.pointers,
                                           .row_begin = launch.row_begin,
                                           .row_end = launch.row_end,
@@ -280,7 +281,8 @@ void CudaLauncher::send_blocks(bool fit) {
 
 std::string CudaLauncher::describe(std::size_t i) const {
   const NotedLaunch& noted = pending_[i];
-  return fmt::format("kernel '{}' stage {}, rows {} to {}", noted.kernel->kernel.name, noted.stage,
+  return fmt::format("kernel '{}' stage {}{}, rows {} to {}", noted.kernel->kernel.name,
+                     noted.stage, noted.batch < 0 ? "" : fmt::format(" of batch {}", noted.batch),
                      noted.row_begin, noted.row_end);
 }
 

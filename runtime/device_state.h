@@ -12,7 +12,7 @@ namespace espalier::runtime {
 
 class DeviceState {
  public:
-  explicit DeviceState(DeviceMemory& memory) : memory_(memory) {}
+  DeviceState(MemoryCounter& counter, DeviceMemory& memory) : counter_(counter), memory_(memory) {}
   /// If the optimizer is still there, it gets its state.
   ~DeviceState();
 
@@ -27,8 +27,8 @@ class DeviceState {
   struct Home;
   void bring_back();
 
+  MemoryCounter& counter_;
   DeviceMemory& memory_;
-  MemoryCounter counter_;  // not the engine's memory, but the optimizer's
   std::vector<std::vector<Buffer<float>>> kept_;
   std::shared_ptr<Home> home_;
 };

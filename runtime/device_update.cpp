@@ -22,7 +22,7 @@ DeviceUpdate::DeviceUpdate(const ir::Program& program, MemoryCounter& counter, E
     : program_(program),
       plan_(executor, compiler),
       losses_(counter, executor.memory()),
-      state_(*executor.memory()),
+      state_(counter, *executor.memory()),
       blocks_(counter, executor.memory()) {
   for (const ir::Param& param : program.params) {
     params_.push_back({.gradient = {counter, executor.memory()}});
@@ -158,8 +158,14 @@ std::size_t DeviceUpdate::bytes() const {
   return bytes;
 }
 
-void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
+void DeviceUpdate::adopt(Optimizer& optimizer) {
   optimizer.prepare(stored_);
+  UpdateExpression* const update = optimizer.expression();
+  if (update && state_.attach(*update, params_.size())) updates_.clear();
+}
+
+void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
+  adopt(optimizer);
   UpdateExpression* const update = optimizer.expression();
   if (!update) return apply_on_host(parameters, optimizer);
   apply_here(parameters, optimizer, *update);
@@ -169,7 +175,6 @@ void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
 
 void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
                               UpdateExpression& update) {
-  if (state_.attach(update, params_.size())) updates_.clear();
   constexpr std::size_t most = UpdateExpression::most_rates;
   rates_.assign(params_.size() * most, 0);
   for (std::size_t p = 0; p < params_.size(); ++p)

@@ -27,6 +27,7 @@ class DeviceUpdate {
   double take_loss() { return losses_.take(plan_); }
   void collect(const Memory& memory, const Modules& modules, bool accumulates);
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
+  void adopt(Optimizer& optimizer);
   void apply(Parameters& parameters, Optimizer& optimizer);
   double norm() { return losses_.norm(plan_); }
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param);

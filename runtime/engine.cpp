@@ -34,6 +34,7 @@ StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
   const double times = impl.objective_scale(scale);
+  impl.executor->adopt(optimizer);
   impl.gradients(batch, times);
   Stopwatch watch;
   impl.executor->apply(impl.parameters, optimizer);

@@ -53,6 +53,8 @@ class Executor {
   virtual void collect(const Memory& memory, const Modules& modules, bool accumulates) = 0;
   /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
   virtual std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) = 0;
+  /// Before a step: makes room for the optimizer's state where it is kept, if that is here.
+  virtual void adopt(Optimizer&) {}
   /// Updates all params by what was collected.
   virtual void apply(Parameters& parameters, Optimizer& optimizer) = 0;
   /// Euclidean norm of all that was collected.

@@ -54,11 +54,11 @@ std::int64_t LaunchRows::parts(int port, std::int64_t part_rows) const {
   return (last - first + part_rows - 1) / part_rows;
 }
 
-void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows) {
+void Plan::add(const codegen::CompiledKernel& kernel, const LaunchRows& rows, int batch) {
   const auto first = std::uint32_t(pointers_.size() - kernel.kernel.buffers.size());
   for (std::size_t s = 0; s < kernel.launches(); ++s) {
     const Stage& stage = kernel.launched(s);
-    Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s)};
+    Launch launch{.pointers = first, .kernel = &kernel, .stage = int(s), .batch = batch};
     launch.cell_begin = rows.begin;
     launch.cell_end = rows.end;
     std::tie(launch.row_begin, launch.row_end) = rows_of(stage, rows);

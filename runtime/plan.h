@@ -26,7 +26,8 @@ struct Launch {
   int row_tile = 1;
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
   const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
-  int stage = 0;  ///< of its stages on a CPU, of its cuda_stages on a GPU
+  int stage = 0;   ///< of its stages on a CPU, of its cuda_stages on a GPU
+  int batch = -1;  ///< of the schedule; -1 if it belongs to none
   std::int64_t cell_begin = 0, cell_end = 0;  ///< cell rows of all stages of its kernel
 };
 
@@ -60,8 +61,9 @@ class Plan {
   std::size_t bytes() const { return bytes_of(launches_.capacity(), pointers_.capacity()); }
   /// Gives the memory of the next buffer of the kernel that `add` is about to append.
   void bind(void* memory) { pointers_.push_back(memory); }
-  /// Appends the stages of a kernel, all of whose buffers have been bound, in their order.
-  void add(const codegen::CompiledKernel& kernel, const LaunchRows& rows);
+  /// Appends the stages of a kernel, all of whose buffers have been bound, in their order; `batch`
+  /// as in Launch.
+  void add(const codegen::CompiledKernel& kernel, const LaunchRows& rows, int batch = -1);
 
   /// Runs all launches in order on the team.
   void run(ThreadTeam& team) const;

@@ -20,7 +20,8 @@ namespace espalier::runtime {
 /// memory.
 struct NotedLaunch {
   const codegen::CompiledKernel* kernel = nullptr;
-  int stage = 0;
+  int stage = 0;   ///< of its cuda_stages
+  int batch = -1;  ///< of the schedule; -1 if it belongs to none
   void* const* pointers = nullptr;
   std::int64_t row_begin = 0, row_end = 0;
   std::int64_t cell_begin = 0, cell_end = 0;  ///< of all stages of its kernel

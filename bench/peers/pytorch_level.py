@@ -74,8 +74,12 @@ def summed_loss(h, out, bias, labels):
     return F.cross_entropy(F.linear(h, out, bias), labels, reduction="sum")
 
 
-def loss(p, batch, leaf_cell=leaf_cell, node_cell=node_cell, summed_loss=summed_loss):
-    x = F.embedding(batch["words"], p["embed"], sparse=True)
+def loss(p, batch, **cells):
+    return loss_of_words(p, F.embedding(batch["words"], p["embed"], sparse=True), batch, **cells)
+
+
+def loss_of_words(p, x, batch, leaf_cell=leaf_cell, node_cell=node_cell, summed_loss=summed_loss):
+    """x: the vectors of batch["words"]."""
     leaf_h, leaf_c = leaf_cell(x, p["w_leaf"], p["b_leaf"])
     leaf_hs, leaf_cs = leaf_h.split(batch["leaves"]), leaf_c.split(batch["leaves"])
     places = batch["places"].split(batch["nodes"])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from pytorch_step import forward_step, optimizers, train_step
+from pytorch_step import forward_step, moved, optimizers, train_step
 
 
 def prepare(examples):
@@ -58,13 +58,21 @@ class Tagger(torch.nn.Module):
 
 def make(settings, weights, dataset):
     torch.set_num_threads(settings["threads"])
-    tagger = Tagger(weights)
+    device = settings["device"]
+    tagger = Tagger(weights).to(device)
+
+    def placed(examples):
+        batch = prepare(examples)
+        if device == "cpu":
+            return batch
+        # Sizes of packed sequences belong to the host.
+        return {**moved(batch, device), "batch_sizes": batch["batch_sizes"]}
 
     def loss(params, batch):
         return tagger(batch)
 
     params = {name: p for name, p in tagger.named_parameters() if p.requires_grad}
     if settings["pass"] == "forward":
-        return forward_step(prepare, loss, params)
-    rules = optimizers(settings["optimizer"], settings["lr"], params)
-    return train_step(prepare, loss, params, rules)
+        return forward_step(placed, loss, params)
+    rules = optimizers(settings["optimizer"], settings["lr"], params, fused=device == "cpu")
+    return train_step(placed, loss, params, rules)

@@ -29,11 +29,12 @@ UNAVAILABLE = 3  # exit status: this peer cannot run here, and that is no mistak
 PEERS = {
     "pytorch-node": ("pytorch_node", ("tree_lstm",), 3),
     "pytorch-level": ("pytorch_level", ("tree_lstm",), 10),
+    "pytorch-graphs": ("pytorch_graphs", ("tree_lstm",), 10),
     "pytorch-compile": ("pytorch_compile", ("tree_lstm",), 10),
     "pytorch-lstm": ("pytorch_lstm", ("lstm",), 10),
     "dynet": ("dynet_agenda", ("tree_lstm", "lstm"), 10),
 }
-ON_CUDA = ("pytorch-node", "pytorch-level", "pytorch-compile")
+ON_CUDA = ("pytorch-node", "pytorch-level", "pytorch-graphs", "pytorch-compile", "pytorch-lstm")
 
 
 def parse_arguments():
@@ -93,6 +94,7 @@ def measured(settings, weights_file):
     if hasattr(peer, "run"):  # it measures itself
         losses, steps = peer.run(settings, weights, batches, at_least)
     else:
+        batches = batches[: getattr(peer, "MINIBATCHES", len(batches))]
         step = peer.make(settings, weights, dataset)
         losses = measure.check(step, batches, settings["check_steps"])
         steps = []

@@ -185,7 +185,14 @@ FAKE cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
   *context = reinterpret_cast<CUcontext>(&machine());
   return CUDA_SUCCESS;
 }
-FAKE cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
+FAKE cuDevicePrimaryCtxRelease(CUdevice) {
+  const Lock lock(mutex);
+  if (machine().failed != CUDA_SUCCESS) {  // what failed is gone with the context
+    machine().failed = CUDA_SUCCESS;
+    machine().queue.clear();
+  }
+  return CUDA_SUCCESS;
+}
 FAKE cuCtxSetCurrent(CUcontext context) {
   is_current = context != nullptr;
   return CUDA_SUCCESS;
@@ -400,6 +407,12 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
+  // As many launches from now on as it says until one fails.
+  if (const char* const left = std::getenv("ESPALIER_FAKE_CUDA_FAILS_AFTER")) {
+    const long count = std::strtol(left, nullptr, 10);
+    setenv("ESPALIER_FAKE_CUDA_FAILS_AFTER", std::to_string(count - 1).c_str(), 1);
+    if (count == 0) return machine().add([] { return CUDA_ERROR_ILLEGAL_ADDRESS; });
+  }
   const char* const tile = std::getenv("ESPALIER_FAKE_TILE_TIME");
   const long more = tile && shared > 0 ? std::atol(tile) - 1 : 0;
   return machine().add([=] {

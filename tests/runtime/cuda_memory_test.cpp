@@ -1,0 +1,169 @@
+// Memory of an engine on a GPU: what a step will hold is foretold to the hundredth, and what does
+// not fit is refused, with its size, before it runs. The GPU is that of cuda_engine_test.cpp.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "runtime/cuda.h"
+#include "runtime/engine.h"
+#include "tests/runtime/engine_runs.h"
+#include "tests/support/refusal.h"
+#include "training/optimizer.h"
+
+namespace espalier::test {
+namespace {
+
+EngineOptions on_gpu() {
+  EngineOptions result = options({"", "phase", "", 1});
+  result.device = Device::cuda;
+  return result;
+}
+
+void record(const Instances& batch, models::TreeModel& model,
+            const std::vector<data::Tree>& trees) {
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    batch.begin_example(i);
+    model.record_loss(batch, trees[i]);
+  }
+}
+
+class CudaMemory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+void expect_exact(std::int64_t predicted, std::int64_t held) {
+  EXPECT_NEAR(double(predicted), double(held), 0.01 * double(held));
+}
+
+TEST_F(CudaMemory, IsForetoldToTheHundredth) {
+  for (const models::ModelInfo& info : models::models()) {
+    const std::string name(info.name);
+    const auto model = make_model(name, 48, 64, 0.3);
+    Engine engine(model->program(), on_gpu());
+    StandardOptimizer optimizer({.rule = update_rule("adam")});
+    // The engine is new, then too small, without the optimizer's state, then large enough.
+    for (const int trees : {3, 60, 90, 400, 10}) {
+      SCOPED_TRACE(testing::Message() << name << " " << trees);
+      const auto forest = random_forest(name, 3, trees);
+      const Instances inference = engine.instances(Pass::inference);
+      record(inference, *model, forest);
+      std::int64_t predicted = engine.predict_bytes(inference);
+      expect_exact(predicted, engine.forward(inference).statistics.bytes_held);
+
+      const Instances training = engine.instances();
+      record(training, *model, forest);
+      predicted = engine.predict_bytes(training);
+      const StepStatistics step = trees < 90 ? engine.gradients(training).statistics
+                                             : engine.train_step(training, optimizer).statistics;
+      // A first step brings the optimizer's state, two floats a param's.
+      for (const ir::Param& param : model->program().params)
+        if (trees == 90) predicted += 2 * std::int64_t(sizeof(float)) * param.shape.size();
+      expect_exact(predicted, step.bytes_held);
+      expect_exact(predicted, step.peak_bytes);
+      EXPECT_EQ(step.parts, 1);
+    }
+  }
+}
+
+/// Tests of a device with little memory, which only the stand-in can be.
+class LittleCudaMemory : public CudaMemory {
+ protected:
+  void SetUp() override {
+    CudaMemory::SetUp();
+    if (IsSkipped()) return;
+    if (runtime::find_cuda().gpus.front().name != "this machine's processor")
+      GTEST_SKIP() << "this GPU has the memory that it has";
+  }
+  void TearDown() override { ::unsetenv("ESPALIER_FAKE_CUDA_BYTES"); }
+  static void limit(std::int64_t bytes) {
+    ::setenv("ESPALIER_FAKE_CUDA_BYTES", std::to_string(bytes).c_str(), 1);
+  }
+
+  std::unique_ptr<models::TreeModel> model_ = make_model("tree_lstm", 24, 48);
+  std::vector<data::Tree> trees_ = random_forest("tree_lstm", 3, 60);
+};
+
+TEST_F(LittleCudaMemory, SplitsAMinibatchBeforeItRuns) {
+  Engine whole(model_->program(), on_gpu());
+  const Instances batch = whole.instances();
+  record(batch, *model_, trees_);
+  const std::int64_t needed = whole.predict_bytes(batch);
+  const StepResult expected = whole.gradients(batch);
+  EXPECT_EQ(expected.statistics.parts, 1);
+
+  const std::int64_t others = expected.statistics.bytes_held;  // of the engine that is there
+  limit(others + needed * 7 / 10);
+  Engine engine(model_->program(), on_gpu());
+  const Instances parts = engine.instances();
+  record(parts, *model_, trees_);
+  const StepResult result = engine.gradients(parts);
+  EXPECT_GT(result.statistics.parts, 1);
+  EXPECT_EQ(result.loss, expected.loss);
+  EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
+}
+
+TEST_F(LittleCudaMemory, SaysWhatOneExampleTakes) {
+  std::int64_t needed = 0;
+  {
+    Engine engine(model_->program(), on_gpu());
+    const Instances one = engine.instances();
+    record(one, *model_, {trees_[0]});
+    needed = engine.predict_bytes(one);
+  }
+  limit(needed - 50'000);
+  Engine engine(model_->program(), on_gpu());
+  const Instances batch = engine.instances();
+  record(batch, *model_, {trees_[0]});
+  const std::string text = refusal([&] { engine.gradients(batch); });
+  EXPECT_NE(text.find("the GPU's memory for the engine is"), std::string::npos) << text;
+  EXPECT_NE(text.find("but one example takes"), std::string::npos) << text;
+  // It goes on with what fits.
+  const Instances inference = engine.instances(Pass::inference);
+  record(inference, *model_, {trees_[0]});
+  EXPECT_GT(engine.forward(inference).loss, 0);
+}
+
+TEST_F(LittleCudaMemory, SaysHowMuchTheEngineWantedAtFirst) {
+  limit(2 << 20);
+  const auto model = make_model("tree_lstm", 300, 300);
+  const std::string text = refusal([&] {
+    Engine engine(model->program(), on_gpu());
+    const Instances batch = engine.instances(Pass::inference);
+    record(batch, *model, {trees_[0]});
+    engine.forward(batch);
+  });
+  EXPECT_NE(text.find("out of memory on the GPU: the engine takes 2.00 MiB more, but "),
+            std::string::npos)
+      << text;
+}
+
+TEST_F(LittleCudaMemory, AnErrorNamesTheKernelTheCellAndTheBatch) {
+  EngineOptions settings = on_gpu();
+  settings.debug.check_launches = true;
+  const std::pair<int, std::string> cases[] = {
+      // behind packing
+      {1, "kernel 'leaf.forward' stage 0 of batch 0, rows 0 to "},
+      {4, "kernel 'node.forward' stage 0 of batch "}};
+  for (const auto& [after, expected] : cases) {
+    ::setenv("ESPALIER_FAKE_CUDA_FAILS_AFTER", std::to_string(after).c_str(), 1);
+    Engine engine(model_->program(), settings);
+    const Instances batch = engine.instances();
+    record(batch, *model_, trees_);
+    std::string text;
+    try {
+      engine.gradients(batch);
+    } catch (const std::exception& error) {
+      text = error.what();
+    }
+    ::unsetenv("ESPALIER_FAKE_CUDA_FAILS_AFTER");
+    EXPECT_NE(text.find(expected), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace espalier::test
