@@ -60,6 +60,7 @@ class CudaExecutor final : public Executor {
   void seed_losses(const Memory& memory, Placement& placement, float scale) override {
     update_.seed_losses(memory, placement, scale);
   }
+  void reserve_losses(std::size_t count) override { update_.reserve_losses(count); }
   void gather_losses(const Memory& memory, Placement& placement) override {
     update_.gather_losses(memory, placement);
   }

@@ -34,6 +34,13 @@ void DeviceLosses::seed(const Memory& memory, Placement& placement, float scale,
   });
 }
 
+void DeviceLosses::reserve(std::size_t count) {
+  results_.reserve(1 + count, /*keep=*/true);  // the norm is there already, and stays
+  fetched_.reserve(1 + count);
+  places_.reserve(count);
+  rows_.reserve(count);
+}
+
 void DeviceLosses::gather(const Memory& memory, Placement& placement, DevicePlan& plan) {
   if (losses_ > 0) {  // of an earlier part of the minibatch
     fetch(plan);
@@ -41,8 +48,7 @@ void DeviceLosses::gather(const Memory& memory, Placement& placement, DevicePlan
   }
   const auto losses = placement.losses();
   losses_ = losses.size();
-  // The norm is there already, and stays.
-  results_.reserve(1 + losses_, /*keep=*/true);
+  reserve(losses_);
   fresh_ = false;
   if (!gather_) gather_ = plan.compile(gather_kernel(stride()));
   visit_runs(placement, [&](ir::StateId state, std::size_t begin, std::size_t end) {

@@ -15,6 +15,7 @@ class DeviceLosses {
 
   // As in Executor.
   void seed(const Memory& memory, Placement& placement, float scale, DevicePlan& plan);
+  void reserve(std::size_t count);
   void gather(const Memory& memory, Placement& placement, DevicePlan& plan);
   double take(DevicePlan& plan);
   /// The square of the norm, for the kernel that measures it; what was fetched is stale.

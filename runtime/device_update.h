@@ -24,6 +24,7 @@ class DeviceUpdate {
   void repack(Parameters& parameters);
   void seed_losses(const Memory& memory, Placement& placement, float scale);
   void gather_losses(const Memory& memory, Placement& placement);
+  void reserve_losses(std::size_t count) { losses_.reserve(count); }
   double take_loss() { return losses_.take(plan_); }
   void collect(const Memory& memory, const Modules& modules, bool accumulates);
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);

@@ -294,6 +294,7 @@ struct Engine::Impl {
     if (with_gradients) placement.place_gradients(statistics);
     indices.reserve(program());
     checkpoints.reserve(layout().batches.size() - placement.ran_batches());
+    executor->reserve_losses(placement.losses().size());
     runtime::MemoryForecast forecast =
         runtime::foretell(bound(), modules, plan, *executor, {pass, placement.ran_batches()},
                           with_gradients, accumulates);

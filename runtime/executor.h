@@ -42,6 +42,8 @@ class Executor {
 
   /// The gradient of each placed loss is `scale`.
   virtual void seed_losses(const Memory& memory, Placement& placement, float scale) = 0;
+  /// Makes room for so many losses.
+  virtual void reserve_losses(std::size_t) {}
   /// The placed losses count in the next take_loss.
   virtual void gather_losses(const Memory& memory, Placement& placement) = 0;
   /// The sum of all losses gathered since the last time, one after the other, in double.
