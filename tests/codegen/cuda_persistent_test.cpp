@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "codegen/interpreter.h"
+#include "codegen/split_rows.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"
 
@@ -14,6 +15,7 @@ namespace espalier::codegen {
 namespace {
 
 std::int64_t rows_of(const Stage& stage, std::int64_t rows) {
+  if (stage.rows == RowDomain::parts) return (rows + stage.part_rows - 1) / stage.part_rows;
   return stage.rows == RowDomain::once ? 1 : rows;
 }
 
@@ -31,20 +33,23 @@ class Walker {
   std::int64_t most_stage_bytes() const {
     return std::ranges::max_element(text_.stages, {}, &CudaStage::shared_bytes)->shared_bytes;
   }
-  WalkRecord record(int k, int stage, void* const* buffers, std::int64_t rows) const {
+  /// Of a stage, or of those that are joined to it.
+  WalkRecord record(int k, int number, void* const* buffers, std::int64_t rows) const {
     WalkRecord record;
     record.buffers = buffers;
-    record.row_end = rows_of(kernel(k).stages[std::size_t(stage)], rows);
-    record.stage = text_.first_stage[std::size_t(k)] + stage;
+    record.stage = text_.first_stage[std::size_t(k)] + number;
+    const int first = text_.stages[std::size_t(record.stage)].first;
+    record.row_end = rows_of(kernel(k).stages[std::size_t(first)], rows);
     record.buffer_count = std::int32_t(kernel(k).buffers.size());
     return record;
   }
   /// All stages of a kernel, one after the other.
   std::vector<WalkRecord> records(int k, void* const* buffers, std::int64_t rows) const {
     std::vector<WalkRecord> records;
-    for (std::size_t s = 0; s < kernel(k).stages.size(); ++s) {
-      records.push_back(record(k, int(s), buffers, rows));
+    for (std::size_t stages = 0; stages < kernel(k).stages.size();) {
+      records.push_back(record(k, int(records.size()), buffers, rows));
       records.back().flags = WalkRecord::barrier;
+      stages += text_.stages[std::size_t(records.back().stage)].count();
     }
     return records;
   }
@@ -77,6 +82,30 @@ Memory interpreted(const Kernel& kernel, const Memory& initial, std::int64_t row
   return result;
 }
 
+/// Sums over parts of the rows, then the sums of these and, joined to them, floats counted up.
+Kernel joined_kernel(const ProductSample& product) {
+  Kernel kernel = product_kernel(product);
+  KernelBuilder b(kernel);
+  Stage count;
+  count.rows = RowDomain::once;
+  count.extents = {product.k};
+  count.variables = {b.variable()};
+  count.joined = true;
+  const BufferId to =
+      b.buffer({.role = BufferRole::param_gradient, .a = 7, .row_elements = product.k});
+  const ExprId at = b.var(count.variables[0]);
+  count.stores = {{to, at, b.to_float(at)}};
+  kernel.stages.push_back(std::move(count));
+  return split_rows(kernel, row_block);
+}
+Memory joined_memory(const ProductSample& product) {
+  std::mt19937 random(2);
+  Memory memory = product_memory(product);
+  memory.add_floats(product.k, random);
+  memory.add_floats((product.rows + row_block - 1) / row_block * product.m * product.k, random);
+  return memory;
+}
+
 TEST(CudaPersistent, StagesOfManyKernelsGiveTheBitsOfTheInterpreter) {
   std::vector<Kernel> kernels;
   std::vector<Memory> memories;
@@ -96,6 +125,12 @@ TEST(CudaPersistent, StagesOfManyKernelsGiveTheBitsOfTheInterpreter) {
   }
   const ProductSample product{.m = 70, .k = 150, .rows = 33, .gathered = true};
   add(product_kernel(product), product_memory(product), 1);
+  for (const std::int64_t count : {1, 64, 150}) {
+    const ProductSample sample{.m = 70, .k = 150, .rows = count, .accumulate = true};
+    add(joined_kernel(sample), joined_memory(sample), count);
+    ASSERT_EQ(kernels.back().stages.size(), 3U);
+    EXPECT_TRUE(kernels.back().stages[2].joined);
+  }
   const Walker walker(kernels);
   for (const unsigned grid : {1U, 2U, 5U}) {
     std::vector<Memory> got = memories;

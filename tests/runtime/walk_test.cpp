@@ -248,6 +248,77 @@ TEST(Conflicts, OfColumnsOfAMatrix) {
   EXPECT_EQ(meetings(columns_of(40, 0, 41), columns_of(40, 41, 1)), "x|x");
 }
 
+/// gradient[i] = contribution[0] in two joined stages, each of another pair of buffers.
+CompiledKernel two_gradients() {
+  Kernel kernel;
+  kernel.name = "two_gradients";
+  KernelBuilder b(kernel);
+  for (int i = 0; i < 2; ++i) {
+    const auto to = b.buffer({.role = BufferRole::param_gradient, .a = i, .row_elements = n});
+    const auto from = b.buffer({.role = BufferRole::contribution, .a = i, .row_elements = n});
+    Stage stage = stage_over(b, RowDomain::once, {n});
+    stage.joined = i == 1;
+    stage.stores = {{to, b.var(stage.variables[0]), b.load(from, b.integer(0))}};
+    kernel.stages.push_back(stage);
+  }
+  return compiled(std::move(kernel));
+}
+
+TEST(Conflicts, OfJoinedStagesAreThoseOfEach) {
+  Memory memory;
+  const CompiledKernel both = two_gradients(), one = weight_gradient(0);
+  ASSERT_EQ(both.cuda_stages.size(), 1U);
+  const auto joined = [&](char to, char from, char second_to, char second_from) {
+    return memory.launch(
+        both, {memory.at(to), memory.at(from), memory.at(second_to), memory.at(second_from)});
+  };
+  const auto launch = [&](char to, char from) {
+    return memory.launch(one, {memory.at(to), memory.at(from)});
+  };
+  EXPECT_FALSE(shares_rows(joined('a', 'd', 'b', 'd')));
+  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('c', 'd')}), "xx");
+  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('a', 'd')}), "x|x");
+  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('b', 'd')}), "x|x");
+  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('c', 'b')}), "x|x");
+  EXPECT_EQ(memory.meetings({launch('c', 'd'), joined('a', 'd', 'b', 'c')}), "x|x");
+}
+
+/// partial[part] = contribution[0]; or gradient = Σ of three partials.
+CompiledKernel parts_kernel(bool sums) {
+  Kernel kernel;
+  kernel.name = "parts";
+  KernelBuilder b(kernel);
+  const auto partial = b.buffer({.role = BufferRole::partial, .b = 64, .row_elements = n});
+  const auto other = b.buffer(
+      {.role = sums ? BufferRole::param_gradient : BufferRole::contribution, .row_elements = n});
+  Stage stage = stage_over(b, sums ? RowDomain::once : RowDomain::parts, {n});
+  const ExprId j = b.var(stage.variables[0]);
+  if (sums) {
+    const auto part = b.variable();
+    const ExprId of_part = b.load(partial, b.add(b.multiply(b.var(part), n), j));
+    stage.stores = {
+        {other, j, b.reduce(codegen::Reduction::sum, part, b.integer(0), b.integer(3), of_part)}};
+  } else {
+    stage.part_rows = 64;
+    stage.stores = {
+        {partial, b.add(b.multiply(b.var(stage.row), n), j), b.load(other, b.integer(0))}};
+  }
+  kernel.stages = {stage};
+  return compiled(std::move(kernel));
+}
+
+TEST(Conflicts, OfPartsAreThoseOfTheirRows) {
+  Memory memory;
+  const CompiledKernel parts = parts_kernel(false), sums = parts_kernel(true);
+  const auto launch = [&](std::int64_t row) {
+    return memory.launch(parts, {memory.at('a', row), memory.at('d')}, 0, 3);
+  };
+  EXPECT_EQ(memory.meetings({launch(0), launch(3)}), "xx");
+  EXPECT_EQ(memory.meetings({launch(0), launch(2)}), "x|x");
+  const auto sum = memory.launch(sums, {memory.at('a'), memory.at('b')});
+  EXPECT_EQ(memory.meetings({launch(0), launch(3), sum, launch(0)}), "xx|x|x");
+}
+
 TEST(Conflicts, OfMemoryThatNobodyKnowsAreWithEverything) {
   Memory memory;
   const CompiledKernel kernel = gathering();
