@@ -215,11 +215,11 @@ FAKE cuModuleLoadData(CUmodule* module, const void* image) {
 }
 FAKE cuModuleUnload(CUmodule module) {
   const Lock lock(mutex);
-  if (machine().drain() != CUDA_SUCCESS) return machine().failed;
-  auto* const made = reinterpret_cast<Module*>(module);
+  const CUresult result = machine().drain();
+  auto* const made = reinterpret_cast<Module*>(module);  // gone also where the context has failed
   dlclose(made->library);
   delete made;
-  return CUDA_SUCCESS;
+  return result;
 }
 FAKE cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
   auto* const from = reinterpret_cast<Module*>(module);
