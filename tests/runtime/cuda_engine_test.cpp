@@ -12,8 +12,8 @@
 #include "runtime/cuda.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
+#include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_oracle.h"
-#include "tests/runtime/engine_runs.h"
 #include "tests/support/random_calls.h"
 #include "training/optimizer.h"
 
@@ -37,44 +37,10 @@ EngineOptions on(Device device, const std::string& strategy = "phase") {
   return result;
 }
 
-/// Equal to `epsilons` of single precision, relative to the largest of them.
-void expect_near(const std::vector<float>& actual, const std::vector<float>& expected,
-                 double epsilons, const std::string& what) {
-  ASSERT_EQ(actual.size(), expected.size()) << what;
-  double largest = 1e-6;
-  for (const float x : expected) largest = std::max(largest, std::abs(double(x)));
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
-}
-
-constexpr int embed = 12, hidden = 20;
-
 TEST_P(EveryModel, EqualsTheCpuWithEveryStrategy) {
-  const auto trees = random_forest(GetParam(), 9, 7);
-  const auto model = make_model(GetParam(), embed, hidden, 0.3);
-  std::vector<std::vector<float>> first;
-  for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
-    SCOPED_TRACE(strategy.name);
-    Engine cpu(model->program(), on(Device::cpu, std::string(strategy.name)));
-    Engine gpu(model->program(), on(Device::cuda, std::string(strategy.name)));
-    for (Engine* engine : {&cpu, &gpu}) randomize(*engine, 4);
-    const Outcome expected = outcome(cpu, *model, trees, all(trees));
-    const Outcome actual = outcome(gpu, *model, trees, all(trees));
-    EXPECT_NEAR(actual.loss, expected.loss, 256 * 0x1p-24 * std::abs(expected.loss));
-    EXPECT_NEAR(actual.norm, expected.norm, 1e-5 * expected.norm);
-    for (std::size_t i = 0; i < expected.losses.size(); ++i)
-      expect_near(actual.losses[i], expected.losses[i], 256, "losses");
-    for (std::size_t p = 0; p < expected.gradients.size(); ++p)
-      expect_near(actual.gradients[p], expected.gradients[p], 1024, gpu.program().params[p].name);
-    // Strategies do not change the bits of the forward pass, on a GPU neither.
-    if (first.empty()) first = actual.losses;
-    EXPECT_EQ(actual.losses, first);
-    // Nor does what else is in the batch.
-    const std::vector<int> some{5, 1, 3};
-    const Outcome part = outcome(gpu, *model, trees, some);
-    for (std::size_t i = 0; i < some.size(); ++i)
-      EXPECT_EQ(part.losses[i], first[std::size_t(some[i])]);
-  }
+  expect_equals_the_cpu(GetParam(), [](std::string_view strategy) {
+    return on(Device::cuda, std::string(strategy));
+  });
 }
 
 TEST_P(EveryModel, StepsAsTheCpuDoes) {
@@ -128,15 +94,6 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
                     std::string(expected[i].name));
     }
   }
-}
-
-Instances recorded(Engine& engine, models::TreeModel& model, const std::vector<data::Tree>& trees) {
-  const Instances batch = engine.instances();
-  for (std::size_t i = 0; i < trees.size(); ++i) {
-    batch.begin_example(i);
-    model.record_loss(batch, trees[i]);
-  }
-  return batch;
 }
 
 std::vector<std::vector<float>> params_of(Engine& engine) {

@@ -1,0 +1,70 @@
+// What tests of engines on a GPU run and compare.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "scheduler/strategy.h"
+#include "tests/runtime/engine_runs.h"
+
+namespace espalier::test {
+
+inline constexpr int embed = 12, hidden = 20;
+
+/// Equal to `epsilons` of single precision, relative to the largest of them.
+inline void expect_near(const std::vector<float>& actual, const std::vector<float>& expected,
+                        double epsilons, const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  double largest = 1e-6;
+  for (const float x : expected) largest = std::max(largest, std::abs(double(x)));
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
+}
+
+inline Instances recorded(Engine& engine, models::TreeModel& model,
+                          const std::vector<data::Tree>& trees) {
+  const Instances batch = engine.instances();
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    batch.begin_example(i);
+    model.record_loss(batch, trees[i]);
+  }
+  return batch;
+}
+
+/// Holds a model's engines on the GPU, made by on_gpu(name of the strategy), to those on the CPU.
+template <class Options>
+void expect_equals_the_cpu(const std::string& name, const Options& on_gpu) {
+  const auto trees = random_forest(name, 9, 7);
+  const auto model = make_model(name, embed, hidden, 0.3);
+  std::vector<std::vector<float>> first;
+  for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
+    SCOPED_TRACE(strategy.name);
+    Engine cpu(model->program(), options({"", std::string(strategy.name), "", 1}));
+    Engine gpu(model->program(), on_gpu(strategy.name));
+    for (Engine* engine : {&cpu, &gpu}) randomize(*engine, 4);
+    const Outcome expected = outcome(cpu, *model, trees, all(trees));
+    const Outcome actual = outcome(gpu, *model, trees, all(trees));
+    EXPECT_NEAR(actual.loss, expected.loss, 256 * 0x1p-24 * std::abs(expected.loss));
+    EXPECT_NEAR(actual.norm, expected.norm, 1e-5 * expected.norm);
+    for (std::size_t i = 0; i < expected.losses.size(); ++i)
+      expect_near(actual.losses[i], expected.losses[i], 256, "losses");
+    for (std::size_t p = 0; p < expected.gradients.size(); ++p)
+      expect_near(actual.gradients[p], expected.gradients[p], 1024, gpu.program().params[p].name);
+    // Strategies do not change the bits of the forward pass, on a GPU neither.
+    if (first.empty()) first = actual.losses;
+    EXPECT_EQ(actual.losses, first);
+    // Nor does what else is in the batch.
+    const std::vector<int> some{5, 1, 3};
+    const Outcome part = outcome(gpu, *model, trees, some);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      EXPECT_EQ(part.losses[i], first[std::size_t(some[i])]);
+  }
+}
+
+}  // namespace espalier::test
