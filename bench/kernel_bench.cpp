@@ -1,6 +1,6 @@
 // Speed of compiled kernels on one core, by target: contractions with and without the cell's
 // element-wise part, outer products, functions; and how long a kernel takes to compile.
-//   kernel_bench [target]
+//   kernel_bench [target [tries]]
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "codegen/compiler.h"
 #include "codegen/kernel_ir.h"
 #include "codegen/target.h"
+#include "ir/error.h"
 
 namespace {
 
@@ -46,8 +47,8 @@ double now() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-/// Seconds of one call: the best of many tries of a millisecond.
-double seconds(const std::function<void()>& call) {
+/// Seconds of one call: the best of so many tries of a millisecond.
+double seconds(const std::function<void()>& call, int tries) {
   const auto time = [&](int repeats) {
     const double start = now();
     for (int i = 0; i < repeats; ++i) call();
@@ -56,7 +57,7 @@ double seconds(const std::function<void()>& call) {
   int repeats = 1;
   while (time(repeats) < 1e-3) repeats *= 2;
   double best = time(repeats);
-  for (int i = 0; i < 60; ++i) best = std::min(best, time(repeats));
+  for (int i = 1; i < tries; ++i) best = std::min(best, time(repeats));
   return best / repeats;
 }
 
@@ -129,8 +130,9 @@ Kernel outer_product(std::int64_t m, std::int64_t k) {
   const ExprId x = b.load(left, b.add(b.multiply(b.var(row), m), i));
   const ExprId y = b.load(right, b.add(b.multiply(b.var(row), k), j));
   const ExprId at = b.add(b.multiply(i, k), j);
-  const int sum[] = {b.load(gradient, at), b.reduce(Reduction::fma, row, b.integer(0),
-                                                    b.load_index(count, b.integer(0)), x, y)};
+  const int sum[] = {b.load(gradient, at),
+                     b.reduce(Reduction::fma, row, b.integer(0), b.load_index(count, b.integer(0)),
+                              x, y, row_block)};
   s.stores = {{gradient, at, b.emit(Opcode::add, sum, 0)}};
   kernel.stages = {s};
   return kernel;
@@ -155,7 +157,7 @@ Kernel function(Opcode opcode, std::int64_t n) {
 
 class Bench {
  public:
-  explicit Bench(const Target& target) : compiler_(target) {}
+  Bench(const Target& target, int tries) : compiler_(target), tries_(tries) {}
 
   void contractions(const char* title, std::int64_t n, std::int64_t k, int gates, bool cell) {
     const CompiledKernel& kernel = compile(contraction(compiler_.target(), n, k, gates, cell));
@@ -168,7 +170,7 @@ class Bench {
       void* buffers[] = {weights.data(), left.data(), right.data(), y.data(),
                          c.data(),       bias.data(), next_c.data()};
       const double time =
-          seconds([&] { kernel.stages[0].run(buffers, 0, rows, 0, kernel.stages[0].parts); });
+          time_of([&] { kernel.stages[0].run(buffers, 0, rows, 0, kernel.stages[0].parts); });
       fmt::print("  {:>3}: {:>5.1f}", rows, 2e-9 * double(rows * n * gates * k) / time);
     }
     fmt::print("\n");
@@ -182,7 +184,7 @@ class Bench {
       auto count = static_cast<std::int32_t>(rows);
       void* buffers[] = {gradient.data(), left.data(), right.data(), &count};
       const double time =
-          seconds([&] { kernel.stages[0].run(buffers, 0, 0, 0, kernel.stages[0].parts); });
+          time_of([&] { kernel.stages[0].run(buffers, 0, 0, 0, kernel.stages[0].parts); });
       fmt::print("  {:>4}: {:>5.1f}", rows, 2e-9 * double(rows * m * k) / time);
     }
     fmt::print("\n");
@@ -200,7 +202,7 @@ class Bench {
       const Floats x(n), y(n);
       void* buffers[] = {x.data(), y.data()};
       fmt::print("  {} {:.2f}", name,
-                 1e-9 * n / seconds([&] { kernel.stages[0].run(buffers, 0, 1, 0, 1); }));
+                 1e-9 * n / time_of([&] { kernel.stages[0].run(buffers, 0, 1, 0, 1); }));
     }
     fmt::print("\n");
   }
@@ -218,18 +220,29 @@ class Bench {
     return compiled;
   }
 
+  double time_of(const std::function<void()>& call) const { return seconds(call, tries_); }
+
   Compiler compiler_;
+  int tries_;
   std::vector<std::pair<std::string, double>> times_;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string only = argc > 1 ? argv[1] : "";
-  for (const Target& target : host_targets()) {
-    if (!only.empty() && target.name != only) continue;
+  std::vector<Target> targets = host_targets();
+  if (argc > 1) {
+    try {
+      targets = {host_target(argv[1])};
+    } catch (const espalier::UserError& error) {
+      fmt::print(stderr, "kernel_bench: {}\n", error.what());
+      return 2;
+    }
+  }
+  const int tries = argc > 2 ? std::max(std::atoi(argv[2]), 1) : 60;
+  for (const Target& target : targets) {
     fmt::print("{} ({}), GFLOP/s on one core by rows\n", target.name, target.cpu);
-    Bench bench(target);
+    Bench bench(target, tries);
     bench.contractions("tree-lstm gates, 5 x 150, K 300", 150, 300, 5, false);
     bench.contractions("tree-lstm cell, 5 x 150, K 300", 150, 300, 5, true);
     bench.contractions("K 512, N 1280", 1280, 512, 1, false);
