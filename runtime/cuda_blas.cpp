@@ -6,6 +6,7 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "codegen/toolkit.h"
 #include "ir/error.h"
 
 namespace espalier::runtime {
@@ -16,7 +17,8 @@ constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
 constexpr std::uint32_t usual_alignment = 32;
 
 SharedLibrary open_library() {
-  return SharedLibrary({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"});
+  return SharedLibrary(
+      codegen::toolkit_files({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}));
 }
 
 std::string version_of(decltype(&::cublasLtGetProperty) property) {
