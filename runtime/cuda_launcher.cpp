@@ -52,6 +52,7 @@ void* CudaLauncher::allocate(std::size_t bytes) {
 
 void CudaLauncher::release(void* memory) noexcept {
   try {
+    device_.use();  // whatever thread gives it back
     submit();
     wait();
   } catch (const std::exception&) {
