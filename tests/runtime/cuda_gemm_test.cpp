@@ -14,6 +14,7 @@
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
+#include "runtime/device_costs.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/cuda_runs.h"
@@ -137,6 +138,18 @@ TEST_F(CudaGemm, WalksAroundProductsGiveTheSame) {
   EngineOptions settings = on(Device::cuda, Gemm::cublas);
   Engine alone(model_->program(), settings);
   settings.persistent = Persistent::automatic;
+  // As on a GPU where launches take long: what can walk does.
+  settings.debug.device_costs = to_text(runtime::DeviceCosts{.launch = 1e-3,
+                                                             .graph = 1e-3,
+                                                             .node = 1e-3,
+                                                             .walk = 1e-6,
+                                                             .record = 1e-6,
+                                                             .barrier = 1e-6,
+                                                             .flop = 1e-12,
+                                                             .walked_flop = 1e-12,
+                                                             .byte = 1e-12,
+                                                             .held_byte = 1e-12,
+                                                             .places = 4});
   Engine walked(model_->program(), settings);
   for (Engine* engine : {&alone, &walked}) randomize(*engine, 4);
   for (int step = 0; step < 3; ++step) {
