@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -21,30 +20,6 @@
 
 namespace espalier::test {
 namespace {
-
-/// An environment variable, until the end of a scope.
-class Variable {
- public:
-  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
-  ~Variable() { ::unsetenv(name_); }
-
- private:
-  const char* name_;
-};
-
-/// What the stand-in is to offer, as a release of its own, whose trials nobody has seen yet.
-class Release {
- public:
-  explicit Release(const std::string& offers)
-      : number_(std::to_string(std::chrono::steady_clock::now().time_since_epoch().count() %
-                               1'000'000'000)),
-        offers_("ESPALIER_FAKE_CUBLAS", (number_ + " " + offers).c_str()) {}
-  const std::string& number() const { return number_; }
-
- private:
-  std::string number_;
-  Variable offers_;
-};
 
 class CudaGemm : public ::testing::Test {
  protected:

@@ -1,5 +1,6 @@
 // A stand-in for libnvrtc.so.13 whose cubins are shared objects for this machine's processor, which
-// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart.
+// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart. Texts
+// in which ESPALIER_FAKE_NVRTC_REFUSES is found do not compile.
 #include <nvrtc.h>
 #include <unistd.h>
 
@@ -53,6 +54,11 @@ FAKE nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
   return NVRTC_SUCCESS;
 }
 FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
+  const char* const refused = std::getenv("ESPALIER_FAKE_NVRTC_REFUSES");
+  if (refused && program->source.find(refused) != std::string::npos) {
+    program->log = std::string("refused: ") + refused;
+    return NVRTC_ERROR_COMPILATION;
+  }
   std::string at = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
   if (!mkdtemp(at.data())) return NVRTC_ERROR_OUT_OF_MEMORY;
   std::ofstream(at + "/kernel.cpp", std::ios::binary) << program->source;
