@@ -16,7 +16,7 @@ class CudaExecutor final : public Executor {
                const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options, warnings_),
-        products_(make_cuda_products(device_, launcher_, compiler, options)),
+        products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
         update_(program, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }

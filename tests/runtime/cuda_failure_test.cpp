@@ -1,4 +1,4 @@
-// What an engine on a GPU goes on without when it fails: walking. Only the
+// What an engine on a GPU goes on without when it fails: trials of products, and walking. Only the
 // stand-in of cuda_engine_test.cpp can be made to fail.
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -35,6 +35,9 @@ class CudaFailure : public ::testing::Test {
     return made;
   }
   Outcome run(Engine& engine) const { return outcome(engine, *model_, trees_, all(trees_)); }
+  std::size_t products(Engine& engine) const {
+    return engine.gradients(recorded(engine, *model_, trees_)).statistics.device_products;
+  }
   std::int64_t held(Engine& engine) const {
     return engine.gradients(recorded(engine, *model_, trees_)).statistics.bytes_held;
   }
@@ -52,6 +55,95 @@ class CudaFailure : public ::testing::Test {
   std::unique_ptr<models::TreeModel> model_ = make_model("tree_lstm", embed, hidden);
   std::vector<data::Tree> trees_ = random_forest("tree_lstm", 9, 7);
 };
+
+constexpr std::int64_t workspace = 8 << 20;  // of cuBLAS
+
+class TrialFailure : public CudaFailure {
+ protected:
+  static EngineOptions by_trial() { return settings(Persistent::off, Gemm::automatic); }
+  static EngineOptions by_tiles() { return settings(Persistent::off, Gemm::tile); }
+  static EngineOptions by_cublas() { return settings(Persistent::off, Gemm::cublas); }
+  const Variable slow_tiles_{"ESPALIER_FAKE_TILE_TIME", "100"};
+};
+
+TEST_F(TrialFailure, WithoutMemoryTilesMultiplyForNow) {
+  const Release release("");
+  std::int64_t needed = 0;
+  Outcome expected;
+  {
+    Engine tiles = engine(by_tiles());
+    expected = run(tiles);
+    needed = held(tiles);
+  }
+  for (const auto& [room, text] :
+       {std::pair(workspace / 2, "tiles do all: out of memory on the GPU: cuBLAS's workspace"),
+        std::pair(workspace + (1 << 18), "failed: out of memory on the GPU: ")}) {
+    const Variable limit("ESPALIER_FAKE_CUDA_BYTES", std::to_string(needed + room).c_str());
+    {
+      Engine little = engine(by_trial());
+      EXPECT_EQ(run(little).losses, expected.losses);
+      ASSERT_FALSE(little.warnings().empty());
+      EXPECT_NE(little.warnings()[0].find(text), std::string::npos) << little.warnings()[0];
+    }
+    // Who must have cuBLAS is told.
+    const std::string refused = refusal([&] {
+      Engine must = engine(by_cublas());
+      run(must);
+    });
+    EXPECT_TRUE(refused.starts_with("cuBLAS was asked for, but ")) << refused;
+  }
+  // Nothing of that was kept, on the device or on disk.
+  Engine enough = engine(by_trial());
+  run(enough);
+  EXPECT_GT(products(enough), 1U);
+  EXPECT_TRUE(enough.warnings().empty());
+}
+
+TEST_F(TrialFailure, AProductThatFailsIsATiles) {
+  Engine tiles = engine(by_tiles());
+  const Outcome expected = run(tiles);
+  // While an algorithm is checked, timed, run in a kernel, and captured in one.
+  for (const char* after : {"0", "13", "33", "37"}) {
+    SCOPED_TRACE(after);
+    const Release release("");
+    std::size_t by_others = 0;  // that multiply other shapes
+    {
+      const Variable fails("ESPALIER_FAKE_CUBLAS_FAILS_AFTER", after);
+      Engine once = engine(by_trial());
+      const Outcome actual = run(once);
+      for (std::size_t i = 0; i < expected.losses.size(); ++i)
+        expect_near(actual.losses[i], expected.losses[i], 256, "losses");
+      ASSERT_EQ(once.warnings().size(), 1U);
+      EXPECT_NE(once.warnings()[0].find("cublasLtMatmul failed"), std::string::npos)
+          << once.warnings()[0];
+      by_others = products(once);
+      EXPECT_GT(by_others, 0U);
+    }
+    Engine again = engine(by_trial());
+    run(again);
+    EXPECT_GT(products(again), by_others);
+    EXPECT_TRUE(again.warnings().empty());
+  }
+}
+
+TEST_F(TrialFailure, AClockThatStandsDecidesNothing) {
+  Engine tiles = engine(by_tiles());
+  const Outcome expected = run(tiles);
+  for (const char* times : {"0", "-1", "nan"}) {
+    const Release release("");
+    {
+      const Variable clock("ESPALIER_FAKE_CUDA_TIMES", times);
+      Engine stands = engine(by_trial());
+      EXPECT_EQ(run(stands).losses, expected.losses);
+      ASSERT_FALSE(stands.warnings().empty());
+      EXPECT_NE(stands.warnings()[0].find("the GPU's clock is wrong"), std::string::npos)
+          << stands.warnings()[0];
+    }
+    Engine goes = engine(by_trial());
+    run(goes);
+    EXPECT_GT(products(goes), 0U);
+  }
+}
 
 class WalkFailure : public CudaFailure {
  protected:
