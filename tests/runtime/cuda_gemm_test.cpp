@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <tuple>
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
@@ -138,10 +139,15 @@ TEST_F(CudaGemm, WhatCannotBeIsRefused) {
   };
   refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
   refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
-  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found tf32 or bf16");
-  EngineOptions walked = on(Device::cuda, Gemm::cublas);
-  walked.persistent = Persistent::on;
-  refused(walked, "cannot be walked");
+  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found it with bf16 'on'");
+  for (const auto& [gemm, precision, found] :
+       {std::tuple(Gemm::cublas, GemmPrecision::single, "gemm 'cublas'"),
+        std::tuple(Gemm::automatic, GemmPrecision::tf32, "tf32 'on'"),
+        std::tuple(Gemm::cublas, GemmPrecision::bf16, "bf16 'on'")}) {
+    EngineOptions walked = on(Device::cuda, gemm, precision);
+    walked.persistent = Persistent::on;
+    refused(walked, std::string("found persistent 'on' with ") + found);
+  }
 }
 
 TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
