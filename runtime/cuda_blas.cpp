@@ -48,6 +48,12 @@ cublasComputeType_t compute_type(GemmPrecision precision) {
   return CUBLAS_COMPUTE_32F_PEDANTIC;
 }
 
+/// That the library has no such product; anything else that fails may do another time.
+bool cannot(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
+         status == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
 std::size_t mix(std::size_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x9e3779b97f4a7c15 ^ (hash >> 29);
 }
@@ -84,6 +90,8 @@ std::size_t CudaBlas::Hash::operator()(const CallKey& key) const {
     hash = mix(hash, reinterpret_cast<std::uintptr_t>(pointer));
   return mix(hash, std::uint64_t(key.rows));
 }
+
+bool has_cublas() { return bool(open_library()); }
 
 std::string cublas_version() {
   const SharedLibrary library = open_library();
@@ -264,8 +272,13 @@ bool CudaBlas::try_algorithm(const codegen::LibraryProduct& product, const void*
   const cublasStatus_t status =
       functions_.algorithm_check(handle_, call->desc.get(), call->a.get(), call->b.get(),
                                  call->out.get(), call->out.get(), &words, &result);
-  if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > workspace_bytes) return false;
-  return multiply(*call) == CUBLAS_STATUS_SUCCESS;
+  if (cannot(status)) return false;
+  check(status, "cublasLtMatmulAlgoCheck");
+  if (result.workspaceSize > workspace_bytes) return false;
+  const cublasStatus_t done = multiply(*call);
+  if (cannot(done)) return false;
+  check(done, "cublasLtMatmul", "a trial");
+  return true;
 }
 
 }  // namespace espalier::runtime

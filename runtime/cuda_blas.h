@@ -50,6 +50,9 @@ struct GemmKey {
 };
 GemmKey gemm_key(const codegen::LibraryProduct& product, std::int64_t rows);
 
+/// Whether the library is there.
+bool has_cublas();
+
 class CudaBlas {
  public:
   /// UserError, naming what is missing, if there is no cuBLASLt.
@@ -74,7 +77,8 @@ class CudaBlas {
   const CudaProducts::Call* call(const codegen::LibraryProduct& product, const void* a,
                                  const void* b, void* out, std::int64_t rows);
   void run(const CudaProducts::Call& call) const;
-  /// Whether the algorithm can do, and then does, the product.
+  /// Whether the algorithm can do, and then does, the product. InternalError if that fails for
+  /// another reason.
   bool try_algorithm(const codegen::LibraryProduct& product, const void* a, const void* b,
                      void* out, std::int64_t rows, const GemmAlgorithm& algorithm) const;
 

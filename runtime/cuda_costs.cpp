@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <utility>
 
+#include "ir/error.h"
 #include "runtime/cuda_persistent.h"
 
 namespace espalier::runtime {
@@ -77,11 +79,13 @@ class Measuring {
     x_ = floats(many_rows_ * width);
     y_ = floats(many_rows_ * width);
     weights_ = floats(contraction_.kernel.packings[0].elements());
-    for (CUevent* event : {&begin_, &end_}) check(f().event_create(event, CU_EVENT_DEFAULT));
+    for (CudaOwner<CUevent>* owner : {&begin_, &end_}) {
+      CUevent event = nullptr;
+      check(f().event_create(&event, CU_EVENT_DEFAULT));
+      *owner = {event, f().event_destroy};
+    }
   }
-  ~Measuring() {
-    for (CUevent event : {begin_, end_}) f().event_destroy(event);
-  }
+  ~Measuring() { f().stream_synchronize(device_.stream()); }  // what failed may be under way
   Measuring(const Measuring&) = delete;
   Measuring& operator=(const Measuring&) = delete;
 
@@ -90,6 +94,8 @@ class Measuring {
     costs.places = walker_.places();
     costs.launch = slope([&](int n) { return alone(copies(n, false)); }).first;
     std::tie(costs.node, costs.graph) = slope([&](int n) { return replayed(copies(n, false)); });
+    internal_check(std::min(costs.launch, costs.node) > least,
+                   "the GPU's clock is wrong: {} launches took no longer than {}", many, few);
     std::tie(costs.record, costs.walk) = slope([&](int n) { return walked(copies(n, false)); });
     costs.barrier =
         positive(slope([&](int n) { return walked(copies(n, true)); }).first - costs.record);
@@ -169,12 +175,14 @@ class Measuring {
     double best = 0;
     for (int time = 0; time < 3; ++time) {
       before();
-      check(f().event_record(begin_, device_.stream()));
+      check(f().event_record(begin_.get(), device_.stream()));
       run();
-      check(f().event_record(end_, device_.stream()));
-      check(f().event_synchronize(end_));
+      check(f().event_record(end_.get(), device_.stream()));
+      check(f().event_synchronize(end_.get()));
       float milliseconds = 0;
-      check(f().event_elapsed(&milliseconds, begin_, end_));
+      check(f().event_elapsed(&milliseconds, begin_.get(), end_.get()));
+      internal_check(milliseconds > 0 && std::isfinite(milliseconds),
+                     "the GPU's clock is wrong: found {} ms", milliseconds);
       // The first time loads what is to run.
       if (time == 1 || (time > 1 && milliseconds * 1e-3 < best)) best = milliseconds * 1e-3;
     }
@@ -246,15 +254,9 @@ class Measuring {
   double replayed(const std::vector<NotedLaunch>& launches) {
     const Alone all(*this, launches);
     all.run();  // loads what is captured
-    check(f().capture_begin(device_.stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
-    all.run();
-    CUgraph captured = nullptr;
-    check(f().capture_end(device_.stream(), &captured));
-    const CudaOwner<CUgraph> graph(captured, f().graph_destroy);
-    CUgraphExec made = nullptr;
-    check(f().graph_instantiate(&made, captured, 0));
-    const CudaOwner<CUgraphExec> exec(made, f().graph_exec_destroy);
-    const double result = seconds([] {}, [&] { check(f().graph_launch(made, device_.stream())); });
+    const CudaOwner<CUgraphExec> exec = device_.capture([&] { all.run(); });
+    const double result =
+        seconds([] {}, [&] { check(f().graph_launch(exec.get(), device_.stream())); });
     device_.wait("measuring the GPU");
     return result;
   }
@@ -272,7 +274,7 @@ class Measuring {
   std::array<std::array<void*, 3>, 2> contraction_pointers_{};
   std::array<std::array<void*, 2>, 2> copy_pointers_{};
   CUdeviceptr x_ = 0, y_ = 0, weights_ = 0;
-  CUevent begin_ = nullptr, end_ = nullptr;
+  CudaOwner<CUevent> begin_, end_;
 };
 
 }  // namespace

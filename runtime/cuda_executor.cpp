@@ -15,8 +15,8 @@ class CudaExecutor final : public Executor {
   CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
                const EngineOptions& options)
       : device_(0),
-        launcher_(device_, compiler, options),
-        products_(make_cuda_products(device_, launcher_, compiler, options)),
+        launcher_(device_, compiler, options, warnings_),
+        products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
         update_(program, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }
@@ -80,10 +80,12 @@ class CudaExecutor final : public Executor {
     return update_.dense_gradient(parameters, param);
   }
   Traffic traffic() const override { return launcher_.traffic(); }
+  std::span<const std::string> warnings() const override { return warnings_; }
   std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
 
  private:
   CudaDevice device_;
+  std::vector<std::string> warnings_;
   CudaLauncher launcher_;
   std::unique_ptr<CudaProducts> products_;
   DeviceUpdate update_;

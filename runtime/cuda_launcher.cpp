@@ -26,10 +26,10 @@ std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignm
 }  // namespace
 
 CudaLauncher::CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler,
-                           const EngineOptions& options)
+                           const EngineOptions& options, std::vector<std::string>& warnings)
     : device_(device),
       debug_(options.debug),
-      persistent_(device, compiler, options),
+      persistent_(device, compiler, options, warnings),
       results_(device.allocate_pinned(result_bytes)) {
   add_block(least_block);
 }
@@ -370,15 +370,7 @@ bool CudaLauncher::replay(const Segment& segment, CUdeviceptr records) {
 void CudaLauncher::capture(Graph& graph, const Segment& segment, CUdeviceptr records) {
   // Modules are loaded before: that is no work for a stream.
   for (std::size_t i = segment.begin; i < segment.end; ++i) loaded(*pending_[i].kernel);
-  check(functions().capture_begin(device_.stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-        "cuStreamBeginCapture");
-  launch_each(segment, records);
-  CUgraph captured = nullptr;
-  check(functions().capture_end(device_.stream(), &captured), "cuStreamEndCapture");
-  const CudaOwner<CUgraph> owner(captured, functions().graph_destroy);
-  CUgraphExec exec = nullptr;
-  check(functions().graph_instantiate(&exec, captured, 0), "cuGraphInstantiate");
-  graph.exec = {exec, functions().graph_exec_destroy};
+  graph.exec = device_.capture([&] { launch_each(segment, records); });
 }
 
 void CudaLauncher::wait() {

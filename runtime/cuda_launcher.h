@@ -22,7 +22,9 @@ namespace espalier::runtime {
 
 class CudaLauncher final : public DeviceMemory {
  public:
-  CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler, const EngineOptions& options);
+  /// What it goes on without is added to `warnings`. All outlive this.
+  CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler, const EngineOptions& options,
+               std::vector<std::string>& warnings);
   ~CudaLauncher() override;
 
   void* allocate(std::size_t bytes) override;

@@ -13,14 +13,15 @@ namespace {
 class CublasProducts final : public CudaProducts {
  public:
   CublasProducts(const CudaDevice& device, CudaLauncher& launcher, codegen::Compiler& compiler,
-                 const EngineOptions& options)
+                 const EngineOptions& options, std::vector<std::string>& warnings)
       : device_(device),
         launcher_(launcher),
         compiler_(compiler),
         cache_(options.cache_directory),
         gemm_(options.gemm),
         precision_(options.precision),
-        persistent_(options.persistent) {}
+        persistent_(options.persistent),
+        warnings_(warnings) {}
 
   /// Loads the library. UserError if it is not there.
   void load() {
@@ -73,23 +74,37 @@ class CublasProducts final : public CudaProducts {
       return false;
     try {
       if (!blas_) load();
-    } catch (const UserError&) {
-      lacking_ = true;
+    } catch (const std::exception& error) {
+      if (gemm_ == Gemm::cublas) throw;
+      lacking_ = true;  // which is no fault where there is none
+      if (has_cublas()) warnings_.push_back(fmt::format("tiles do all: {}", error.what()));
       return false;
     }
-    const GemmTrial trial = outcome(shape);
-    const bool choice = chosen(trial, gemm_, shape);
-    if (choice && !shape.over_rows) blas_->fix(trials_->product(shape), *trial.algorithm);
+    const std::optional<GemmTrial> trial = outcome(shape);
+    if (!trial) return false;
+    const bool choice = chosen(*trial, gemm_, shape);
+    if (choice && !shape.over_rows) blas_->fix(trials_->product(shape), *trial->algorithm);
     return choice;
   }
 
-  GemmTrial outcome(const codegen::GemmShape& shape) {
+  /// Nothing if the trial failed and need not succeed.
+  std::optional<GemmTrial> outcome(const codegen::GemmShape& shape) {
     const std::string key = machine_ + to_string(shape);
     if (const auto text = cache_.load(key))
       if (const auto trial = parse_trial(*text)) return *trial;
-    const GemmTrial trial = trials_->run(shape);
-    cache_.store(key, to_text(trial));
-    return trial;
+    try {
+      const GemmTrial trial = trials_->run(shape);
+      cache_.store(key, to_text(trial));
+      return trial;
+    } catch (const std::exception& error) {
+      device_.wait(fmt::format("the trial of {}", to_string(shape)));  // throws if that is lost
+      user_check(gemm_ != Gemm::cublas, "cuBLAS was asked for, but the trial of {} failed: {}",
+                 to_string(shape), error.what());
+      // Not kept on disk: another time there may be more memory.
+      warnings_.push_back(fmt::format("a tile does {}, since the trial beside cuBLAS failed: {}",
+                                      to_string(shape), error.what()));
+      return std::nullopt;
+    }
   }
 
   const CudaDevice& device_;
@@ -99,6 +114,7 @@ class CublasProducts final : public CudaProducts {
   Gemm gemm_;
   GemmPrecision precision_;
   Persistent persistent_;
+  std::vector<std::string>& warnings_;
   bool lacking_ = false;  // the library, which nobody needs
   std::unique_ptr<CudaBlas> blas_;
   std::unique_ptr<GemmTrials> trials_;
@@ -110,9 +126,10 @@ class CublasProducts final : public CudaProducts {
 
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
                                                  codegen::Compiler& compiler,
-                                                 const EngineOptions& options) {
+                                                 const EngineOptions& options,
+                                                 std::vector<std::string>& warnings) {
   if (options.gemm == Gemm::tile || options.persistent == Persistent::on) return nullptr;
-  auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options);
+  auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options, warnings);
   if (options.gemm == Gemm::cublas || options.precision != GemmPrecision::single) {
     try {
       products->load();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "codegen/compiler.h"
 #include "codegen/gemm.h"
@@ -36,10 +37,12 @@ class CudaProducts {
   virtual void run(const Call& call) const = 0;
 };
 
-/// Null if no product is to be the library's. UserError if it must be and there is none.
+/// Null if no product is to be the library's. UserError if it must be and there is none. Trials
+/// that fail are added to `warnings`. All outlive it.
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
                                                  codegen::Compiler& compiler,
-                                                 const EngineOptions& options);
+                                                 const EngineOptions& options,
+                                                 std::vector<std::string>& warnings);
 
 /// For CudaReport: the library's version, or why there is none.
 std::string cublas_version();

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "runtime/device_memory.h"
@@ -69,6 +71,9 @@ class Executor {
     std::size_t walks = 0, walked_launches = 0, grid_barriers = 0, products = 0;
   };
   virtual Traffic traffic() const { return {}; }
+
+  /// What it goes on without, each said once.
+  virtual std::span<const std::string> warnings() const { return {}; }
 
   /// Held by index arrays of the executor, on the host or the device.
   virtual std::size_t bytes() const = 0;

@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <tuple>
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
@@ -22,30 +22,6 @@
 
 namespace espalier::test {
 namespace {
-
-/// An environment variable, until the end of a scope.
-class Variable {
- public:
-  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
-  ~Variable() { ::unsetenv(name_); }
-
- private:
-  const char* name_;
-};
-
-/// What the stand-in is to offer, as a release of its own, whose trials nobody has seen yet.
-class Release {
- public:
-  explicit Release(const std::string& offers)
-      : number_(std::to_string(std::chrono::steady_clock::now().time_since_epoch().count() %
-                               1'000'000'000)),
-        offers_("ESPALIER_FAKE_CUBLAS", (number_ + " " + offers).c_str()) {}
-  const std::string& number() const { return number_; }
-
- private:
-  std::string number_;
-  Variable offers_;
-};
 
 class CudaGemm : public ::testing::Test {
  protected:
@@ -176,10 +152,15 @@ TEST_F(CudaGemm, WhatCannotBeIsRefused) {
   };
   refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
   refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
-  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found tf32 or bf16");
-  EngineOptions walked = on(Device::cuda, Gemm::cublas);
-  walked.persistent = Persistent::on;
-  refused(walked, "cannot be walked");
+  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found it with bf16 'on'");
+  for (const auto& [gemm, precision, found] :
+       {std::tuple(Gemm::cublas, GemmPrecision::single, "gemm 'cublas'"),
+        std::tuple(Gemm::automatic, GemmPrecision::tf32, "tf32 'on'"),
+        std::tuple(Gemm::cublas, GemmPrecision::bf16, "bf16 'on'")}) {
+    EngineOptions walked = on(Device::cuda, gemm, precision);
+    walked.persistent = Persistent::on;
+    refused(walked, std::string("found persistent 'on' with ") + found);
+  }
 }
 
 TEST_P(EveryModelByCublas, TrainsAsWithTiles) {

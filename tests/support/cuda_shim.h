@@ -59,7 +59,7 @@ struct Meeting {
   long generation = 0;
 };
 struct Warp {
-  Meeting meetings[32];  // by the lowest lane that takes part
+  Meeting meetings[64];  // of 32 lanes, then of two halves, four quarters and so on
   unsigned words[32];    // what the lanes exchange
 };
 struct Fiber;
@@ -238,7 +238,9 @@ inline void meet(Meeting& meeting, unsigned count) {
 }
 
 inline Meeting& meeting(unsigned mask) {
-  return launch_.current->block->warps[threadIdx.x / 32].meetings[__builtin_ctz(mask)];
+  // Lanes that wait for these must not count for those that wait for others beside them.
+  const int lanes = __builtin_popcount(mask), first = __builtin_ctz(mask);
+  return launch_.current->block->warps[threadIdx.x / 32].meetings[32 / lanes + first / lanes];
 }
 
 inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {

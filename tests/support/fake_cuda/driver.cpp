@@ -3,8 +3,9 @@
 // host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
 // the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
 // what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
-// ESPALIER_FAKE_TILE_TIME says. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches,
-// and ESPALIER_FAKE_CUDA_MAJOR makes it an older GPU.
+// ESPALIER_FAKE_TILE_TIME says, and times that are read are multiplied by ESPALIER_FAKE_CUDA_TIMES.
+// ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, and ESPALIER_FAKE_CUDA_MAJOR
+// makes it an older GPU.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -408,7 +409,8 @@ FAKE cuEventRecord(CUevent event, CUstream) {
 #undef cuEventElapsedTime  // a newer header's name for the second version
 FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
   const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
-  *milliseconds = float(to - from);
+  const char* const times = std::getenv("ESPALIER_FAKE_CUDA_TIMES");
+  *milliseconds = float(to - from) * (times ? float(std::atof(times)) : 1.0F);
   return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
 }
 FAKE cuEventSynchronize(CUevent) {

@@ -1,9 +1,13 @@
 // A stand-in for libnvrtc.so.13 whose cubins are shared objects for this machine's processor, which
 // the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart, but a
 // number that the shim's text makes. Where ESPALIER_FAKE_CUDA_RACES is set, kernels look for races.
+// Texts in which ESPALIER_FAKE_NVRTC_REFUSES is found do not compile.
 #include <nvrtc.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +43,22 @@ int shim_number() {
   return static_cast<int>(hash >> 4) * 2;
 }
 
+/// As std::system, but signals are for whoever asked, in the meantime too: the real library
+/// compiles within the process.
+bool succeeds(const std::string& command) {
+  posix_spawnattr_t own_group;
+  posix_spawnattr_init(&own_group);
+  posix_spawnattr_setflags(&own_group, POSIX_SPAWN_SETPGROUP);
+  const char* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
+  pid_t child = 0;
+  const bool began = posix_spawn(&child, "/bin/sh", nullptr, &own_group,
+                                 const_cast<char* const*>(arguments), environ) == 0;
+  posix_spawnattr_destroy(&own_group);
+  int status = 1;
+  while (began && waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  return began && status == 0;
+}
+
 }  // namespace
 
 FAKE nvrtcResult nvrtcVersion(int* major, int* minor) {
@@ -69,6 +89,11 @@ FAKE nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
   return NVRTC_SUCCESS;
 }
 FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
+  const char* const refused = std::getenv("ESPALIER_FAKE_NVRTC_REFUSES");
+  if (refused && program->source.find(refused) != std::string::npos) {
+    program->log = std::string("refused: ") + refused;
+    return NVRTC_ERROR_COMPILATION;
+  }
   std::string at = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
   if (!mkdtemp(at.data())) return NVRTC_ERROR_OUT_OF_MEMORY;
   std::ofstream(at + "/kernel.cpp", std::ios::binary) << program->source;
@@ -79,7 +104,7 @@ FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* cons
       " -c -o" + part + " '" + at + "/kernel.cpp'" + log;
   const std::string link =
       std::string(ESPALIER_SHIM_LINKER) + " -shared -o '" + at + "/kernel.so'" + part + log;
-  const bool compiled = std::system(compile.c_str()) == 0 && std::system(link.c_str()) == 0;
+  const bool compiled = succeeds(compile) && succeeds(link);
   program->log = read(at + "/log");
   program->object = read(at + "/kernel.so");
   for (const char* file : {"/kernel.cpp", "/kernel.o", "/kernel.so", "/log"})
