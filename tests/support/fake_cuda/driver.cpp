@@ -4,8 +4,8 @@
 // the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
 // what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
 // ESPALIER_FAKE_TILE_TIME says, and times that are read are multiplied by ESPALIER_FAKE_CUDA_TIMES.
-// ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, and ESPALIER_FAKE_CUDA_MAJOR
-// makes it an older GPU.
+// ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, ESPALIER_FAKE_CUDA_MAJOR makes
+// it an older GPU, and one of other than 2 multiprocessors is ESPALIER_FAKE_CUDA_MULTIPROCESSORS.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -32,7 +32,12 @@ constexpr std::size_t page = 4096, device_alignment = 256;
 constexpr unsigned char poison = 0xff;
 constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
 constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
-constexpr int multiprocessors = 2, most_blocks_each = 2;
+constexpr int most_blocks_each = 2;
+
+int multiprocessors() {
+  const char* const given = std::getenv("ESPALIER_FAKE_CUDA_MULTIPROCESSORS");
+  return given ? std::atoi(given) : 2;
+}
 
 int blocks_each(std::size_t shared_bytes) {
   const std::size_t most = most_shared_bytes + reserved_shared_bytes;
@@ -180,7 +185,7 @@ FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
       *value = 0;
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = multiprocessors;
+      *value = multiprocessors();
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH: {
       const char* given = std::getenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
@@ -425,7 +430,7 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
     return CUDA_ERROR_INVALID_VALUE;
-  if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
+  if (cooperative && int(grid) > multiprocessors() * blocks_each(shared))
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
   // As many launches from now on as it says until one fails.
