@@ -59,6 +59,7 @@ class CublasProducts final : public CudaProducts {
   }
 
   void run(const Call& call) const override { blas_->run(call); }
+  std::size_t bytes() const override { return blas_ ? CudaBlas::workspace_bytes : 0; }
 
  private:
   /// Weights from which on there is a trial. A library's launches take longer than smaller
