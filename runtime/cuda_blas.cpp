@@ -12,7 +12,6 @@
 namespace espalier::runtime {
 namespace {
 
-constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
 /// What the engine's matrices begin at; gradients may begin elsewhere.
 constexpr std::uint32_t usual_alignment = 32;
 

@@ -55,6 +55,9 @@ bool has_cublas();
 
 class CudaBlas {
  public:
+  /// Of the device's memory, which it takes for all products.
+  static constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
+
   /// UserError, naming what is missing, if there is no cuBLASLt.
   CudaBlas(const CudaDevice& device, GemmPrecision precision);
   ~CudaBlas();

@@ -241,7 +241,7 @@ double GemmTrials::time_kernel(const Kernel& source) {
   for (std::int64_t count = 16; count <= most; count *= 4) {
     const auto number = std::int32_t(count);
     seconds += time([&] {
-                 launcher_.begin();
+                 launcher_.begin({});
                  plan.clear();
                  const void* const row_numbers =
                      launcher_.place(rows.data(), rows.size() * sizeof(std::int32_t));

@@ -98,23 +98,53 @@ void CudaLauncher::read(void* to, const void* from, std::size_t bytes) {
   if (small) std::memcpy(to, results_.get(), bytes);
 }
 
-void CudaLauncher::begin() {
+std::size_t CudaLauncher::Room::total() const { return aligned(records * sizeof(Record)) + bytes; }
+
+CudaLauncher::Room CudaLauncher::room() const {
+  return {record_room_, bytes() - aligned(record_room_ * sizeof(Record))};
+}
+
+CudaLauncher::Room CudaLauncher::room_for(const Staged& expected) const {
+  Room room = this->room();
+  const std::size_t records = std::max(records_, expected.launches);
+  if (records > room.records - room.records / 4) room.records = records + records / 2;
+  // A little more, so that slowly growing minibatches settle after a few steps.
+  if (expected.bytes > room.bytes) room.bytes = aligned(expected.bytes + expected.bytes / 16);
+  return room;
+}
+
+std::size_t CudaLauncher::lacking(const Staged& expected) const {
+  const Block& last = blocks_.back();
+  const bool fit = records_ + expected.launches <= record_room_;
+  const std::size_t bytes =
+      expected.bytes + (fit ? 0 : aligned(expected.launches * sizeof(Record)));
+  return last.used + bytes <= last.size ? 0 : bytes;
+}
+
+std::size_t CudaLauncher::growth(const Staged& expected, bool at_begin) const {
+  return at_begin ? room_for(expected).total() - bytes() : lacking(expected);
+}
+
+void CudaLauncher::begin(const Staged& expected) {
   device_.use();
   submit();
   wait();
-  const bool crowded = records_ > record_room_ - record_room_ / 4;
-  if (blocks_.size() > 1 || crowded) {
-    std::size_t bytes = 0;
-    for (const Block& block : blocks_) bytes += block.size;
+  const Room room = room_for(expected);
+  if (blocks_.size() > 1 || room != this->room()) {
     graphs_.clear();
     for (const Block& block : blocks_) allocations_.erase(block.device.get());
     blocks_.clear();
-    record_room_ = std::max(record_room_, 2 * records_);
-    add_block(bytes);
+    record_room_ = room.records;
+    add_block(room.bytes);
   }
   blocks_.front().used = aligned(record_room_ * sizeof(Record));
   blocks_.front().sent = 0;
   records_ = 0;
+}
+
+void CudaLauncher::reserve(const Staged& expected) {
+  device_.use();
+  if (const std::size_t bytes = lacking(expected)) add_block(bytes);
 }
 
 void CudaLauncher::add_block(std::size_t bytes) {
@@ -128,7 +158,7 @@ void CudaLauncher::add_block(std::size_t bytes) {
 
 CudaLauncher::Placed CudaLauncher::put(const void* values, std::size_t bytes) {
   if (blocks_.back().used + bytes > blocks_.back().size)
-    add_block(std::max(bytes, 2 * blocks_.back().size));
+    add_block(std::max(bytes, blocks_.back().size / 2));  // which nobody expected
   Block& block = blocks_.back();
   char* const host = static_cast<char*>(block.pinned.get()) + block.used;
   const Placed placed{reinterpret_cast<const void*>(block.device.get() + block.used), host};

@@ -21,6 +21,7 @@ class CublasProducts final : public CudaProducts {
         gemm_(options.gemm),
         precision_(options.precision),
         persistent_(options.persistent),
+        memory_limit_(options.memory_limit),
         warnings_(warnings) {}
 
   /// Loads the library. UserError if it is not there.
@@ -59,6 +60,7 @@ class CublasProducts final : public CudaProducts {
   }
 
   void run(const Call& call) const override { blas_->run(call); }
+  std::size_t bytes() const override { return blas_ ? CudaBlas::workspace_bytes : 0; }
 
  private:
   /// Weights from which on there is a trial. A library's launches take longer than smaller
@@ -69,9 +71,20 @@ class CublasProducts final : public CudaProducts {
     return walked && !shape.over_rows ? 1 << 20 : 1 << 10;
   }
 
+  /// Whether what the library works in is much of what the user allows.
+  bool is_crowded() {
+    lacking_ = memory_limit_ > 0 && memory_limit_ < 4 * std::int64_t{CudaBlas::workspace_bytes};
+    if (lacking_)
+      warnings_.push_back(
+          fmt::format("tiles do all: cuBLAS would take {} MiB of a memory limit of {:.2f} MiB",
+                      CudaBlas::workspace_bytes >> 20, double(memory_limit_) / (1 << 20)));
+    return lacking_;
+  }
+
   bool choose(const codegen::GemmShape& shape) {
     if (gemm_ == Gemm::automatic && (lacking_ || shape.m * shape.k() < worth_trying(shape)))
       return false;
+    if (gemm_ == Gemm::automatic && !blas_ && is_crowded()) return false;
     try {
       if (!blas_) load();
     } catch (const std::exception& error) {
@@ -114,6 +127,7 @@ class CublasProducts final : public CudaProducts {
   Gemm gemm_;
   GemmPrecision precision_;
   Persistent persistent_;
+  std::int64_t memory_limit_;
   std::vector<std::string>& warnings_;
   bool lacking_ = false;  // the library, which nobody needs
   std::unique_ptr<CudaBlas> blas_;

@@ -35,6 +35,8 @@ class CudaProducts {
                            std::int64_t row_begin, std::int64_t row_end) = 0;
   /// On the device's stream.
   virtual void run(const Call& call) const = 0;
+  /// Of the device's memory that the library works in.
+  virtual std::size_t bytes() const = 0;
 };
 
 /// Null if no product is to be the library's. UserError if it must be and there is none. Trials

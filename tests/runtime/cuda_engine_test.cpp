@@ -219,13 +219,14 @@ TEST_F(CudaSteps, ADivergedStepChangesNothing) {
 }
 
 TEST_F(CudaSteps, RunInPartsWhereMemoryIsShort) {
-  Engine whole(model_->program(), on(Device::cuda));
+  EngineOptions settings = on(Device::cuda);
+  settings.gemm = Gemm::tile;
+  Engine whole(model_->program(), settings);
   randomize(whole, 4);
   const auto many = random_forest("tree_lstm", 3, 40);
   const Instances batch = recorded(whole, *model_, many);
   const std::int64_t needed = whole.predict_bytes(batch);
   const StepResult expected = whole.gradients(batch);
-  EngineOptions settings = on(Device::cuda);
   settings.memory_limit = needed * 3 / 4;
   Engine parts(model_->program(), settings);
   randomize(parts, 4);
