@@ -71,6 +71,7 @@ class StepBench {
     measure();
     profile();
     report_.peak_resident_bytes = resident_bytes();
+    report_.warnings.assign(engine_.warnings().begin(), engine_.warnings().end());
     measure_machine(/*memory=*/true);
     for (std::size_t i = 0; i < minibatches_; ++i) add_facts(i);
     return std::move(report_);

@@ -71,6 +71,7 @@ struct StepBenchReport {
   double bytes_gathered = 0;             ///< a step, mean over the profiled ones
   std::size_t profiled_steps = 0;
   std::vector<PartRow> parts;  ///< in order of their first launch
+  std::vector<std::string> warnings;
 };
 
 /// UserErrors pass through.

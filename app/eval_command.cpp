@@ -83,6 +83,7 @@ int evaluate_saved(const EvalFlags& flags) {
   const bool sentiment = is_sentiment(dataset);
   const std::vector<data::Tree> trees = trees_of(dataset, flags.split);
   const Evaluation result = evaluate(engine, *model, trees, sentiment);
+  say_warnings(engine.warnings());
   std::string text = to_text(result, flags.split);
   if (flags.confusion)
     text += (result.roots.total() > 0 ? result.roots : result.nodes).to_text(dataset.label_names);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "app/build_info.h"
@@ -140,6 +141,10 @@ std::string epochs_csv(const RunReport& report) {
                     report.epochs[static_cast<std::size_t>(epoch.epoch - 1)].examples_per_second(),
                     epoch.seconds);
   return text;
+}
+
+void say_warnings(std::span<const std::string> warnings) {
+  for (const std::string& warning : warnings) std::cerr << "espalier: warning: " << warning << '\n';
 }
 
 void check_writable(const std::string& file) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,9 @@ std::string epochs_csv(const RunReport& report);
 
 /// `8544 train, 1101 dev, 2210 test trees; 18280 tokens, 5 classes`
 std::string describe(const data::Dataset& dataset);
+
+/// A line on stderr for each of an engine's warnings.
+void say_warnings(std::span<const std::string> warnings);
 
 /// UserError if `file` cannot be written; to be known before hours of training. Empty and "-" can.
 void check_writable(const std::string& file);

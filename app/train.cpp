@@ -153,6 +153,8 @@ class Trainer {
   MinibatchReport step(int minibatch) {
     const double before = progress_.now();
     const MinibatchReport report = engine_step_(minibatch);
+    for (; warnings_ < engine_.warnings().size(); ++warnings_)
+      progress_.line("warning: " + engine_.warnings()[warnings_]);
     const double seconds = progress_.now() - before;
     for (StepTotals* totals : {&report_.totals, &report_.epochs.back()}) {
       ++totals->steps;
@@ -190,6 +192,7 @@ class Trainer {
       engine_step(engine_, optimizer_,
                   [this](const Instances& batch, int minibatch) { record(batch, minibatch); });
   double record_seconds_ = 0;  // of the last step
+  std::size_t warnings_ = 0;   // of the engine's, that were said
   ParamSnapshot best_;
   RunReport report_;
 };

@@ -88,6 +88,7 @@ void CudaEmitter::buffers() {
     }
     line("{0}* const b{1} = static_cast<{0}*>(buffers[{1}]);", type, id);
   }
+  for (BufferId id : used) line("is_global(b{});", id);
 }
 
 CudaStage CudaEmitter::emit() {

@@ -26,6 +26,12 @@ __device__ __forceinline__ float* shared_memory() {
   return reinterpret_cast<float*>(memory);
 }
 
+// Tells the compiler that it points to the device's memory: accesses need not find that out, and
+// none to shared memory can touch the same.
+__device__ __forceinline__ void is_global(const void* pointer) {
+  __builtin_assume(__isGlobal(pointer));
+}
+
 // Copies to shared memory that are under way until their group is waited for.
 __device__ __forceinline__ void copy_4(float* to, const float* from) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));

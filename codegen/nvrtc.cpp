@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "codegen/toolkit.h"
 #include "ir/error.h"
 
 namespace espalier::codegen {
@@ -29,19 +30,13 @@ struct Functions {
   decltype(&nvrtcGetCUBIN) cubin;
 };
 
-/// The library of the loader's path, or else that of a toolkit in its usual place.
 void* open_library(std::string& problem) {
-  std::vector<std::string> folders{""};
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* home = std::getenv(variable); home && *home)
-      folders.push_back(std::string(home) + "/lib64/");
-  folders.emplace_back("/usr/local/cuda/lib64/");
-  for (const std::string& folder : folders)
-    for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}) {
-      if (void* library = dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-      const char* error = dlerror();
-      if (problem.empty() && error) problem = error;
-    }
+  for (const std::string& file :
+       toolkit_files({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})) {
+    if (void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+    const char* error = dlerror();
+    if (problem.empty() && error) problem = error;
+  }
   return nullptr;
 }
 

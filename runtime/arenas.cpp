@@ -66,7 +66,7 @@ void Arenas::reserve_contributions(const TrainingModule& module, ir::CellId cell
 }
 
 Buffer<std::uint64_t>& Arenas::keys(ir::CellId cell) {
-  while (keys_.size() <= std::size_t(cell)) keys_.emplace_back(counter_);
+  while (keys_.size() <= std::size_t(cell)) keys_.emplace_back(device_ ? of_host_ : counter_);
   return keys_[std::size_t(cell)];
 }
 

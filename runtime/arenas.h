@@ -36,7 +36,7 @@ class Arenas {
   /// Random keys of a cell, one per cell row; where the host writes them.
   Buffer<std::uint64_t>& keys(ir::CellId cell);
 
-  /// What all of these hold.
+  /// What all of these hold; on a device, only what lies there.
   MemoryCounter& memory() { return counter_; }
   /// Gives all memory back; nothing that was computed is left.
   void release();
@@ -49,7 +49,7 @@ class Arenas {
                     const scheduler::CellLayout& layout, bool keep);
 
   DeviceMemory* device_;
-  MemoryCounter counter_;
+  MemoryCounter counter_, of_host_;  // the other one for keys beside a device
   Table values_, gradients_, residuals_, contributions_;
   std::vector<Buffer<std::uint64_t>> keys_;
   Buffer<float> scratch_{counter_, device_};

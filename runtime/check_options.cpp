@@ -22,7 +22,26 @@ codegen::Target target(const EngineOptions& options) {
   return codegen::cuda_target(options.target.empty() ? cuda_architecture() : options.target);
 }
 
+namespace {
+
+/// What no device can do together.
+void check_products(const EngineOptions& options) {
+  const bool single = options.precision == GemmPrecision::single;
+  const std::string_view rounded = options.precision == GemmPrecision::tf32 ? "tf32" : "bf16";
+  user_check(single || options.gemm != Gemm::tile,
+             "gemm 'tile' multiplies in single precision: found it with {0} 'on', expected gemm "
+             "'auto' or 'cublas', or {0} 'off'",
+             rounded);
+  user_check(options.persistent != Persistent::on || (single && options.gemm != Gemm::cublas),
+             "products of cuBLAS cannot be walked: found persistent 'on' with {}, expected "
+             "persistent 'auto' or 'off'",
+             single ? "gemm 'cublas'" : fmt::format("{} 'on'", rounded));
+}
+
+}  // namespace
+
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
+  check_products(options);
   const bool names_cpu = !options.target.empty() && !options.target.starts_with("sm_");
   if (options.device == Device::automatic && names_cpu) options.device = Device::cpu;
   if (options.device != Device::cpu) {
@@ -34,12 +53,6 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   const bool single = options.precision == GemmPrecision::single;
   user_check(options.device == Device::cuda || (single && options.gemm != Gemm::cublas),
              "cuBLAS was asked for, by gemm 'cublas' or a precision, but the engine runs on a CPU");
-  user_check(single || options.gemm != Gemm::tile,
-             "gemm 'tile' multiplies in single precision: found tf32 or bf16, which are cuBLAS's");
-  user_check(
-      options.persistent != Persistent::on || (single && options.gemm != Gemm::cublas),
-      "products of cuBLAS cannot be walked: found persistent 'on' with gemm 'cublas', tf32 or "
-      "bf16");
   user_check(options.threads >= 0 && options.threads <= 1024,
              "the number of threads must lie in 0 … 1024, found {}", options.threads);
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());

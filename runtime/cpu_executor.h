@@ -14,7 +14,7 @@ class CpuExecutor final : public Executor {
 
   DeviceMemory* memory() override { return nullptr; }
   std::int64_t free_bytes() override { return 0; }
-  void begin() override {}
+  void begin(const Staged&) override {}
   const void* place(const void* values, std::size_t) override { return values; }
 
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override;

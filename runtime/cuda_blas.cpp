@@ -6,17 +6,18 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "codegen/toolkit.h"
 #include "ir/error.h"
 
 namespace espalier::runtime {
 namespace {
 
-constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
 /// What the engine's matrices begin at; gradients may begin elsewhere.
 constexpr std::uint32_t usual_alignment = 32;
 
 SharedLibrary open_library() {
-  return SharedLibrary({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"});
+  return SharedLibrary(
+      codegen::toolkit_files({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}));
 }
 
 std::string version_of(decltype(&::cublasLtGetProperty) property) {
@@ -44,6 +45,12 @@ cublasComputeType_t compute_type(GemmPrecision precision) {
       return CUBLAS_COMPUTE_32F;
   }
   return CUBLAS_COMPUTE_32F_PEDANTIC;
+}
+
+/// That the library has no such product; anything else that fails may do another time.
+bool cannot(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
+         status == CUBLAS_STATUS_ARCH_MISMATCH;
 }
 
 std::size_t mix(std::size_t hash, std::uint64_t value) {
@@ -82,6 +89,8 @@ std::size_t CudaBlas::Hash::operator()(const CallKey& key) const {
     hash = mix(hash, reinterpret_cast<std::uintptr_t>(pointer));
   return mix(hash, std::uint64_t(key.rows));
 }
+
+bool has_cublas() { return bool(open_library()); }
 
 std::string cublas_version() {
   const SharedLibrary library = open_library();
@@ -262,8 +271,13 @@ bool CudaBlas::try_algorithm(const codegen::LibraryProduct& product, const void*
   const cublasStatus_t status =
       functions_.algorithm_check(handle_, call->desc.get(), call->a.get(), call->b.get(),
                                  call->out.get(), call->out.get(), &words, &result);
-  if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > workspace_bytes) return false;
-  return multiply(*call) == CUBLAS_STATUS_SUCCESS;
+  if (cannot(status)) return false;
+  check(status, "cublasLtMatmulAlgoCheck");
+  if (result.workspaceSize > workspace_bytes) return false;
+  const cublasStatus_t done = multiply(*call);
+  if (cannot(done)) return false;
+  check(done, "cublasLtMatmul", "a trial");
+  return true;
 }
 
 }  // namespace espalier::runtime

@@ -50,8 +50,14 @@ struct GemmKey {
 };
 GemmKey gemm_key(const codegen::LibraryProduct& product, std::int64_t rows);
 
+/// Whether the library is there.
+bool has_cublas();
+
 class CudaBlas {
  public:
+  /// Of the device's memory, which it takes for all products.
+  static constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
+
   /// UserError, naming what is missing, if there is no cuBLASLt.
   CudaBlas(const CudaDevice& device, GemmPrecision precision);
   ~CudaBlas();
@@ -74,7 +80,8 @@ class CudaBlas {
   const CudaProducts::Call* call(const codegen::LibraryProduct& product, const void* a,
                                  const void* b, void* out, std::int64_t rows);
   void run(const CudaProducts::Call& call) const;
-  /// Whether the algorithm can do, and then does, the product.
+  /// Whether the algorithm can do, and then does, the product. InternalError if that fails for
+  /// another reason.
   bool try_algorithm(const codegen::LibraryProduct& product, const void* a, const void* b,
                      void* out, std::int64_t rows, const GemmAlgorithm& algorithm) const;
 

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <utility>
 
+#include "ir/error.h"
 #include "runtime/cuda_persistent.h"
+#include "runtime/stopwatch.h"
 
 namespace espalier::runtime {
 namespace {
@@ -18,7 +21,8 @@ constexpr std::int64_t width = 256;
 constexpr int gates = 4;
 constexpr std::int64_t few_rows = 8, rows_each = 32;  // of small levels; of a multiprocessor
 constexpr int many = 100, few = 20;  // launches, to be told apart from what a sequence costs
-constexpr double least = 1e-12;      // no difference of measured times is 0 or less
+constexpr double warm_up_seconds = 0.1;
+constexpr double least = 1e-12;  // no difference of measured times is 0 or less
 
 /// y[row] = the gates' sums of x[row]: a contraction like those of recurrent cells.
 codegen::Kernel sample_contraction() {
@@ -77,24 +81,31 @@ class Measuring {
     x_ = floats(many_rows_ * width);
     y_ = floats(many_rows_ * width);
     weights_ = floats(contraction_.kernel.packings[0].elements());
-    for (CUevent* event : {&begin_, &end_}) check(f().event_create(event, CU_EVENT_DEFAULT));
+    for (CudaOwner<CUevent>* owner : {&begin_, &end_}) {
+      CUevent event = nullptr;
+      check(f().event_create(&event, CU_EVENT_DEFAULT));
+      *owner = {event, f().event_destroy};
+    }
   }
-  ~Measuring() {
-    for (CUevent event : {begin_, end_}) f().event_destroy(event);
-  }
+  ~Measuring() { f().stream_synchronize(device_.stream()); }  // what failed may be under way
   Measuring(const Measuring&) = delete;
   Measuring& operator=(const Measuring&) = delete;
 
   DeviceCosts measure() {
     DeviceCosts costs;
     costs.places = walker_.places();
+    const std::vector<NotedLaunch> large{contraction(0, many_rows_)};
+    // A GPU that was idle runs slowly at first, and what is measured is kept.
+    Stopwatch watch;
+    for (double seconds = 0; seconds < warm_up_seconds; seconds += watch.lap()) alone(large);
     costs.launch = slope([&](int n) { return alone(copies(n, false)); }).first;
     std::tie(costs.node, costs.graph) = slope([&](int n) { return replayed(copies(n, false)); });
+    internal_check(std::min(costs.launch, costs.node) > least,
+                   "the GPU's clock is wrong: {} launches took no longer than {}", many, few);
     std::tie(costs.record, costs.walk) = slope([&](int n) { return walked(copies(n, false)); });
     costs.barrier =
         positive(slope([&](int n) { return walked(copies(n, true)); }).first - costs.record);
 
-    const std::vector<NotedLaunch> large{contraction(0, many_rows_)};
     const LaunchWork work = work_of(large[0]);
     costs.flop = positive(alone(large) - costs.launch) / work.flops;
     costs.walked_flop = positive(walked(large) - costs.walk) / work.flops;
@@ -169,12 +180,14 @@ class Measuring {
     double best = 0;
     for (int time = 0; time < 3; ++time) {
       before();
-      check(f().event_record(begin_, device_.stream()));
+      check(f().event_record(begin_.get(), device_.stream()));
       run();
-      check(f().event_record(end_, device_.stream()));
-      check(f().event_synchronize(end_));
+      check(f().event_record(end_.get(), device_.stream()));
+      check(f().event_synchronize(end_.get()));
       float milliseconds = 0;
-      check(f().event_elapsed(&milliseconds, begin_, end_));
+      check(f().event_elapsed(&milliseconds, begin_.get(), end_.get()));
+      internal_check(milliseconds > 0 && std::isfinite(milliseconds),
+                     "the GPU's clock is wrong: found {} ms", milliseconds);
       // The first time loads what is to run.
       if (time == 1 || (time > 1 && milliseconds * 1e-3 < best)) best = milliseconds * 1e-3;
     }
@@ -246,15 +259,9 @@ class Measuring {
   double replayed(const std::vector<NotedLaunch>& launches) {
     const Alone all(*this, launches);
     all.run();  // loads what is captured
-    check(f().capture_begin(device_.stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
-    all.run();
-    CUgraph captured = nullptr;
-    check(f().capture_end(device_.stream(), &captured));
-    const CudaOwner<CUgraph> graph(captured, f().graph_destroy);
-    CUgraphExec made = nullptr;
-    check(f().graph_instantiate(&made, captured, 0));
-    const CudaOwner<CUgraphExec> exec(made, f().graph_exec_destroy);
-    const double result = seconds([] {}, [&] { check(f().graph_launch(made, device_.stream())); });
+    const CudaOwner<CUgraphExec> exec = device_.capture([&] { all.run(); });
+    const double result =
+        seconds([] {}, [&] { check(f().graph_launch(exec.get(), device_.stream())); });
     device_.wait("measuring the GPU");
     return result;
   }
@@ -272,7 +279,7 @@ class Measuring {
   std::array<std::array<void*, 3>, 2> contraction_pointers_{};
   std::array<std::array<void*, 2>, 2> copy_pointers_{};
   CUdeviceptr x_ = 0, y_ = 0, weights_ = 0;
-  CUevent begin_ = nullptr, end_ = nullptr;
+  CudaOwner<CUevent> begin_, end_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "codegen/nvrtc.h"
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_driver.h"
@@ -8,12 +9,12 @@
 namespace espalier::runtime {
 namespace {
 
+/// That of which kernels make use: asynchronous copies to shared memory.
+constexpr int least_major = 8;
+
 std::string nvrtc_version() {
-  const SharedLibrary library({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"});
-  const auto version = library.find<int (*)(int*, int*)>("nvrtcVersion");
-  int major = 0, minor = 0;
-  if (!version || version(&major, &minor) != 0) return "not found (libnvrtc.so.13)";
-  return fmt::format("{}.{} ({})", major, minor, library.name());
+  const auto& [version, problem] = codegen::nvrtc_state();
+  return version.empty() ? fmt::format("not found ({})", problem) : version;
 }
 
 }  // namespace
@@ -32,8 +33,13 @@ CudaReport find_cuda() {
 
 std::string why_no_cuda() {
   try {
-    const CudaDriver driver;
-    if (driver.gpus().empty()) return "the CUDA driver finds no GPU";
+    const std::vector<CudaGpu> gpus = CudaDriver().gpus();
+    if (gpus.empty()) return "the CUDA driver finds no GPU";
+    if (gpus[0].major < least_major)
+      return fmt::format("the {} is {}: kernels need sm_{}0 or newer", gpus[0].name,
+                         gpus[0].architecture(), least_major);
+    const auto& [version, problem] = codegen::nvrtc_state();
+    if (version.empty()) return fmt::format("there is no NVRTC to compile kernels: {}", problem);
   } catch (const std::exception& error) {
     return error.what();
   }

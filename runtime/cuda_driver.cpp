@@ -196,6 +196,25 @@ CUfunction CudaDevice::function(CUmodule module, const std::string& symbol,
   return function;
 }
 
+CudaOwner<CUgraphExec> CudaDevice::capture(const std::function<void()>& work) const {
+  const CudaFunctions& f = driver_.functions();
+  driver_.check(f.capture_begin(stream_.get(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+                "cuStreamBeginCapture");
+  CUgraph captured = nullptr;
+  try {
+    work();
+  } catch (...) {  // otherwise the stream would go on capturing
+    if (f.capture_end(stream_.get(), &captured) == CUDA_SUCCESS && captured)
+      f.graph_destroy(captured);
+    throw;
+  }
+  driver_.check(f.capture_end(stream_.get(), &captured), "cuStreamEndCapture");
+  const CudaOwner<CUgraph> graph(captured, f.graph_destroy);
+  CUgraphExec exec = nullptr;
+  driver_.check(f.graph_instantiate(&exec, captured, 0), "cuGraphInstantiate");
+  return {exec, f.graph_exec_destroy};
+}
+
 std::int64_t CudaDevice::free_bytes() const {
   std::size_t free = 0, total = 0;
   driver_.check(driver_.functions().memory_info(&free, &total), "cuMemGetInfo");

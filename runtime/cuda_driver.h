@@ -5,6 +5,7 @@
 
 #include <cuda.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -152,6 +153,8 @@ class CudaDevice {
   CudaOwner<void*> allocate_pinned(std::size_t bytes) const;
   CudaOwner<CUmodule> load(const std::string& cubin, std::string_view kernel) const;
   CUfunction function(CUmodule module, const std::string& symbol, std::string_view kernel) const;
+  /// What `work` launches on the stream, which does not run it.
+  CudaOwner<CUgraphExec> capture(const std::function<void()>& work) const;
   std::int64_t free_bytes() const;
 
  private:

@@ -15,8 +15,8 @@ class CudaExecutor final : public Executor {
   CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
                const EngineOptions& options)
       : device_(0),
-        launcher_(device_, compiler, options),
-        products_(make_cuda_products(device_, launcher_, compiler, options)),
+        launcher_(device_, compiler, options, warnings_),
+        products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
         update_(program, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }
@@ -34,7 +34,15 @@ class CudaExecutor final : public Executor {
     if (products_) kernel = codegen::split_gemms(std::move(kernel), by_library, products_->bf16());
     return codegen::split_rows(kernel);
   }
-  void begin() override { launcher_.begin(); }
+  void begin(const Staged& expected) override { launcher_.begin(expected); }
+  void reserve(const Staged& expected) override { launcher_.reserve(expected); }
+  Staged staged(const Memory& memory, const Modules& modules, Placement& placement, bool gradients,
+                bool accumulates) override {
+    return update_.staged(memory, modules, placement, gradients, accumulates);
+  }
+  std::size_t growth(const Staged& expected, bool at_begin) const override {
+    return launcher_.growth(expected, at_begin);
+  }
   const void* place(const void* values, std::size_t bytes) override {
     return launcher_.place(values, bytes);
   }
@@ -80,10 +88,14 @@ class CudaExecutor final : public Executor {
     return update_.dense_gradient(parameters, param);
   }
   Traffic traffic() const override { return launcher_.traffic(); }
-  std::size_t bytes() const override { return launcher_.bytes() + update_.bytes(); }
+  std::span<const std::string> warnings() const override { return warnings_; }
+  std::size_t bytes() const override {
+    return launcher_.bytes() + (products_ ? products_->bytes() : 0);
+  }
 
  private:
   CudaDevice device_;
+  std::vector<std::string> warnings_;
   CudaLauncher launcher_;
   std::unique_ptr<CudaProducts> products_;
   DeviceUpdate update_;

@@ -120,6 +120,8 @@ void contraction(Kernel& kernel, const GemmShape& shape, const codegen::Target& 
   kernel.stages.push_back(std::move(stage));
 }
 
+bool plausible(double seconds) { return seconds > 0 && std::isfinite(seconds); }
+
 Kernel split_all(Kernel kernel, bool bf16) {
   return codegen::split_gemms(std::move(kernel), [](const GemmShape&) { return true; }, bf16);
 }
@@ -182,6 +184,8 @@ std::optional<GemmTrial> parse_trial(std::string_view text) {
   if (found == 10) trial.algorithm = words;
   // Only what to_text has written is right to the last letter.
   if (found < 2 || to_text(trial) != text) return std::nullopt;
+  if (!plausible(trial.tile_seconds)) return std::nullopt;
+  if (trial.algorithm && !plausible(trial.library_seconds)) return std::nullopt;
   return trial;
 }
 
@@ -211,6 +215,8 @@ double GemmTrials::time(const std::function<void()>& work) {
     check(f.event_synchronize(end), "cuEventSynchronize");
     float milliseconds = 0;
     check(f.event_elapsed(&milliseconds, begin, end), "cuEventElapsedTime");
+    internal_check(plausible(milliseconds), "the GPU's clock is wrong: found {} ms for a trial",
+                   milliseconds);
     best = std::min(best, milliseconds * 1e-3);
   }
   return best;
@@ -235,7 +241,7 @@ double GemmTrials::time_kernel(const Kernel& source) {
   for (std::int64_t count = 16; count <= most; count *= 4) {
     const auto number = std::int32_t(count);
     seconds += time([&] {
-                 launcher_.begin();
+                 launcher_.begin({});
                  plan.clear();
                  const void* const row_numbers =
                      launcher_.place(rows.data(), rows.size() * sizeof(std::int32_t));

@@ -26,10 +26,10 @@ std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignm
 }  // namespace
 
 CudaLauncher::CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler,
-                           const EngineOptions& options)
+                           const EngineOptions& options, std::vector<std::string>& warnings)
     : device_(device),
       debug_(options.debug),
-      persistent_(device, compiler, options),
+      persistent_(device, compiler, options, warnings),
       results_(device.allocate_pinned(result_bytes)) {
   add_block(least_block);
 }
@@ -52,6 +52,7 @@ void* CudaLauncher::allocate(std::size_t bytes) {
 
 void CudaLauncher::release(void* memory) noexcept {
   try {
+    device_.use();  // whatever thread gives it back
     submit();
     wait();
   } catch (const std::exception&) {
@@ -97,23 +98,53 @@ void CudaLauncher::read(void* to, const void* from, std::size_t bytes) {
   if (small) std::memcpy(to, results_.get(), bytes);
 }
 
-void CudaLauncher::begin() {
+std::size_t CudaLauncher::Room::total() const { return aligned(records * sizeof(Record)) + bytes; }
+
+CudaLauncher::Room CudaLauncher::room() const {
+  return {record_room_, bytes() - aligned(record_room_ * sizeof(Record))};
+}
+
+CudaLauncher::Room CudaLauncher::room_for(const Staged& expected) const {
+  Room room = this->room();
+  const std::size_t records = std::max(records_, expected.launches);
+  if (records > room.records - room.records / 4) room.records = records + records / 2;
+  // A little more, so that slowly growing minibatches settle after a few steps.
+  if (expected.bytes > room.bytes) room.bytes = aligned(expected.bytes + expected.bytes / 16);
+  return room;
+}
+
+std::size_t CudaLauncher::lacking(const Staged& expected) const {
+  const Block& last = blocks_.back();
+  const bool fit = records_ + expected.launches <= record_room_;
+  const std::size_t bytes =
+      expected.bytes + (fit ? 0 : aligned(expected.launches * sizeof(Record)));
+  return last.used + bytes <= last.size ? 0 : bytes;
+}
+
+std::size_t CudaLauncher::growth(const Staged& expected, bool at_begin) const {
+  return at_begin ? room_for(expected).total() - bytes() : lacking(expected);
+}
+
+void CudaLauncher::begin(const Staged& expected) {
   device_.use();
   submit();
   wait();
-  const bool crowded = records_ > record_room_ - record_room_ / 4;
-  if (blocks_.size() > 1 || crowded) {
-    std::size_t bytes = 0;
-    for (const Block& block : blocks_) bytes += block.size;
+  const Room room = room_for(expected);
+  if (blocks_.size() > 1 || room != this->room()) {
     graphs_.clear();
     for (const Block& block : blocks_) allocations_.erase(block.device.get());
     blocks_.clear();
-    record_room_ = std::max(record_room_, 2 * records_);
-    add_block(bytes);
+    record_room_ = room.records;
+    add_block(room.bytes);
   }
   blocks_.front().used = aligned(record_room_ * sizeof(Record));
   blocks_.front().sent = 0;
   records_ = 0;
+}
+
+void CudaLauncher::reserve(const Staged& expected) {
+  device_.use();
+  if (const std::size_t bytes = lacking(expected)) add_block(bytes);
 }
 
 void CudaLauncher::add_block(std::size_t bytes) {
@@ -127,7 +158,7 @@ void CudaLauncher::add_block(std::size_t bytes) {
 
 CudaLauncher::Placed CudaLauncher::put(const void* values, std::size_t bytes) {
   if (blocks_.back().used + bytes > blocks_.back().size)
-    add_block(std::max(bytes, 2 * blocks_.back().size));
+    add_block(std::max(bytes, blocks_.back().size / 2));  // which nobody expected
   Block& block = blocks_.back();
   char* const host = static_cast<char*>(block.pinned.get()) + block.used;
   const Placed placed{reinterpret_cast<const void*>(block.device.get() + block.used), host};
@@ -369,15 +400,7 @@ bool CudaLauncher::replay(const Segment& segment, CUdeviceptr records) {
 void CudaLauncher::capture(Graph& graph, const Segment& segment, CUdeviceptr records) {
   // Modules are loaded before: that is no work for a stream.
   for (std::size_t i = segment.begin; i < segment.end; ++i) loaded(*pending_[i].kernel);
-  check(functions().capture_begin(device_.stream(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-        "cuStreamBeginCapture");
-  launch_each(segment, records);
-  CUgraph captured = nullptr;
-  check(functions().capture_end(device_.stream(), &captured), "cuStreamEndCapture");
-  const CudaOwner<CUgraph> owner(captured, functions().graph_destroy);
-  CUgraphExec exec = nullptr;
-  check(functions().graph_instantiate(&exec, captured, 0), "cuGraphInstantiate");
-  graph.exec = {exec, functions().graph_exec_destroy};
+  graph.exec = device_.capture([&] { launch_each(segment, records); });
 }
 
 void CudaLauncher::wait() {

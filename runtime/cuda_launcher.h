@@ -22,7 +22,9 @@ namespace espalier::runtime {
 
 class CudaLauncher final : public DeviceMemory {
  public:
-  CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler, const EngineOptions& options);
+  /// What it goes on without is added to `warnings`. All outlive this.
+  CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler, const EngineOptions& options,
+               std::vector<std::string>& warnings);
   ~CudaLauncher() override;
 
   void* allocate(std::size_t bytes) override;
@@ -32,8 +34,12 @@ class CudaLauncher final : public DeviceMemory {
   void write(void* to, const void* from, std::size_t bytes) override;
   void read(void* to, const void* from, std::size_t bytes) override;
 
-  /// What was placed before is not used any more, but by what has been noted down.
-  void begin();
+  /// What was placed before is not used any more, but by what has been noted down. Makes room for
+  /// `expected`.
+  void begin(const Staged& expected);
+  /// Makes room for so much more; both grow `bytes` by growth(expected, at_begin).
+  void reserve(const Staged& expected);
+  std::size_t growth(const Staged& expected, bool at_begin) const;
   /// Where a copy of the bytes will lie on the device when what is noted down from here on runs.
   const void* place(const void* values, std::size_t bytes);
   /// Who does the stages that are a library's; outlives this, or null.
@@ -93,6 +99,17 @@ class CudaLauncher final : public DeviceMemory {
     device_.driver().check(result, call, what);
   }
   const Loaded& loaded(const codegen::CompiledKernel& kernel);
+  /// What blocks hold, all together.
+  struct Room {
+    std::size_t records = 0, bytes = 0;  ///< bytes: besides the records
+    std::size_t total() const;
+    bool operator==(const Room&) const = default;
+  };
+  Room room() const;
+  Room room_for(const Staged& expected) const;
+  /// Bytes of a block that reserve(expected) adds; 0 if there is room.
+  std::size_t lacking(const Staged& expected) const;
+  /// The first one has room for records besides.
   void add_block(std::size_t bytes);
   void send(Block& block, std::size_t begin, std::size_t end);
   Placed put(const void* values, std::size_t bytes);

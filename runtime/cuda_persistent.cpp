@@ -106,11 +106,12 @@ void CudaWalker::launch(const Prepared& prepared, CUdeviceptr walk, std::string_
 }
 
 CudaPersistent::CudaPersistent(const CudaDevice& device, codegen::Compiler& compiler,
-                               const EngineOptions& options)
+                               const EngineOptions& options, std::vector<std::string>& warnings)
     : device_(device),
       compiler_(compiler),
       mode_(device.gpu().cooperative ? options.persistent : Persistent::off),
-      cache_directory_(options.cache_directory) {
+      cache_directory_(options.cache_directory),
+      warnings_(warnings) {
   const std::string& given = options.debug.device_costs;
   if (given.empty()) return;
   costs_ = costs_from(given);
@@ -126,9 +127,27 @@ std::vector<Segment> CudaPersistent::choose(std::span<const NotedLaunch> launche
   if (!find(launches))
     for (const NotedLaunch& launch : launches) fresh |= seen_.insert(launch.kernel).second;
   if (fresh || launches.size() < 2) return alone;
-  if (mode_ == Persistent::on) return {{0, launches.size(), true}};
-  if (!costs_) costs_ = device_costs(device_, compiler_, cache_directory_);
-  return choose_segments(works(launches, allocations), *costs_, replayed);
+  try {
+    return choose_walks(launches, allocations, replayed);
+  } catch (const std::exception& error) {
+    device_.wait("what walks");  // throws if that is lost
+    user_check(mode_ != Persistent::on, "persistent 'on' was asked for, but nothing can walk: {}",
+               error.what());
+    mode_ = Persistent::off;
+    warnings_.push_back(fmt::format("launches do not walk: {}", error.what()));
+    return alone;
+  }
+}
+
+std::vector<Segment> CudaPersistent::choose_walks(std::span<const NotedLaunch> launches,
+                                                  const Allocations& allocations, bool replayed) {
+  std::vector<Segment> segments{{0, launches.size(), true}};
+  if (mode_ == Persistent::automatic) {
+    if (!costs_) costs_ = device_costs(device_, compiler_, cache_directory_);
+    segments = choose_segments(works(launches, allocations), *costs_, replayed);
+  }
+  if (std::ranges::any_of(segments, &Segment::walked)) walker(launches);
+  return segments;
 }
 
 std::vector<LaunchWork> CudaPersistent::works(std::span<const NotedLaunch> launches,

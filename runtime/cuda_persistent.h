@@ -58,11 +58,13 @@ class CudaWalker {
 
 class CudaPersistent {
  public:
+  /// Why nothing walks though it might, if something failed, is added to `warnings`. All outlive
+  /// this.
   CudaPersistent(const CudaDevice& device, codegen::Compiler& compiler,
-                 const EngineOptions& options);
+                 const EngineOptions& options, std::vector<std::string>& warnings);
 
-  /// How the launches of a sequence are to be sent off. `replayed`: those that do not walk come
-  /// from a graph.
+  /// How the launches of a sequence are to be sent off; if something walks, there is a walker.
+  /// `replayed`: those that do not walk come from a graph. UserError if all must walk and cannot.
   std::vector<Segment> choose(std::span<const NotedLaunch> launches, const Allocations& allocations,
                               bool replayed);
   /// That of a sequence of which something walks.
@@ -70,6 +72,8 @@ class CudaPersistent {
   Conflicts conflicts(const Allocations& allocations) { return {allocations, uses_}; }
 
  private:
+  std::vector<Segment> choose_walks(std::span<const NotedLaunch> launches,
+                                    const Allocations& allocations, bool replayed);
   const CudaWalker* find(std::span<const NotedLaunch> launches) const;
   std::vector<LaunchWork> works(std::span<const NotedLaunch> launches,
                                 const Allocations& allocations);
@@ -82,6 +86,7 @@ class CudaPersistent {
   std::vector<std::unique_ptr<CudaWalker>> walkers_;
   StageUses uses_;
   std::optional<DeviceCosts> costs_;
+  std::vector<std::string>& warnings_;
 };
 
 }  // namespace espalier::runtime

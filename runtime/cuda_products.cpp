@@ -13,14 +13,16 @@ namespace {
 class CublasProducts final : public CudaProducts {
  public:
   CublasProducts(const CudaDevice& device, CudaLauncher& launcher, codegen::Compiler& compiler,
-                 const EngineOptions& options)
+                 const EngineOptions& options, std::vector<std::string>& warnings)
       : device_(device),
         launcher_(launcher),
         compiler_(compiler),
         cache_(options.cache_directory),
         gemm_(options.gemm),
         precision_(options.precision),
-        persistent_(options.persistent) {}
+        persistent_(options.persistent),
+        memory_limit_(options.memory_limit),
+        warnings_(warnings) {}
 
   /// Loads the library. UserError if it is not there.
   void load() {
@@ -58,6 +60,7 @@ class CublasProducts final : public CudaProducts {
   }
 
   void run(const Call& call) const override { blas_->run(call); }
+  std::size_t bytes() const override { return blas_ ? CudaBlas::workspace_bytes : 0; }
 
  private:
   /// Weights from which on there is a trial. A library's launches take longer than smaller
@@ -68,28 +71,53 @@ class CublasProducts final : public CudaProducts {
     return walked && !shape.over_rows ? 1 << 20 : 1 << 10;
   }
 
+  /// Whether what the library works in is much of what the user allows.
+  bool is_crowded() {
+    lacking_ = memory_limit_ > 0 && memory_limit_ < 4 * std::int64_t{CudaBlas::workspace_bytes};
+    if (lacking_)
+      warnings_.push_back(
+          fmt::format("tiles do all: cuBLAS would take {} MiB of a memory limit of {:.2f} MiB",
+                      CudaBlas::workspace_bytes >> 20, double(memory_limit_) / (1 << 20)));
+    return lacking_;
+  }
+
   bool choose(const codegen::GemmShape& shape) {
     if (gemm_ == Gemm::automatic && (lacking_ || shape.m * shape.k() < worth_trying(shape)))
       return false;
+    if (gemm_ == Gemm::automatic && !blas_ && is_crowded()) return false;
     try {
       if (!blas_) load();
-    } catch (const UserError&) {
-      lacking_ = true;
+    } catch (const std::exception& error) {
+      if (gemm_ == Gemm::cublas) throw;
+      lacking_ = true;  // which is no fault where there is none
+      if (has_cublas()) warnings_.push_back(fmt::format("tiles do all: {}", error.what()));
       return false;
     }
-    const GemmTrial trial = outcome(shape);
-    const bool choice = chosen(trial, gemm_, shape);
-    if (choice && !shape.over_rows) blas_->fix(trials_->product(shape), *trial.algorithm);
+    const std::optional<GemmTrial> trial = outcome(shape);
+    if (!trial) return false;
+    const bool choice = chosen(*trial, gemm_, shape);
+    if (choice && !shape.over_rows) blas_->fix(trials_->product(shape), *trial->algorithm);
     return choice;
   }
 
-  GemmTrial outcome(const codegen::GemmShape& shape) {
+  /// Nothing if the trial failed and need not succeed.
+  std::optional<GemmTrial> outcome(const codegen::GemmShape& shape) {
     const std::string key = machine_ + to_string(shape);
     if (const auto text = cache_.load(key))
       if (const auto trial = parse_trial(*text)) return *trial;
-    const GemmTrial trial = trials_->run(shape);
-    cache_.store(key, to_text(trial));
-    return trial;
+    try {
+      const GemmTrial trial = trials_->run(shape);
+      cache_.store(key, to_text(trial));
+      return trial;
+    } catch (const std::exception& error) {
+      device_.wait(fmt::format("the trial of {}", to_string(shape)));  // throws if that is lost
+      user_check(gemm_ != Gemm::cublas, "cuBLAS was asked for, but the trial of {} failed: {}",
+                 to_string(shape), error.what());
+      // Not kept on disk: another time there may be more memory.
+      warnings_.push_back(fmt::format("a tile does {}, since the trial beside cuBLAS failed: {}",
+                                      to_string(shape), error.what()));
+      return std::nullopt;
+    }
   }
 
   const CudaDevice& device_;
@@ -99,6 +127,8 @@ class CublasProducts final : public CudaProducts {
   Gemm gemm_;
   GemmPrecision precision_;
   Persistent persistent_;
+  std::int64_t memory_limit_;
+  std::vector<std::string>& warnings_;
   bool lacking_ = false;  // the library, which nobody needs
   std::unique_ptr<CudaBlas> blas_;
   std::unique_ptr<GemmTrials> trials_;
@@ -110,9 +140,10 @@ class CublasProducts final : public CudaProducts {
 
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
                                                  codegen::Compiler& compiler,
-                                                 const EngineOptions& options) {
+                                                 const EngineOptions& options,
+                                                 std::vector<std::string>& warnings) {
   if (options.gemm == Gemm::tile || options.persistent == Persistent::on) return nullptr;
-  auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options);
+  auto products = std::make_unique<CublasProducts>(device, launcher, compiler, options, warnings);
   if (options.gemm == Gemm::cublas || options.precision != GemmPrecision::single) {
     try {
       products->load();

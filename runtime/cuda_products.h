@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "codegen/compiler.h"
 #include "codegen/gemm.h"
@@ -34,12 +35,16 @@ class CudaProducts {
                            std::int64_t row_begin, std::int64_t row_end) = 0;
   /// On the device's stream.
   virtual void run(const Call& call) const = 0;
+  /// Of the device's memory that the library works in.
+  virtual std::size_t bytes() const = 0;
 };
 
-/// Null if no product is to be the library's. UserError if it must be and there is none.
+/// Null if no product is to be the library's. UserError if it must be and there is none. Trials
+/// that fail are added to `warnings`. All outlive it.
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
                                                  codegen::Compiler& compiler,
-                                                 const EngineOptions& options);
+                                                 const EngineOptions& options,
+                                                 std::vector<std::string>& warnings);
 
 /// For CudaReport: the library's version, or why there is none.
 std::string cublas_version();

@@ -10,7 +10,8 @@ constexpr const char* why = "this build has no cuBLAS: it was made without its h
 std::string cublas_version() { return why; }
 
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice&, CudaLauncher&,
-                                                 codegen::Compiler&, const EngineOptions& options) {
+                                                 codegen::Compiler&, const EngineOptions& options,
+                                                 std::vector<std::string>&) {
   user_check(options.gemm != Gemm::cublas && options.precision == GemmPrecision::single,
              "cuBLAS was asked for, but {}", why);
   return nullptr;

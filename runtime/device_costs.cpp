@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "codegen/kernel_cache.h"
+#include "ir/error.h"
 
 namespace espalier::runtime {
 namespace {
@@ -79,7 +80,9 @@ DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key
   if (const auto found = cache.load(key))
     if (const auto costs = costs_from(*found)) return *costs;
   const DeviceCosts costs = measure();
-  cache.store(key, to_text(costs));
+  const std::string text = to_text(costs);
+  internal_check(costs_from(text).has_value(), "costs of launches cannot be: found {}", text);
+  cache.store(key, text);
   return costs;
 }
 

@@ -39,7 +39,8 @@ std::string to_text(const DeviceCosts& costs);
 std::optional<DeviceCosts> costs_from(std::string_view text);
 
 /// Those kept in the folder under exactly this key, or what `measure` gives, which is kept there
-/// then. An empty folder keeps none; a broken file is as good as none.
+/// then. An empty folder keeps none; a broken file is as good as none. InternalError if they were
+/// measured and cannot be right.
 DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key,
                        const std::function<DeviceCosts()>& measure);
 

@@ -34,6 +34,19 @@ void DeviceLosses::seed(const Memory& memory, Placement& placement, float scale,
   });
 }
 
+Staged DeviceLosses::staged(Placement& placement, bool seeds) {
+  Staged result;
+  const int passes = seeds ? 2 : 1;
+  result.add(sizeof(float));
+  visit_runs(placement, [&](ir::StateId, std::size_t begin, std::size_t end) {
+    // Places and rows to gather, rows to seed; and the pointers to them.
+    for (int i = 0; i <= passes; ++i) result.add((end - begin) * sizeof(std::int32_t));
+    result.add(std::size_t(passes) * 4 * sizeof(void*));
+    result.launches += std::size_t(passes);
+  });
+  return result;
+}
+
 void DeviceLosses::reserve(std::size_t count) {
   results_.reserve(1 + count, /*keep=*/true);  // the norm is there already, and stays
   fetched_.reserve(1 + count);

@@ -23,8 +23,8 @@ class DeviceLosses {
   double norm(DevicePlan& plan);
   /// Waits for what has been gathered and measured.
   void fetch(DevicePlan& plan);
-
-  std::size_t bytes() const { return ir::capacity_bytes(fetched_, places_, rows_); }
+  /// What `seed`, if `seeds`, and `gather` will place.
+  static Staged staged(Placement& placement, bool seeds);
 
  private:
   // What comes back to the host: the square of the norm, then losses.

@@ -39,7 +39,6 @@ class DevicePlan {
     return place(std::span<const T>(values));
   }
   DeviceMemory& memory() { return *executor_.memory(); }
-  std::size_t bytes() const { return plan_.bytes(); }
 
  private:
   Executor& executor_;

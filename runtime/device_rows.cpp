@@ -86,23 +86,44 @@ float* DeviceRows::blocks() {
   return blocks_.data();
 }
 
-std::size_t DeviceRows::foretell(const Memory& memory, const Modules& modules, ir::ParamId param,
-                                 std::size_t width) const {
-  std::size_t entries = 0;  // no more rows than these
+/// Bounds for a minibatch: entries of all contributions, and rows that they touch.
+std::pair<std::size_t, std::size_t> DeviceRows::most(const Memory& memory, const Modules& modules,
+                                                     ir::ParamId param, std::size_t width) {
+  std::size_t entries = 0;
   const auto& all = modules.training_modules();
   for (std::size_t cell = 0; cell < all.size(); ++cell)
     for (const RowContribution& c : all[cell]->rows)
       if (c.param == param)
         entries += memory.layout.cells[cell].ports[std::size_t(c.index_port)].values.size();
-  const std::size_t rows = std::min(entries, memory.parameters.size(param) / width);
+  return {entries, std::min(entries, memory.parameters.size(param) / width)};
+}
+
+std::size_t DeviceRows::foretell(const Memory& memory, const Modules& modules, ir::ParamId param,
+                                 std::size_t width) const {
+  const std::size_t rows = most(memory, modules, param, width).second;
   return sizeof(float) * (sums_.capacity_for(rows * width) - sums_.capacity() +
                           blocks_.capacity_for(rows) - blocks_.capacity());
 }
 
-std::size_t DeviceRows::bytes() const {
-  std::size_t bytes = ir::capacity_bytes(touched_, slots_, strides_);
-  for (const Source& source : sources_) bytes += ir::capacity_bytes(source.offsets, source.entries);
-  return bytes;
+Staged DeviceRows::staged(const Memory& memory, const Modules& modules, ir::ParamId param,
+                          std::size_t width, bool carries) const {
+  Staged result;
+  auto [entries, rows] = most(memory, modules, param, width);
+  std::size_t sources = 0;
+  for (const auto& module : modules.training_modules())
+    for (const RowContribution& c : module->rows) sources += c.param == param;
+  if (carries) {
+    entries += touched_.size();
+    rows = std::min(rows + touched_.size(), memory.parameters.size(param) / width);
+    ++sources;
+  }
+  for (std::size_t i = 0; i < sources; ++i) result.add((rows + 1) * sizeof(std::int32_t));
+  result.add(entries * sizeof(std::int32_t) + 16 * sources);
+  // The sums, and what adds them to a dense gradient or updates by them, each with its rows.
+  result.add((3 * sources + 1) * sizeof(void*));
+  for (int i = 0; i < 2; ++i) result.add(rows * sizeof(std::int32_t));
+  result.launches = 3;
+  return result;
 }
 
 }  // namespace espalier::runtime

@@ -31,8 +31,9 @@ class DeviceRows {
   /// Bytes that `collect` and `blocks` will add for the minibatch.
   std::size_t foretell(const Memory& memory, const Modules& modules, ir::ParamId param,
                        std::size_t width) const;
-  /// Held by lists on the host.
-  std::size_t bytes() const;
+  /// What `collect`, and an update by these rows, will place at the most.
+  Staged staged(const Memory& memory, const Modules& modules, ir::ParamId param, std::size_t width,
+                bool carries) const;
 
  private:
   /// Rows that one cell contributes, brought into the order of the rows they belong to.
@@ -45,6 +46,8 @@ class DeviceRows {
     const float* from;
     std::int64_t stride;
   };
+  static std::pair<std::size_t, std::size_t> most(const Memory& memory, const Modules& modules,
+                                                  ir::ParamId param, std::size_t width);
   void touch(std::span<const Contribution> contributions, std::size_t rows);
   void sort(Source& source, const Contribution& contribution);
 

@@ -144,24 +144,45 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
 std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
   classify(modules);
   std::size_t bytes = 0;
+  std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
-    if (!params_[p].sparse()) memory.parameters.gradient(id);
+    const bool sparse = params_[p].sparse();
+    if (!sparse) blocks += square_blocks(std::int64_t(stored_[p].size));
+    if (!sparse || params_[p].whole) memory.parameters.gradient(id);
     if (params_[p].rows) bytes += params_[p].gradient.foretell(memory, modules, id, width(id));
   }
+  blocks_.reserve(std::size_t(blocks));
   return bytes;
 }
 
-std::size_t DeviceUpdate::bytes() const {
-  std::size_t bytes = plan_.bytes() + losses_.bytes();
-  for (const Param& param : params_) bytes += param.gradient.bytes();
-  return bytes;
+Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placement& placement,
+                            bool gradients, bool accumulates) {
+  // Pointers and rates: some a param for each thing that is done.
+  constexpr std::size_t some_launches = 8, bytes_each = 512;
+  Staged result = DeviceLosses::staged(placement, gradients);
+  result.launches += some_launches;
+  result.bytes += bytes_each * (params_.size() + some_launches);
+  if (!gradients) return result;
+  classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    result.launches += 2;
+    if (!params_[p].rows) continue;
+    const auto id = ir::ParamId(p);
+    const Staged rows = params_[p].gradient.staged(memory, modules, id, width(id),
+                                                   accumulates && params_[p].sparse());
+    result.bytes += rows.bytes;
+    result.launches += rows.launches;
+  }
+  return result;
 }
 
 void DeviceUpdate::adopt(Optimizer& optimizer) {
   optimizer.prepare(stored_);
   UpdateExpression* const update = optimizer.expression();
   if (update && state_.attach(*update, params_.size())) updates_.clear();
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    params_[p].whole = update && optimizer.updates_every_row(ir::ParamId(p));
 }
 
 void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {

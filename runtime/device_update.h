@@ -30,12 +30,14 @@ class DeviceUpdate {
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
   void adopt(Optimizer& optimizer);
   void apply(Parameters& parameters, Optimizer& optimizer);
+  Staged staged(const Memory& memory, const Modules& modules, Placement& placement, bool gradients,
+                bool accumulates);
   double norm() { return losses_.norm(plan_); }
   std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param);
-  std::size_t bytes() const;
 
  private:
   struct Param {
+    bool whole = false;  ///< the optimizer changes every row
     bool dense = false;  ///< some cell's weight kernel writes the gradient
     bool rows = false;   ///< row contributions exist
     DeviceRows gradient;

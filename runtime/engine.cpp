@@ -88,6 +88,8 @@ void Engine::set_profiling(bool on) { impl_->profiling = on; }
 std::span<const LaunchProfile> Engine::profile() const { return impl_->profile; }
 const std::string& Engine::target() const { return impl_->compiler.target().name; }
 
+std::span<const std::string> Engine::warnings() const { return impl_->executor->warnings(); }
+
 Engine::Compilation Engine::compilation() const {
   const codegen::CompilerStatistics statistics = impl_->compiler.statistics();
   return {statistics.seconds, statistics.compilations, statistics.disk_hits};

@@ -75,6 +75,10 @@ class Engine {
   };
   Compilation compilation() const;
 
+  /// What went wrong so far and the engine goes on without, such as a trial of products that had no
+  /// memory; each is there once, in their order.
+  std::span<const std::string> warnings() const;
+
   /// Whether launches from here on are timed one by one, which slows them down a little; off at
   /// first, and never where a forward pass is checked for finite values.
   void set_profiling(bool on);

@@ -98,11 +98,12 @@ struct Engine::Impl {
     note_peak();
   }
 
-  void run_forward() {
+  /// `with_gradients`, and `accumulates`: what comes behind it.
+  void run_forward(bool with_gradients = false, bool accumulates = false) {
     if (all_ran()) return;
     Stopwatch watch;
     const std::size_t first = placement.ran_batches();
-    plan_forward(first);
+    plan_forward(first, staged(with_gradients, accumulates));
     statistics.plan_seconds += watch.lap();
     executor->repack(parameters);
     state_values.forget();
@@ -118,8 +119,15 @@ struct Engine::Impl {
     placement.set_ran();
   }
 
-  void plan_forward(std::size_t first_batch) {
-    executor->begin();
+  /// On a device, what the pass over what is placed places there.
+  runtime::Staged staged(bool with_gradients, bool accumulates) {
+    if (!executor->memory()) return {};
+    return runtime::staged(bound(), modules, placement, *executor, {pass, placement.ran_batches()},
+                           with_gradients, accumulates);
+  }
+
+  void plan_forward(std::size_t first_batch, const runtime::Staged& expected) {
+    executor->begin(expected);
     plan.clear();
     runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
     place_indices();
@@ -235,8 +243,9 @@ struct Engine::Impl {
   /// Forward, backward and weight gradients of what is placed; gradients are added to those so far,
   /// if `accumulates`.
   void run_gradients(double scale, bool accumulates) {
-    run_forward();
     placement.place_gradients(statistics);
+    if (all_ran()) executor->reserve(staged(true, accumulates));
+    run_forward(true, accumulates);
     Stopwatch watch;
     plan_backward(accumulates);
     statistics.plan_seconds += watch.lap();
@@ -276,8 +285,9 @@ struct Engine::Impl {
     }
   }
 
-  /// Held by index arrays, capacity included.
+  /// Held by index arrays, capacity included; on a device, what lies there.
   std::int64_t index_bytes() const {
+    if (executor->memory()) return std::int64_t(executor->bytes());
     return std::int64_t(placement.bytes() + plan.bytes() + executor->bytes() + indices.bytes() +
                         ir::capacity_bytes(checkpoints));
   }
@@ -296,8 +306,8 @@ struct Engine::Impl {
     checkpoints.reserve(layout().batches.size() - placement.ran_batches());
     executor->reserve_losses(placement.losses().size());
     runtime::MemoryForecast forecast =
-        runtime::foretell(bound(), modules, plan, *executor, {pass, placement.ran_batches()},
-                          with_gradients, accumulates);
+        runtime::foretell(bound(), modules, plan, placement, *executor,
+                          {pass, placement.ran_batches()}, with_gradients, accumulates);
     const std::int64_t others = memory.bytes + index_bytes();
     forecast.peak_bytes += others;
     forecast.fresh_bytes += others;

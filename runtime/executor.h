@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "runtime/device_memory.h"
@@ -18,6 +20,13 @@ namespace espalier::runtime {
 struct Memory;
 class Parameters;
 
+/// What a minibatch places on a device: arrays, and records of launches.
+struct Staged {
+  std::size_t bytes = 0, launches = 0;
+  /// Counts an array; each begins at 16 bytes.
+  void add(std::size_t array) { bytes += (array + 15) / 16 * 16; }
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -28,8 +37,17 @@ class Executor {
   virtual std::int64_t free_bytes() = 0;
   /// The kernel in the form in which the device runs it best.
   virtual codegen::Kernel form(codegen::Kernel kernel) { return kernel; }
-  /// What was placed so far is not bound into plans any more.
-  virtual void begin() = 0;
+  /// What was placed so far is not bound into plans any more; there will be room for `expected`.
+  virtual void begin(const Staged& expected) = 0;
+  /// Room for so much more.
+  virtual void reserve(const Staged&) {}
+  /// What the executor places by itself, at the most, in a pass over what is placed.
+  virtual Staged staged(const Memory&, const Modules&, Placement&, bool /*gradients*/,
+                        bool /*accumulates*/) {
+    return {};
+  }
+  /// By how much `bytes` will grow in begin(expected), or else in reserve(expected).
+  virtual std::size_t growth(const Staged& /*expected*/, bool /*at_begin*/) const { return 0; }
   /// Where kernels find a copy of the bytes at `values`, until `begin`.
   virtual const void* place(const void* values, std::size_t bytes) = 0;
 
@@ -70,7 +88,10 @@ class Executor {
   };
   virtual Traffic traffic() const { return {}; }
 
-  /// Held by index arrays of the executor, on the host or the device.
+  /// What it goes on without, each said once.
+  virtual std::span<const std::string> warnings() const { return {}; }
+
+  /// Held by index arrays of the executor; on a device, there, with what its libraries work in.
   virtual std::size_t bytes() const = 0;
 };
 

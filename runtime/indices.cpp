@@ -62,6 +62,28 @@ void Indices::place_gradients(const scheduler::Layout& layout, Executor& executo
                         placed(state.summed, executor)});
 }
 
+Staged Indices::staged(const scheduler::Layout& layout) {
+  Staged result;
+  const auto add = [&](const auto& array) { result.add(std::span(array).size_bytes()); };
+  result.add(layout.cells.size() * sizeof(std::int32_t));
+  for (const scheduler::CellLayout& cell : layout.cells) {
+    add(cell.state_rows);
+    for (const scheduler::PortLayout& port : cell.ports)
+      for (const auto* array : {&port.values, &port.offsets, &port.owners}) add(*array);
+  }
+  return result;
+}
+
+Staged Indices::staged_gradients(const scheduler::Layout& layout) {
+  Staged result;
+  const auto add = [&](const auto& array) { result.add(std::span(array).size_bytes()); };
+  for (const scheduler::CellLayout& cell : layout.cells)
+    for (const scheduler::PortLayout& port : cell.ports) add(port.gradient_rows);
+  for (const scheduler::Layout::GradientState& state : layout.gradients)
+    for (const auto* array : {&state.target, &state.offsets, &state.summed}) add(*array);
+  return result;
+}
+
 void Indices::place_keys(ir::CellId cell, std::span<const std::uint64_t> keys, Executor& executor) {
   cells_[std::size_t(cell)].keys = placed(keys, executor);
 }

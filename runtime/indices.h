@@ -36,6 +36,10 @@ class Indices {
   /// Random keys of a cell, one for each of its rows.
   void place_keys(ir::CellId cell, std::span<const std::uint64_t> keys, Executor& executor);
 
+  /// What `place` places, and what `place_gradients` does.
+  static Staged staged(const scheduler::Layout& layout);
+  static Staged staged_gradients(const scheduler::Layout& layout);
+
   const Cell& cell(ir::CellId id) const { return cells_[std::size_t(id)]; }
   const Readers& readers(ir::StateId state) const { return readers_[std::size_t(state)]; }
   /// Instances of each cell.

@@ -105,7 +105,8 @@ struct StepStatistics {
   std::int64_t compilations = 0;  ///< kernels that were compiled or loaded from disk
   int parts = 0;                  ///< that the minibatch was split into to train; 1: not at all
   /// By the engine's buffers and index arrays, at the end of the step; the optimizer's state and
-  /// kernels are not counted.
+  /// kernels are not counted. On a GPU: of its memory, with the optimizer's state and what cuBLAS
+  /// works in.
   std::int64_t bytes_held = 0;
   std::int64_t peak_bytes = 0;  ///< the most ever held by the engine
 };

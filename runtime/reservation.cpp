@@ -100,8 +100,31 @@ void reserve_backward(const Memory& memory, Modules& modules, Plan& plan) {
   plan.reserve(size.launches, size.pointers);
 }
 
+Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
+              PassRows rows, bool gradients, bool accumulates) {
+  Staged result = executor.staged(memory, modules, placement, gradients, accumulates);
+  const auto add = [&](const Staged& arrays, const PlanSize& plan) {
+    result.bytes += arrays.bytes;
+    result.add(plan.pointers * sizeof(void*));
+    result.launches += plan.launches;
+  };
+  const scheduler::Layout& layout = memory.layout;
+  if (rows.first_batch < layout.batches.size()) {
+    add(Indices::staged(layout), forward_plan(memory, modules, rows));
+    for (std::size_t cell = 0; rows.pass == Pass::training && cell < layout.cells.size(); ++cell) {
+      const std::size_t count = layout.cells[cell].instances.size();
+      if (count > 0 && draws(modules.training(ir::CellId(cell)).forward->kernel))
+        result.add(count * sizeof(std::uint64_t));
+    }
+  }
+  if (gradients) add(Indices::staged_gradients(layout), backward_plan(memory, modules));
+  result.bytes += 16 * result.launches;  // of those that walk
+  return result;
+}
+
 MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
-                        Executor& executor, PassRows rows, bool gradients, bool accumulates) {
+                        Placement& placement, Executor& executor, PassRows rows, bool gradients,
+                        bool accumulates) {
   MemoryCounter& counter = memory.arenas.memory();
   MemoryForecast forecast{counter.bytes, counter.bytes, 0};
   {
@@ -128,8 +151,14 @@ MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan
     size.pointers = std::max(size.pointers, backward.pointers);
     more += executor.prepare(memory, modules, accumulates);
   }
-  const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
-  more += planned > plan.bytes() ? planned - plan.bytes() : 0;
+  if (executor.memory()) {
+    const bool begins = rows.first_batch < memory.layout.batches.size();
+    more += executor.growth(
+        staged(memory, modules, placement, executor, rows, gradients, accumulates), begins);
+  } else {
+    const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
+    more += planned > plan.bytes() ? planned - plan.bytes() : 0;
+  }
   for (std::int64_t* bytes : {&forecast.bytes, &forecast.peak_bytes, &forecast.fresh_bytes})
     *bytes += std::int64_t(more);
   return forecast;

@@ -23,10 +23,15 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
 /// Room for the backward pass, once gradients are placed.
 void reserve_backward(const Memory& memory, Modules& modules, Plan& plan);
 
+/// What the pass and, if `gradients`, the backward pass over what is placed will place on a device.
+Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
+              PassRows rows, bool gradients, bool accumulates);
+
 /// What arenas, plan and sparse gradients would hold after a forward pass and, if `gradients`, a
 /// backward pass (`accumulates` as in Update::collect), gradients being placed then. Makes what
 /// does not depend on the minibatch: kernels, packed weights, dense gradients.
 MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
-                        Executor& executor, PassRows rows, bool gradients, bool accumulates);
+                        Placement& placement, Executor& executor, PassRows rows, bool gradients,
+                        bool accumulates);
 
 }  // namespace espalier::runtime

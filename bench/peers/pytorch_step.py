@@ -10,6 +10,9 @@ import torch
 
 torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, else it warns
 torch.set_flush_denormal(True)  # as Espalier and DyNet do
+# Single precision, on a GPU too, where cuDNN would round factors to TF32 unless told not to.
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
 
 
 def parameters(weights, device="cpu"):

@@ -189,6 +189,27 @@ TEST(Cuda, JoinedStagesRunInOneLaunch) {
   EXPECT_EQ(text.stages[0].tiles(100), tiles);
 }
 
+// A property of the stand-in: lanes without a share in a small team go on to meet in a larger one.
+TEST(HostCuda, LanesMeetInTeamsOfSeveralSizes) {
+  const test::HostModule module(R"(
+extern "C" __global__ void sums(float* out) {
+  const int thread = threadIdx.x;
+  float few = thread, all = thread;
+  if (thread < 8)
+    for (int half = 4; half > 0; half /= 2) few += __shfl_xor_sync(0xffu, few, half);
+  for (int half = 16; half > 0; half /= 2) all += __shfl_xor_sync(0xffffffffu, all, half);
+  out[thread] = thread < 8 ? few : all;
+})");
+  for (const unsigned grid : {1, 2}) {  // threads begin from either end
+    std::vector<float> out(32), expected(32, 31 * 32 / 2);
+    std::fill_n(expected.begin(), 8, 7 * 8 / 2);
+    void* argument = out.data();
+    void* arguments[] = {&argument};
+    module.launch(module.symbol("sums"), grid, 32, 0, arguments);
+    EXPECT_EQ(out, expected);
+  }
+}
+
 TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {
   std::vector<ProductSample> samples;
   for (const std::int64_t m : {1, 3, 31, 32, 33, 70})

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "ir/error.h"
@@ -15,6 +17,7 @@
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_oracle.h"
 #include "tests/support/random_calls.h"
+#include "tests/support/refusal.h"
 #include "training/optimizer.h"
 
 namespace espalier::test {
@@ -216,13 +219,14 @@ TEST_F(CudaSteps, ADivergedStepChangesNothing) {
 }
 
 TEST_F(CudaSteps, RunInPartsWhereMemoryIsShort) {
-  Engine whole(model_->program(), on(Device::cuda));
+  EngineOptions settings = on(Device::cuda);
+  settings.gemm = Gemm::tile;
+  Engine whole(model_->program(), settings);
   randomize(whole, 4);
   const auto many = random_forest("tree_lstm", 3, 40);
   const Instances batch = recorded(whole, *model_, many);
   const std::int64_t needed = whole.predict_bytes(batch);
   const StepResult expected = whole.gradients(batch);
-  EngineOptions settings = on(Device::cuda);
   settings.memory_limit = needed * 3 / 4;
   Engine parts(model_->program(), settings);
   randomize(parts, 4);
@@ -271,6 +275,22 @@ TEST_F(CudaSteps, CheckedLaunchesAndProfilesGiveTheSame) {
   }
   EXPECT_EQ(gradients[1], gradients[0]);
   EXPECT_EQ(gradients[2], gradients[0]);
+}
+
+TEST_F(CudaSteps, AnEngineMayEndOnAnotherThread) {
+  auto engine = std::make_unique<Engine>(model_->program(), on(Device::cuda));
+  engine->gradients(recorded(*engine, *model_, trees_));
+  std::thread([&] { engine.reset(); }).join();
+}
+
+TEST_F(CudaSteps, RefuseGpusThatLackWhatKernelsUse) {
+  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in can be an older one";
+  ::setenv("ESPALIER_FAKE_CUDA_MAJOR", "7", 1);
+  const std::string text = refusal([&] { Engine(model_->program(), on(Device::cuda)); });
+  const EngineOptions automatic = Engine(model_->program(), on(Device::automatic)).options();
+  ::unsetenv("ESPALIER_FAKE_CUDA_MAJOR");
+  EXPECT_NE(text.find("is sm_70: kernels need sm_80 or newer"), std::string::npos) << text;
+  EXPECT_EQ(automatic.device, Device::cpu);
 }
 
 TEST_F(CudaSteps, RandomProgramsEqualTheOracle) {

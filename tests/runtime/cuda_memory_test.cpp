@@ -1,8 +1,10 @@
 // Memory of an engine on a GPU: what a step will hold is foretold to the hundredth, and what does
 // not fit is refused, with its size, before it runs. The GPU is that of cuda_engine_test.cpp.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,19 +38,34 @@ class CudaMemory : public ::testing::Test {
   }
 };
 
+/// Of the device, as the stand-in tells it; nothing on a GPU, where others have memory as well.
+std::optional<std::int64_t> used_bytes() {
+  if (runtime::find_cuda().gpus.front().name != "this machine's processor") return {};
+  void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  const auto info =
+      reinterpret_cast<int (*)(std::size_t*, std::size_t*)>(::dlsym(driver, "cuMemGetInfo_v2"));
+  std::size_t free = 0, total = 0;
+  EXPECT_EQ(info(&free, &total), 0);
+  return std::int64_t(total - free);
+}
+
 void expect_exact(std::int64_t predicted, std::int64_t held) {
   EXPECT_NEAR(double(predicted), double(held), 0.01 * double(held));
 }
 
-TEST_F(CudaMemory, IsForetoldToTheHundredth) {
+/// Of models with vectors of `width` and `width + 16`: the engine is new, then too small, without
+/// the optimizer's state from minibatch `first_step` on, then large enough.
+void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, int first_step) {
   for (const models::ModelInfo& info : models::models()) {
     const std::string name(info.name);
-    const auto model = make_model(name, 48, 64, 0.3);
-    Engine engine(model->program(), on_gpu());
+    const auto model = make_model(name, width, width + 16, 0.3);
+    EngineOptions settings = on_gpu();
+    settings.gemm = gemm;
+    if (gemm == Gemm::cublas) settings.persistent = Persistent::off;
+    Engine engine(model->program(), settings);
     StandardOptimizer optimizer({.rule = update_rule("adam")});
-    // The engine is new, then too small, without the optimizer's state, then large enough.
-    for (const int trees : {3, 60, 90, 400, 10}) {
-      SCOPED_TRACE(testing::Message() << name << " " << trees);
+    for (const int trees : minibatches) {
+      SCOPED_TRACE(testing::Message() << name << " " << width << " " << trees);
       const auto forest = random_forest(name, 3, trees);
       const Instances inference = engine.instances(Pass::inference);
       record(inference, *model, forest);
@@ -58,16 +75,29 @@ TEST_F(CudaMemory, IsForetoldToTheHundredth) {
       const Instances training = engine.instances();
       record(training, *model, forest);
       predicted = engine.predict_bytes(training);
-      const StepStatistics step = trees < 90 ? engine.gradients(training).statistics
-                                             : engine.train_step(training, optimizer).statistics;
+      const StepStatistics step = trees < first_step
+                                      ? engine.gradients(training).statistics
+                                      : engine.train_step(training, optimizer).statistics;
       // A first step brings the optimizer's state, two floats a param's.
       for (const ir::Param& param : model->program().params)
-        if (trees == 90) predicted += 2 * std::int64_t(sizeof(float)) * param.shape.size();
+        if (trees == first_step) predicted += 2 * std::int64_t(sizeof(float)) * param.shape.size();
       expect_exact(predicted, step.bytes_held);
       expect_exact(predicted, step.peak_bytes);
       EXPECT_EQ(step.parts, 1);
+      EXPECT_EQ(step.bytes_held, used_bytes().value_or(step.bytes_held));
     }
   }
+}
+
+TEST_F(CudaMemory, IsForetoldToTheHundredth) {
+  expect_foretold(48, Gemm::automatic, {3, 60, 90, 400, 10}, 90);
+  // Index arrays are most of it.
+  expect_foretold(2, Gemm::tile, {3, 3000, 4000, 10}, 4000);
+}
+
+TEST_F(CudaMemory, OfProductsIsForetoldToTheHundredth) {
+  if (runtime::find_cuda().cublas.find(" (lib") == std::string::npos) GTEST_SKIP() << "no cuBLAS";
+  expect_foretold(8, Gemm::cublas, {3, 20, 30, 60, 10}, 30);
 }
 
 /// Tests of a device with little memory, which only the stand-in can be.

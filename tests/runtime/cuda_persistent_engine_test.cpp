@@ -184,7 +184,8 @@ TEST_F(PersistentEngine, RefusesCostsThatAreNone) {
 }
 
 TEST_F(PersistentEngine, FallsBackWhereBlocksCannotWaitForEachOther) {
-  if (!std::getenv("LD_LIBRARY_PATH")) GTEST_SKIP() << "only the stand-in can be without";
+  if (runtime::find_cuda().gpus.at(0).name != "this machine's processor")
+    GTEST_SKIP() << "only the stand-in can be without";
   ::setenv("ESPALIER_FAKE_CUDA_COOPERATIVE", "0", 1);
   Engine lacking = engine(Persistent::on);
   ::unsetenv("ESPALIER_FAKE_CUDA_COOPERATIVE");

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/cuda.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
@@ -26,6 +29,35 @@ inline void expect_near(const std::vector<float>& actual, const std::vector<floa
   for (std::size_t i = 0; i < expected.size(); ++i)
     ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
 }
+
+/// Whether the GPU is the stand-in, of which variables of the environment make another one.
+inline bool on_stand_in() {
+  return runtime::find_cuda().gpus.at(0).name == "this machine's processor";
+}
+
+/// An environment variable, until the end of a scope.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Variable() { ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+/// What the stand-in is to offer, as a release of its own, whose trials nobody has seen yet.
+class Release {
+ public:
+  explicit Release(const std::string& offers)
+      : number_(std::to_string(std::chrono::steady_clock::now().time_since_epoch().count() %
+                               1'000'000'000)),
+        offers_("ESPALIER_FAKE_CUBLAS", (number_ + " " + offers).c_str()) {}
+  const std::string& number() const { return number_; }
+
+ private:
+  std::string number_;
+  Variable offers_;
+};
 
 inline Instances recorded(Engine& engine, models::TreeModel& model,
                           const std::vector<data::Tree>& trees) {

@@ -27,8 +27,13 @@
 #define ESPALIER_MACHINE
 #define __device__
 #define __global__ __attribute__((visibility("default")))
+#ifdef ESPALIER_RACES  // whose reports name functions
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline, visibility("default")))
+#else
 #define __forceinline__ inline
 #define __noinline__
+#endif
 #define __launch_bounds__(...)
 
 namespace {
@@ -54,12 +59,14 @@ struct Meeting {
   long generation = 0;
 };
 struct Warp {
-  Meeting meetings[32];  // by the lowest lane that takes part
+  Meeting meetings[64];  // of 32 lanes, then of two halves, four quarters and so on
   unsigned words[32];    // what the lanes exchange
 };
 struct Fiber;
 struct Block {
   unsigned index = 0, started = 0, alive = 0;
+  unsigned grid_meetings = 0;                   // that it has come to
+  long arrived_after = -1, touched_after = -1;  // so many meetings of its own: see arrive
   std::deque<Fiber*> waiting;
   Meeting barrier;
   std::vector<Warp> warps;
@@ -69,6 +76,8 @@ struct Copy {
   float* to;
   const float* from;
   int count;
+  long meetings;  // of the block's threads and of all blocks, when it began
+  unsigned grid_meetings;
 };
 
 /// A stack on which threads of a block run, one after another.
@@ -99,6 +108,24 @@ struct Launch {
 };
 [[maybe_unused]] Launch launch_;
 
+/// Whether the text runs, rather than this machine.
+[[maybe_unused]] bool in_text_ = false;
+__attribute__((no_sanitize("thread"))) inline void run_text(bool in_text) { in_text_ = in_text; }
+struct Machinery {
+  Machinery() { run_text(false); }
+  ~Machinery() { run_text(true); }
+};
+#ifdef ESPALIER_RACES
+void watch_launch();
+void end_of_launch();
+/// `began`: for a copy that has been under way since then.
+void watch(const void* address, int bytes, bool writes, const Copy* began = nullptr);
+#else
+inline void watch_launch() {}
+inline void end_of_launch() {}
+inline void watch(const void*, int, bool, const Copy* = nullptr) {}
+#endif
+
 inline void enter(Fiber* fiber) {
   launch_.current = fiber;
   blockIdx.x = fiber->block->index;
@@ -106,7 +133,12 @@ inline void enter(Fiber* fiber) {
 }
 
 inline void land(std::vector<Copy>& group) {
-  for (const Copy& copy : group) std::memcpy(copy.to, copy.from, sizeof(float) * copy.count);
+  for (const Copy& copy : group) {
+    const int bytes = static_cast<int>(sizeof(float)) * copy.count;
+    watch(copy.from, bytes, false, &copy);
+    watch(copy.to, bytes, true, &copy);
+    std::memcpy(copy.to, copy.from, bytes);
+  }
 }
 
 /// Takes threads of the block until none is left to start.
@@ -117,7 +149,9 @@ inline void work() {
     fiber->thread = launch_.falling ? blockDim.x - 1 - block.started : block.started;
     ++block.started;
     enter(fiber);
+    run_text(true);
     launch_.kernel(launch_.argument);
+    run_text(false);
     for (auto& group : fiber->copies) land(group);
     fiber->copies.clear();
     --block.alive;
@@ -204,7 +238,9 @@ inline void meet(Meeting& meeting, unsigned count) {
 }
 
 inline Meeting& meeting(unsigned mask) {
-  return launch_.current->block->warps[threadIdx.x / 32].meetings[__builtin_ctz(mask)];
+  // Lanes that wait for these must not count for those that wait for others beside them.
+  const int lanes = __builtin_popcount(mask), first = __builtin_ctz(mask);
+  return launch_.current->block->warps[threadIdx.x / 32].meetings[32 / lanes + first / lanes];
 }
 
 inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
@@ -242,26 +278,30 @@ extern "C" __global__ void espalier_host_launch(void* kernel, unsigned grid, uns
   blockDim.x = block;
   gridDim.x = grid;
   const unsigned at_once = cooperative ? grid : 1;
+  shim::watch_launch();
   for (unsigned i = 0; i < grid; i += at_once) shim::run_blocks(i, i + at_once, shared);
+  shim::end_of_launch();
 }
 
 // What printed texts use of CUDA.
 namespace {
 
 [[maybe_unused]] inline void __syncthreads() {
+  const shim::Machinery here;
   shim::Block& block = *shim::launch_.current->block;
   shim::meet(block.barrier, block.alive);
 }
-[[maybe_unused]] inline void __syncwarp(unsigned mask = ~0u) {
+[[maybe_unused]] inline void meet_lanes(unsigned mask) {
   shim::meet(shim::meeting(mask), __builtin_popcount(mask));
 }
 [[maybe_unused]] inline float __shfl_xor_sync(unsigned mask, float x, int lanes) {
+  const shim::Machinery here;
   unsigned* const words = shim::launch_.current->block->warps[threadIdx.x / 32].words;
   std::memcpy(&words[threadIdx.x % 32], &x, sizeof x);
-  __syncwarp(mask);
+  meet_lanes(mask);
   float other;
   std::memcpy(&other, &words[threadIdx.x % 32 ^ lanes], sizeof other);
-  __syncwarp(mask);
+  meet_lanes(mask);
   return other;
 }
 [[maybe_unused]] inline double __shfl_xor_sync(unsigned mask, double x, int lanes) {
@@ -289,12 +329,19 @@ namespace {
 
 // The parts of the texts that depend on the machine.
 [[maybe_unused]] inline float* shared_memory() {
+  const shim::Machinery here;
   return &shim::launch_.current->block->memory.data()->x;
 }
+// Nothing to check: a pointer may lie rows before its memory.
+[[maybe_unused]] inline void is_global(const void*) {}
 [[maybe_unused]] inline void copy_async(float* to, const float* from, int count) {
+  const shim::Machinery here;
+  const shim::Block& block = *shim::launch_.current->block;
   auto& groups = shim::launch_.current->copies;
   if (groups.empty()) groups.emplace_back();
-  groups.back().push_back({to, from, count});
+  groups.back().push_back({to, from, count, block.barrier.generation, block.grid_meetings});
+  shim::watch(from, 4 * count, false);
+  shim::watch(to, 4 * count, true);
 }
 [[maybe_unused]] inline void copy_4(float* to, const float* from) { copy_async(to, from, 1); }
 [[maybe_unused]] inline void copy_16(float* to, const float* from) {
@@ -305,20 +352,29 @@ namespace {
   copy_async(to, from, 4);
 }
 [[maybe_unused]] inline void copy_group() {
+  const shim::Machinery here;
   auto& groups = shim::launch_.current->copies;
   if (groups.empty()) groups.emplace_back();
   groups.emplace_back();
 }
 [[maybe_unused]] inline void arrive(unsigned* count) {
+  const shim::Machinery here;
+  shim::Block& block = *shim::launch_.current->block;
+  ++block.grid_meetings;
+  // Between two meetings of its own threads, which touch nothing meanwhile.
+  block.arrived_after = block.barrier.generation;
+  if (block.touched_after == block.arrived_after) shim::watch(count, 4, false);
   ++*count;
   ++shim::launch_.progress;
 }
 [[maybe_unused]] inline unsigned arrivals(const unsigned* count) {
+  const shim::Machinery here;
   shim::pause(/*of_next=*/true);
   return *count;
 }
 template <int kLeft>
 inline void copy_wait() {
+  const shim::Machinery here;
   // The last group is the one being filled.
   auto& groups = shim::launch_.current->copies;
   while (groups.size() > kLeft + 1) {
@@ -328,3 +384,7 @@ inline void copy_wait() {
 }
 
 }  // namespace
+
+#ifdef ESPALIER_RACES
+#include "tests/support/cuda_races.h"
+#endif

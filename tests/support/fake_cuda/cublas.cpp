@@ -4,7 +4,8 @@
 //   dependent       first of all, an algorithm whose sums depend on the number of rows
 //   only-dependent  no other one
 //   none            no algorithm for contractions
-// Algorithms that split k are offered first to whoever allows them.
+// Algorithms that split k are offered first to whoever allows them. After as many products as
+// ESPALIER_FAKE_CUBLAS_FAILS_AFTER says one fails.
 #include <cublasLt.h>
 #include <dlfcn.h>
 
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <string_view>
 
 #define FAKE extern "C" __attribute__((visibility("default")))
@@ -221,6 +223,11 @@ FAKE cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc_o
       out.rows != (a.transposed ? a.layout.columns : a.layout.rows) ||
       out.columns != (b.transposed ? b.layout.rows : b.layout.columns))
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (const char* const left = std::getenv("ESPALIER_FAKE_CUBLAS_FAILS_AFTER")) {
+    const long count = std::strtol(left, nullptr, 10);
+    setenv("ESPALIER_FAKE_CUBLAS_FAILS_AFTER", std::to_string(count - 1).c_str(), 1);
+    if (count == 0) return CUBLAS_STATUS_EXECUTION_FAILED;
+  }
   const bool backwards = algorithm.depends_on_rows != 0 && out.columns > 100;
   const auto splits = std::int64_t(algorithm.splits);
   const auto work = [=] {

@@ -3,7 +3,9 @@
 // host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
 // the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
 // what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
-// ESPALIER_FAKE_TILE_TIME says. ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches.
+// ESPALIER_FAKE_TILE_TIME says, and times that are read are multiplied by ESPALIER_FAKE_CUDA_TIMES.
+// ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, ESPALIER_FAKE_CUDA_MAJOR makes
+// it an older GPU, and one of other than 2 multiprocessors is ESPALIER_FAKE_CUDA_MULTIPROCESSORS.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -30,7 +32,12 @@ constexpr std::size_t page = 4096, device_alignment = 256;
 constexpr unsigned char poison = 0xff;
 constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
 constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
-constexpr int multiprocessors = 2, most_blocks_each = 2;
+constexpr int most_blocks_each = 2;
+
+int multiprocessors() {
+  const char* const given = std::getenv("ESPALIER_FAKE_CUDA_MULTIPROCESSORS");
+  return given ? std::atoi(given) : 2;
+}
 
 int blocks_each(std::size_t shared_bytes) {
   const std::size_t most = most_shared_bytes + reserved_shared_bytes;
@@ -114,6 +121,12 @@ Machine& machine() {
 
 using Lock = std::lock_guard<std::mutex>;
 
+/// What gives something back and is not checked: with another context, or none, it would be lost.
+void needs_context(const char* what) {
+  if (!is_current) fail((std::string(what) + " without a context").c_str());
+  if (machine().captured) fail((std::string(what) + " while a graph is captured").c_str());
+}
+
 /// The bytes of an object file whose section headers lie at its end, as linkers write them.
 std::size_t elf_bytes(const void* image) {
   Elf64_Ehdr header;
@@ -163,14 +176,16 @@ FAKE cuDeviceTotalMem(std::size_t* bytes, CUdevice) {
 }
 FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
   switch (attribute) {
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
-      *value = 9;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: {
+      const char* const given = std::getenv("ESPALIER_FAKE_CUDA_MAJOR");
+      *value = given ? std::atoi(given) : 9;
       return CUDA_SUCCESS;
+    }
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
       *value = 0;
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = multiprocessors;
+      *value = multiprocessors();
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH: {
       const char* given = std::getenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
@@ -203,6 +218,7 @@ FAKE cuCtxSetCurrent(CUcontext context) {
 
 FAKE cuModuleLoadData(CUmodule* module, const void* image) {
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
+  if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   const std::size_t bytes = elf_bytes(image);
   if (bytes == 0) return CUDA_ERROR_INVALID_IMAGE;
   std::string path = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
@@ -218,6 +234,7 @@ FAKE cuModuleLoadData(CUmodule* module, const void* image) {
 }
 FAKE cuModuleUnload(CUmodule module) {
   const Lock lock(mutex);
+  needs_context("a module is unloaded");
   const CUresult result = machine().drain();
   auto* const made = reinterpret_cast<Module*>(module);  // gone also where the context has failed
   dlclose(made->library);
@@ -258,6 +275,7 @@ FAKE cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
   Machine& m = machine();
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (m.captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (m.used + bytes > m.total()) return CUDA_ERROR_OUT_OF_MEMORY;
   // It ends where a page ends, but for its alignment; the next page belongs to nobody.
   const std::size_t rounded = (bytes + device_alignment - 1) / device_alignment * device_alignment;
@@ -278,6 +296,7 @@ FAKE cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
 FAKE cuMemFree(CUdeviceptr address) {
   const Lock lock(mutex);
   Machine& m = machine();
+  needs_context("memory is freed");
   m.drain();
   const auto found = m.device.find(std::uintptr_t(address));
   if (found == m.device.end()) fail("memory is freed that was not allocated");
@@ -296,12 +315,15 @@ FAKE cuMemFree(CUdeviceptr address) {
 }
 FAKE cuMemHostAlloc(void** address, std::size_t bytes, unsigned) {
   const Lock lock(mutex);
+  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
+  if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   *address = std::calloc(bytes, 1);
   machine().pinned[std::uintptr_t(*address)] = {.pages = nullptr, .mapped = 0, .size = bytes};
   return CUDA_SUCCESS;
 }
 FAKE cuMemFreeHost(void* address) {
   const Lock lock(mutex);
+  needs_context("memory of the host is freed");
   machine().drain();
   machine().pinned.erase(std::uintptr_t(address));
   std::free(address);
@@ -392,7 +414,8 @@ FAKE cuEventRecord(CUevent event, CUstream) {
 #undef cuEventElapsedTime  // a newer header's name for the second version
 FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
   const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
-  *milliseconds = float(to - from);
+  const char* const times = std::getenv("ESPALIER_FAKE_CUDA_TIMES");
+  *milliseconds = float(to - from) * (times ? float(std::atof(times)) : 1.0F);
   return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
 }
 FAKE cuEventSynchronize(CUevent) {
@@ -407,7 +430,7 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
   if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
     return CUDA_ERROR_INVALID_VALUE;
-  if (cooperative && int(grid) > multiprocessors * blocks_each(shared))
+  if (cooperative && int(grid) > multiprocessors() * blocks_each(shared))
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
   // As many launches from now on as it says until one fails.

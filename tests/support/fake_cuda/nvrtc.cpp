@@ -1,8 +1,14 @@
 // A stand-in for libnvrtc.so.13 whose cubins are shared objects for this machine's processor, which
-// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart.
+// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart, but a
+// number that the shim's text makes. Where ESPALIER_FAKE_CUDA_RACES is set, kernels look for races.
+// Texts in which ESPALIER_FAKE_NVRTC_REFUSES is found do not compile.
 #include <nvrtc.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,11 +30,41 @@ std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// Whether races are looked for (cuda_races.h). Compiled and linked apart, since that sanitizer's
+/// library is not wanted.
+bool watched() { return std::getenv("ESPALIER_FAKE_CUDA_RACES") != nullptr; }
+
+/// Another one for another shim: what is kept of kernels holds it.
+int shim_number() {
+  std::uint32_t hash = 2166136261;
+  for (const char* file : {"/tests/support/cuda_shim.h", "/tests/support/cuda_races.h"})
+    for (const char c : read(std::string(ESPALIER_SOURCE_DIR) + file))
+      hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
+  return static_cast<int>(hash >> 4) * 2;
+}
+
+/// As std::system, but signals are for whoever asked, in the meantime too: the real library
+/// compiles within the process.
+bool succeeds(const std::string& command) {
+  posix_spawnattr_t own_group;
+  posix_spawnattr_init(&own_group);
+  posix_spawnattr_setflags(&own_group, POSIX_SPAWN_SETPGROUP);
+  const char* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
+  pid_t child = 0;
+  const bool began = posix_spawn(&child, "/bin/sh", nullptr, &own_group,
+                                 const_cast<char* const*>(arguments), environ) == 0;
+  posix_spawnattr_destroy(&own_group);
+  int status = 1;
+  while (began && waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  return began && status == 0;
+}
+
 }  // namespace
 
 FAKE nvrtcResult nvrtcVersion(int* major, int* minor) {
   *major = 0;
-  *minor = 1;
+  static const int number = shim_number();
+  *minor = number + watched();
   return NVRTC_SUCCESS;
 }
 FAKE const char* nvrtcGetErrorString(nvrtcResult result) {
@@ -53,15 +89,26 @@ FAKE nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
   return NVRTC_SUCCESS;
 }
 FAKE nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
+  const char* const refused = std::getenv("ESPALIER_FAKE_NVRTC_REFUSES");
+  if (refused && program->source.find(refused) != std::string::npos) {
+    program->log = std::string("refused: ") + refused;
+    return NVRTC_ERROR_COMPILATION;
+  }
   std::string at = std::filesystem::temp_directory_path() / "espalier-fake-XXXXXX";
   if (!mkdtemp(at.data())) return NVRTC_ERROR_OUT_OF_MEMORY;
   std::ofstream(at + "/kernel.cpp", std::ios::binary) << program->source;
-  const std::string command = ESPALIER_SHIM_COMMAND " -shared -o '" + at + "/kernel.so' '" + at +
-                              "/kernel.cpp' 2> '" + at + "/log'";
-  const bool compiled = std::system(command.c_str()) == 0;
+  const std::string part = " '" + at + "/kernel.o'", log = " 2>> '" + at + "/log'";
+  const std::string compile =
+      std::string(ESPALIER_SHIM_COMMAND) +
+      (watched() ? " -DESPALIER_RACES -fsanitize=thread -I '" ESPALIER_SOURCE_DIR "'" : "") +
+      " -c -o" + part + " '" + at + "/kernel.cpp'" + log;
+  const std::string link =
+      std::string(ESPALIER_SHIM_LINKER) + " -shared -o '" + at + "/kernel.so'" + part + log;
+  const bool compiled = succeeds(compile) && succeeds(link);
   program->log = read(at + "/log");
   program->object = read(at + "/kernel.so");
-  for (const char* file : {"/kernel.cpp", "/kernel.so", "/log"}) std::remove((at + file).c_str());
+  for (const char* file : {"/kernel.cpp", "/kernel.o", "/kernel.so", "/log"})
+    std::remove((at + file).c_str());
   rmdir(at.c_str());
   return compiled ? NVRTC_SUCCESS : NVRTC_ERROR_COMPILATION;
 }
