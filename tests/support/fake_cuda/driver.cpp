@@ -6,124 +6,36 @@
 // ESPALIER_FAKE_TILE_TIME says, and times that are read are multiplied by ESPALIER_FAKE_CUDA_TIMES.
 // ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, ESPALIER_FAKE_CUDA_MAJOR makes
 // it an older GPU, and one of other than 2 multiprocessors is ESPALIER_FAKE_CUDA_MULTIPROCESSORS.
-#include <cuda.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
+
+#include "tests/support/fake_cuda/machine.h"
+
+using namespace espalier::fake;
 
 namespace {
 
-using Operation = std::function<CUresult()>;
-constexpr std::size_t page = 4096, device_alignment = 256;
+constexpr std::size_t device_alignment = 256;
 constexpr unsigned char poison = 0xff;
-constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
-constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
-constexpr int most_blocks_each = 2;
-
-int multiprocessors() {
-  const char* const given = std::getenv("ESPALIER_FAKE_CUDA_MULTIPROCESSORS");
-  return given ? std::atoi(given) : 2;
-}
-
-int blocks_each(std::size_t shared_bytes) {
-  const std::size_t most = most_shared_bytes + reserved_shared_bytes;
-  return int(
-      std::min<std::size_t>(most_blocks_each, most / (shared_bytes + reserved_shared_bytes)));
-}
-
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "fake CUDA driver: %s\n", what);
-  std::abort();
-}
-
-struct Allocation {
-  char* pages = nullptr;
-  std::size_t mapped = 0, size = 0;
-};
-
-struct Function {
-  void* kernel = nullptr;
-  void (*launch)(void*, unsigned, unsigned, std::size_t, void**, bool) = nullptr;
-  std::size_t shared_bytes = usual_shared_bytes;
-};
 
 struct Module {
   void* library = nullptr;
   std::map<std::string, std::unique_ptr<Function>> functions;
 };
 
-struct Machine {
-  std::map<std::uintptr_t, Allocation> device, pinned;  // by address
-  std::size_t used = 0;
-  std::vector<Operation> queue;
-  std::vector<Operation>* captured = nullptr;
-  CUresult failed = CUDA_SUCCESS;
-  long clock = 0;
-
-  std::size_t total() const {
-    const char* bytes = std::getenv("ESPALIER_FAKE_CUDA_BYTES");
-    return bytes ? std::strtoull(bytes, nullptr, 10) : std::size_t{4} << 30;
-  }
-  void protect(int how) {
-    for (auto& [address, allocation] : device)
-      if (mprotect(allocation.pages, allocation.mapped - page, how) != 0) fail("mprotect");
-  }
-  CUresult drain() {
-    if (!queue.empty()) {
-      protect(PROT_READ | PROT_WRITE);
-      std::vector<Operation> todo;
-      todo.swap(queue);
-      for (Operation& operation : todo) {
-        if (failed == CUDA_SUCCESS) failed = operation();
-        ++clock;
-      }
-      protect(PROT_NONE);
-    }
-    return failed;
-  }
-  CUresult add(Operation operation) {
-    if (failed != CUDA_SUCCESS) return failed;
-    (captured ? *captured : queue).push_back(std::move(operation));
-    return CUDA_SUCCESS;
-  }
-  static bool holds(const std::map<std::uintptr_t, Allocation>& all, std::uintptr_t address,
-                    std::size_t bytes) {
-    auto after = all.upper_bound(address);
-    if (after == all.begin()) return false;
-    const auto& [begin, allocation] = *--after;
-    return address + bytes <= begin + allocation.size;
-  }
-};
-
-std::mutex mutex;
-Machine& machine() {
-  static Machine one;
-  return one;
-}
-// In the static block of thread-local storage: LeakSanitizer takes one block in 64 of those that
-// are allocated for libraries loaded later for an older C library's, reads a size before it, and
-// crashes.
-[[gnu::tls_model("initial-exec")]] thread_local bool is_current = false;
-
-using Lock = std::lock_guard<std::mutex>;
-
 /// What gives something back and is not checked: with another context, or none, it would be lost.
 void needs_context(const char* what) {
-  if (!is_current) fail((std::string(what) + " without a context").c_str());
+  if (!is_current()) fail((std::string(what) + " without a context").c_str());
   if (machine().captured) fail((std::string(what) + " while a graph is captured").c_str());
 }
 
@@ -136,8 +48,6 @@ std::size_t elf_bytes(const void* image) {
 }
 
 }  // namespace
-
-#define FAKE extern "C" __attribute__((visibility("default"))) CUresult
 
 FAKE cuInit(unsigned) {
   const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
@@ -212,12 +122,12 @@ FAKE cuDevicePrimaryCtxRelease(CUdevice) {
   return CUDA_SUCCESS;
 }
 FAKE cuCtxSetCurrent(CUcontext context) {
-  is_current = context != nullptr;
+  is_current() = context != nullptr;
   return CUDA_SUCCESS;
 }
 
 FAKE cuModuleLoadData(CUmodule* module, const void* image) {
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!is_current()) return CUDA_ERROR_INVALID_CONTEXT;
   if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   const std::size_t bytes = elf_bytes(image);
   if (bytes == 0) return CUDA_ERROR_INVALID_IMAGE;
@@ -273,7 +183,7 @@ FAKE cuMemGetInfo(std::size_t* free, std::size_t* total) {
 FAKE cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
   const Lock lock(mutex);
   Machine& m = machine();
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!is_current()) return CUDA_ERROR_INVALID_CONTEXT;
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (m.captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (m.used + bytes > m.total()) return CUDA_ERROR_OUT_OF_MEMORY;
@@ -315,7 +225,7 @@ FAKE cuMemFree(CUdeviceptr address) {
 }
 FAKE cuMemHostAlloc(void** address, std::size_t bytes, unsigned) {
   const Lock lock(mutex);
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!is_current()) return CUDA_ERROR_INVALID_CONTEXT;
   if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   *address = std::calloc(bytes, 1);
   machine().pinned[std::uintptr_t(*address)] = {.pages = nullptr, .mapped = 0, .size = bytes};
@@ -327,178 +237,5 @@ FAKE cuMemFreeHost(void* address) {
   machine().drain();
   machine().pinned.erase(std::uintptr_t(address));
   std::free(address);
-  return CUDA_SUCCESS;
-}
-
-FAKE cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, std::size_t bytes, CUstream) {
-  const Lock lock(mutex);
-  Machine& m = machine();
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!Machine::holds(m.device, std::uintptr_t(to), bytes)) return CUDA_ERROR_INVALID_VALUE;
-  // Pinned memory is read when its turn comes, other memory at once.
-  if (Machine::holds(m.pinned, std::uintptr_t(from), bytes))
-    return m.add([=] {
-      std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-      return CUDA_SUCCESS;
-    });
-  const std::string copy(static_cast<const char*>(from), bytes);
-  return m.add([=] {
-    std::memcpy(reinterpret_cast<void*>(to), copy.data(), bytes);
-    return CUDA_SUCCESS;
-  });
-}
-FAKE cuMemcpyDtoHAsync(void* to, CUdeviceptr from, std::size_t bytes, CUstream) {
-  const Lock lock(mutex);
-  Machine& m = machine();
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!Machine::holds(m.device, std::uintptr_t(from), bytes)) return CUDA_ERROR_INVALID_VALUE;
-  return m.add([=] {
-    std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
-    return CUDA_SUCCESS;
-  });
-}
-FAKE cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream) {
-  const Lock lock(mutex);
-  Machine& m = machine();
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!Machine::holds(m.device, std::uintptr_t(to), bytes) ||
-      !Machine::holds(m.device, std::uintptr_t(from), bytes))
-    return CUDA_ERROR_INVALID_VALUE;
-  return m.add([=] {
-    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
-    return CUDA_SUCCESS;
-  });
-}
-FAKE cuMemsetD32Async(CUdeviceptr to, unsigned value, std::size_t count, CUstream) {
-  const Lock lock(mutex);
-  Machine& m = machine();
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!Machine::holds(m.device, std::uintptr_t(to), 4 * count)) return CUDA_ERROR_INVALID_VALUE;
-  return m.add([=] {
-    for (std::size_t i = 0; i < count; ++i) reinterpret_cast<unsigned*>(to)[i] = value;
-    return CUDA_SUCCESS;
-  });
-}
-
-FAKE cuStreamCreate(CUstream* stream, unsigned) {
-  *stream = reinterpret_cast<CUstream>(&machine());
-  return CUDA_SUCCESS;
-}
-FAKE cuStreamDestroy(CUstream) {
-  const Lock lock(mutex);
-  return machine().drain();
-}
-FAKE cuStreamSynchronize(CUstream) {
-  const Lock lock(mutex);
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (machine().captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  return machine().drain();
-}
-FAKE cuEventCreate(CUevent* event, unsigned) {
-  *event = reinterpret_cast<CUevent>(new long(-1));
-  return CUDA_SUCCESS;
-}
-FAKE cuEventDestroy(CUevent event) {
-  const Lock lock(mutex);
-  machine().drain();
-  delete reinterpret_cast<long*>(event);
-  return CUDA_SUCCESS;
-}
-FAKE cuEventRecord(CUevent event, CUstream) {
-  const Lock lock(mutex);
-  return machine().add([=] {
-    *reinterpret_cast<long*>(event) = machine().clock;
-    return CUDA_SUCCESS;
-  });
-}
-#undef cuEventElapsedTime  // a newer header's name for the second version
-FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
-  const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
-  const char* const times = std::getenv("ESPALIER_FAKE_CUDA_TIMES");
-  *milliseconds = float(to - from) * (times ? float(std::atof(times)) : 1.0F);
-  return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
-}
-FAKE cuEventSynchronize(CUevent) {
-  const Lock lock(mutex);
-  return machine().drain();
-}
-
-static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsigned shared,
-                       void** arguments, bool cooperative) {
-  const Lock lock(mutex);
-  const Function called = *reinterpret_cast<Function*>(function);
-  if (!is_current) return CUDA_ERROR_INVALID_CONTEXT;
-  if (grid == 0 || block == 0 || block > 1024 || shared > called.shared_bytes)
-    return CUDA_ERROR_INVALID_VALUE;
-  if (cooperative && int(grid) > multiprocessors() * blocks_each(shared))
-    return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
-  void* const argument = *static_cast<void**>(arguments[0]);
-  // As many launches from now on as it says until one fails.
-  if (const char* const left = std::getenv("ESPALIER_FAKE_CUDA_FAILS_AFTER")) {
-    const long count = std::strtol(left, nullptr, 10);
-    setenv("ESPALIER_FAKE_CUDA_FAILS_AFTER", std::to_string(count - 1).c_str(), 1);
-    if (count == 0) return machine().add([] { return CUDA_ERROR_ILLEGAL_ADDRESS; });
-  }
-  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_TIME");
-  const long more = tile && shared > 0 ? std::atol(tile) - 1 : 0;
-  return machine().add([=] {
-    machine().clock += more;
-    void* copy = argument;
-    void* all[] = {&copy};
-    called.launch(called.kernel, grid, block, shared, all, cooperative);
-    return CUDA_SUCCESS;
-  });
-}
-FAKE cuLaunchKernel(CUfunction function, unsigned grid, unsigned, unsigned, unsigned block,
-                    unsigned, unsigned, unsigned shared, CUstream, void** arguments, void**) {
-  return launch(function, grid, block, shared, arguments, false);
-}
-FAKE cuLaunchCooperativeKernel(CUfunction function, unsigned grid, unsigned, unsigned,
-                               unsigned block, unsigned, unsigned, unsigned shared, CUstream,
-                               void** arguments) {
-  return launch(function, grid, block, shared, arguments, true);
-}
-
-/// For the other libraries of this folder: work in the order of the stream, or of the graph that is
-/// being captured. False if the device has failed.
-extern "C" __attribute__((visibility("default"))) bool espalier_fake_enqueue(
-    std::function<void()> work) {
-  const Lock lock(mutex);
-  if (!is_current) return false;
-  return machine().add([work = std::move(work)] {
-    work();
-    return CUDA_SUCCESS;
-  }) == CUDA_SUCCESS;
-}
-
-FAKE cuStreamBeginCapture(CUstream, CUstreamCaptureMode) {
-  const Lock lock(mutex);
-  if (machine().captured) return CUDA_ERROR_ILLEGAL_STATE;
-  machine().captured = new std::vector<Operation>;
-  return CUDA_SUCCESS;
-}
-FAKE cuStreamEndCapture(CUstream, CUgraph* graph) {
-  const Lock lock(mutex);
-  *graph = reinterpret_cast<CUgraph>(machine().captured);
-  machine().captured = nullptr;
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphInstantiate(CUgraphExec* exec, CUgraph graph, unsigned long long) {
-  *exec = reinterpret_cast<CUgraphExec>(
-      new std::vector<Operation>(*reinterpret_cast<std::vector<Operation>*>(graph)));
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphDestroy(CUgraph graph) {
-  delete reinterpret_cast<std::vector<Operation>*>(graph);
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphExecDestroy(CUgraphExec exec) {
-  delete reinterpret_cast<std::vector<Operation>*>(exec);
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphLaunch(CUgraphExec exec, CUstream) {
-  const Lock lock(mutex);
-  for (const Operation& operation : *reinterpret_cast<std::vector<Operation>*>(exec))
-    machine().add(operation);
   return CUDA_SUCCESS;
 }
