@@ -12,7 +12,6 @@ namespace espalier::runtime {
 namespace {
 
 constexpr std::size_t alignment = 16;
-constexpr std::size_t least_block = std::size_t{1} << 20;
 constexpr std::size_t result_bytes = std::size_t{64} << 10;
 constexpr std::size_t most_graphs = 256;
 /// Blocks that a multiprocessor is given at most by one launch.
@@ -21,8 +20,6 @@ constexpr int usual_shared_bytes = 48 << 10;
 
 CUdeviceptr address(const void* memory) { return reinterpret_cast<CUdeviceptr>(memory); }
 
-std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-
 }  // namespace
 
 CudaLauncher::CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler,
@@ -30,9 +27,8 @@ CudaLauncher::CudaLauncher(const CudaDevice& device, codegen::Compiler& compiler
     : device_(device),
       debug_(options.debug),
       persistent_(device, compiler, options, warnings),
-      results_(device.allocate_pinned(result_bytes)) {
-  add_block(least_block);
-}
+      staging_(device, allocations_),
+      results_(device.allocate_pinned(result_bytes)) {}
 
 CudaLauncher::~CudaLauncher() {
   // Whatever is under way uses what is about to be freed. At the end of a process the driver may be
@@ -98,77 +94,21 @@ void CudaLauncher::read(void* to, const void* from, std::size_t bytes) {
   if (small) std::memcpy(to, results_.get(), bytes);
 }
 
-std::size_t CudaLauncher::Room::total() const { return aligned(records * sizeof(Record)) + bytes; }
-
-CudaLauncher::Room CudaLauncher::room() const {
-  return {record_room_, bytes() - aligned(record_room_ * sizeof(Record))};
-}
-
-CudaLauncher::Room CudaLauncher::room_for(const Staged& expected) const {
-  Room room = this->room();
-  const std::size_t records = std::max(records_, expected.launches);
-  if (records > room.records - room.records / 4) room.records = records + records / 2;
-  // A little more, so that slowly growing minibatches settle after a few steps.
-  if (expected.bytes > room.bytes) room.bytes = aligned(expected.bytes + expected.bytes / 16);
-  return room;
-}
-
-std::size_t CudaLauncher::lacking(const Staged& expected) const {
-  const Block& last = blocks_.back();
-  const bool fit = records_ + expected.launches <= record_room_;
-  const std::size_t bytes =
-      expected.bytes + (fit ? 0 : aligned(expected.launches * sizeof(Record)));
-  return last.used + bytes <= last.size ? 0 : bytes;
-}
-
-std::size_t CudaLauncher::growth(const Staged& expected, bool at_begin) const {
-  return at_begin ? room_for(expected).total() - bytes() : lacking(expected);
-}
-
 void CudaLauncher::begin(const Staged& expected) {
   device_.use();
   submit();
   wait();
-  const Room room = room_for(expected);
-  if (blocks_.size() > 1 || room != this->room()) {
-    graphs_.clear();
-    for (const Block& block : blocks_) allocations_.erase(block.device.get());
-    blocks_.clear();
-    record_room_ = room.records;
-    add_block(room.bytes);
-  }
-  blocks_.front().used = aligned(record_room_ * sizeof(Record));
-  blocks_.front().sent = 0;
-  records_ = 0;
+  if (!staging_.keeps(expected)) graphs_.clear();
+  staging_.begin(expected);
 }
 
 void CudaLauncher::reserve(const Staged& expected) {
   device_.use();
-  if (const std::size_t bytes = lacking(expected)) add_block(bytes);
-}
-
-void CudaLauncher::add_block(std::size_t bytes) {
-  if (blocks_.empty()) bytes += aligned(record_room_ * sizeof(Record));
-  Block block{device_.allocate(bytes, "staged arrays"), device_.allocate_pinned(bytes), bytes, 0,
-              0};
-  if (blocks_.empty()) block.used = aligned(record_room_ * sizeof(Record));
-  allocations_[block.device.get()] = bytes;
-  blocks_.push_back(std::move(block));
-}
-
-CudaLauncher::Placed CudaLauncher::put(const void* values, std::size_t bytes) {
-  if (blocks_.back().used + bytes > blocks_.back().size)
-    add_block(std::max(bytes, blocks_.back().size / 2));  // which nobody expected
-  Block& block = blocks_.back();
-  char* const host = static_cast<char*>(block.pinned.get()) + block.used;
-  const Placed placed{reinterpret_cast<const void*>(block.device.get() + block.used), host};
-  std::memcpy(host, values, bytes);
-  block.used = aligned(block.used + bytes);
-  return placed;
+  staging_.reserve(expected);
 }
 
 const void* CudaLauncher::place(const void* values, std::size_t bytes) {
-  return put(values, bytes).device;
+  return staging_.put(values, bytes).device;
 }
 
 const CudaLauncher::Loaded& CudaLauncher::loaded(const codegen::CompiledKernel& kernel) {
@@ -190,7 +130,8 @@ const CudaLauncher::Loaded& CudaLauncher::loaded(const codegen::CompiledKernel& 
 
 void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
   if (begin == end) return;
-  const Placed placed = put(plan.pointers().data(), plan.pointers().size_bytes());
+  const CudaStaging::Placed placed =
+      staging_.put(plan.pointers().data(), plan.pointers().size_bytes());
   const auto* const pointers = static_cast<void* const*>(placed.device);
   const auto* const host_pointers = static_cast<void* const*>(placed.host);
   const std::int64_t most = device_.gpu().multiprocessors * blocks_each;
@@ -220,15 +161,6 @@ void CudaLauncher::add(const Plan& plan, std::size_t begin, std::size_t end) {
   }
 }
 
-void CudaLauncher::send(Block& block, std::size_t begin, std::size_t end) {
-  if (begin == end) return;
-  check(functions().copy_up(block.device.get() + begin,
-                            static_cast<char*>(block.pinned.get()) + begin, end - begin,
-                            device_.stream()),
-        "cuMemcpyHtoDAsync", "the plan");
-  ++traffic_.copies;
-}
-
 void CudaLauncher::submit(bool may_walk) {
   if (pending_.empty()) return;
   struct Clear {  // also if the device refuses them
@@ -241,21 +173,19 @@ void CudaLauncher::submit(bool may_walk) {
   } const clear{*this};
   device_.use();
   const std::size_t count = pending_.size();
-  const bool fit = records_ + count <= record_room_;
-  const bool may_replay = fit && debug_.cuda_graphs && !debug_.check_launches;
-  first_record_ = records_;
-  records_ += count;
+  sending_ = staging_.take(count);
+  const bool may_replay = sending_.fit && debug_.cuda_graphs && !debug_.check_launches;
   sent_ = describe({0, count, false});
 
   std::vector<Way> ways = choose_ways(may_walk && !debug_.check_launches, may_replay);
-  const CUdeviceptr records = place_records(fit);
+  const CUdeviceptr records = staging_.put(sending_, pending_records_);
   for (Way& way : ways) {
     if (!way.segment.walked) continue;
     codegen::Walk& walk = way.prepared.walk;
     walk.records = reinterpret_cast<const Record*>(records + way.segment.begin * sizeof(Record));
     way.walk = address(place(&walk, sizeof walk));
   }
-  send_blocks(fit);
+  traffic_.copies += staging_.send(sending_);
   for (const Way& way : ways) {
     if (way.segment.walked)
       walk(way);
@@ -288,26 +218,6 @@ std::vector<CudaLauncher::Way> CudaLauncher::choose_ways(bool may_walk, bool may
     }
   }
   return ways;
-}
-
-CUdeviceptr CudaLauncher::place_records(bool fit) {
-  const std::size_t bytes = pending_records_.size() * sizeof(Record);
-  if (!fit) return address(place(pending_records_.data(), bytes));
-  const Block& front = blocks_.front();
-  const std::size_t at = first_record_ * sizeof(Record);
-  std::memcpy(static_cast<char*>(front.pinned.get()) + at, pending_records_.data(), bytes);
-  return front.device.get() + at;
-}
-
-void CudaLauncher::send_blocks(bool fit) {
-  Block& front = blocks_.front();
-  // The first time in one copy with what lies behind.
-  if (fit && front.sent > 0)
-    send(front, first_record_ * sizeof(Record), (first_record_ + pending_.size()) * sizeof(Record));
-  for (Block& block : blocks_) {
-    send(block, block.sent, block.used);
-    block.sent = block.used;
-  }
 }
 
 std::string CudaLauncher::describe(std::size_t i) const {
@@ -372,7 +282,7 @@ std::size_t CudaLauncher::ShapeHash::operator()(const Shape& shape) const {
 
 /// What a graph of the segment is found by, in `shape_`.
 void CudaLauncher::note_shape(const Segment& segment) {
-  shape_.first_record = first_record_ + segment.begin;
+  shape_.first_record = sending_.first + segment.begin;
   shape_.launches.clear();
   for (std::size_t i = segment.begin; i < segment.end; ++i)
     shape_.launches.emplace_back(
@@ -407,12 +317,6 @@ void CudaLauncher::wait() {
   if (!running_) return;
   device_.wait(sent_);
   running_ = false;
-}
-
-std::size_t CudaLauncher::bytes() const {
-  std::size_t bytes = 0;
-  for (const Block& block : blocks_) bytes += block.size;
-  return bytes;
 }
 
 }  // namespace espalier::runtime

@@ -13,6 +13,7 @@
 #include "runtime/cuda_driver.h"
 #include "runtime/cuda_persistent.h"
 #include "runtime/cuda_products.h"
+#include "runtime/cuda_staging.h"
 #include "runtime/device_memory.h"
 #include "runtime/executor.h"
 #include "runtime/options.h"
@@ -39,7 +40,9 @@ class CudaLauncher final : public DeviceMemory {
   void begin(const Staged& expected);
   /// Makes room for so much more; both grow `bytes` by growth(expected, at_begin).
   void reserve(const Staged& expected);
-  std::size_t growth(const Staged& expected, bool at_begin) const;
+  std::size_t growth(const Staged& expected, bool at_begin) const {
+    return staging_.growth(expected, at_begin);
+  }
   /// Where a copy of the bytes will lie on the device when what is noted down from here on runs.
   const void* place(const void* values, std::size_t bytes);
   /// Who does the stages that are a library's; outlives this, or null.
@@ -52,11 +55,11 @@ class CudaLauncher final : public DeviceMemory {
 
   /// So far; a graph counts as one launch.
   const Executor::Traffic& traffic() const { return traffic_; }
-  std::size_t bytes() const;  ///< of staging
+  std::size_t bytes() const { return staging_.bytes(); }
 
  private:
   /// Kernels that are launched by themselves read its beginning.
-  using Record = codegen::WalkRecord;
+  using Record = CudaStaging::Record;
   struct Loaded {
     CudaOwner<CUmodule> module;
     std::vector<CUfunction> stages;
@@ -67,17 +70,6 @@ class CudaLauncher final : public DeviceMemory {
     const CudaWalker* walker = nullptr;
     CudaWalker::Prepared prepared = {};
     CUdeviceptr walk = 0;
-  };
-  /// The same bytes on both sides.
-  struct Placed {
-    const void* device;
-    const void* host;
-  };
-  /// The same bytes on the host and the device. Those of the first block begin with records.
-  struct Block {
-    CudaOwner<CUdeviceptr> device;
-    CudaOwner<void*> pinned;
-    std::size_t size = 0, used = 0, sent = 0;
   };
   /// A sequence of launches, whose records begin with a certain one.
   struct Shape {
@@ -99,23 +91,7 @@ class CudaLauncher final : public DeviceMemory {
     device_.driver().check(result, call, what);
   }
   const Loaded& loaded(const codegen::CompiledKernel& kernel);
-  /// What blocks hold, all together.
-  struct Room {
-    std::size_t records = 0, bytes = 0;  ///< bytes: besides the records
-    std::size_t total() const;
-    bool operator==(const Room&) const = default;
-  };
-  Room room() const;
-  Room room_for(const Staged& expected) const;
-  /// Bytes of a block that reserve(expected) adds; 0 if there is room.
-  std::size_t lacking(const Staged& expected) const;
-  /// The first one has room for records besides.
-  void add_block(std::size_t bytes);
-  void send(Block& block, std::size_t begin, std::size_t end);
-  Placed put(const void* values, std::size_t bytes);
   std::vector<Way> choose_ways(bool may_walk, bool may_replay);
-  CUdeviceptr place_records(bool fit);
-  void send_blocks(bool fit);
   void walk(const Way& way);
   void launch(std::size_t i, CUdeviceptr record);
   void launch_each(const Segment& segment, CUdeviceptr records);
@@ -134,15 +110,14 @@ class CudaLauncher final : public DeviceMemory {
   CudaPersistent persistent_;
   std::unordered_map<void*, CudaOwner<CUdeviceptr>> memory_;
   Allocations allocations_;  // the same
-  std::vector<Block> blocks_;
+  CudaStaging staging_;
   // What is pending: as the host knows it, as the device does, and its blocks.
   std::vector<NotedLaunch> pending_;
   std::vector<Record> pending_records_;
   std::vector<unsigned> grids_;
-  std::size_t record_room_ = 256, records_ = 0;  // of the first block; used since begin
-  bool running_ = false;                         // something was sent off since the last wait
-  std::string sent_;                             // what, for errors found when waiting
-  std::size_t first_record_ = 0;                 // of what is being sent off
+  CudaStaging::Records sending_;  // of what is being sent off
+  bool running_ = false;          // something was sent off since the last wait
+  std::string sent_;              // what, for errors found when waiting
   Shape shape_;
   std::unordered_map<Shape, Graph, ShapeHash> graphs_;
   std::uint64_t clock_ = 0;
