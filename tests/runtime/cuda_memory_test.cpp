@@ -53,11 +53,13 @@ void expect_exact(std::int64_t predicted, std::int64_t held) {
   EXPECT_NEAR(double(predicted), double(held), 0.01 * double(held));
 }
 
-/// Of models with vectors of `width` and `width + 16`: the engine is new, then too small, without
-/// the optimizer's state from minibatch `first_step` on, then large enough.
-void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, int first_step) {
-  for (const models::ModelInfo& info : models::models()) {
-    const std::string name(info.name);
+/// Of one model.
+class ForetoldMemory : public CudaMemory, public ::testing::WithParamInterface<const char*> {
+ protected:
+  /// With vectors of `width` and `width + 16`: the engine is new, then too small, without the
+  /// optimizer's state from minibatch `first_step` on, then large enough.
+  void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, int first_step) {
+    const std::string name = GetParam();
     const auto model = make_model(name, width, width + 16, 0.3);
     EngineOptions settings = on_gpu();
     settings.gemm = gemm;
@@ -65,7 +67,7 @@ void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, 
     Engine engine(model->program(), settings);
     StandardOptimizer optimizer({.rule = update_rule("adam")});
     for (const int trees : minibatches) {
-      SCOPED_TRACE(testing::Message() << name << " " << width << " " << trees);
+      SCOPED_TRACE(testing::Message() << width << " " << trees);
       const auto forest = random_forest(name, 3, trees);
       const Instances inference = engine.instances(Pass::inference);
       record(inference, *model, forest);
@@ -87,18 +89,24 @@ void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, 
       EXPECT_EQ(step.bytes_held, used_bytes().value_or(step.bytes_held));
     }
   }
+};
+
+TEST_P(ForetoldMemory, IsExactToTheHundredth) {
+  expect_foretold(48, Gemm::automatic, {3, 60, 90, 400, 10}, 90);
 }
 
-TEST_F(CudaMemory, IsForetoldToTheHundredth) {
-  expect_foretold(48, Gemm::automatic, {3, 60, 90, 400, 10}, 90);
-  // Index arrays are most of it.
+TEST_P(ForetoldMemory, IsExactWhereIndexArraysAreMostOfIt) {
   expect_foretold(2, Gemm::tile, {3, 3000, 4000, 10}, 4000);
 }
 
-TEST_F(CudaMemory, OfProductsIsForetoldToTheHundredth) {
+TEST_P(ForetoldMemory, IsExactWithProductsOfCublas) {
   if (runtime::find_cuda().cublas.find(" (lib") == std::string::npos) GTEST_SKIP() << "no cuBLAS";
   expect_foretold(8, Gemm::cublas, {3, 20, 30, 60, 10}, 30);
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, ForetoldMemory,
+                         ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
+                         [](const auto& info) { return info.param; });
 
 /// Tests of a device with little memory, which only the stand-in can be.
 class LittleCudaMemory : public CudaMemory {
