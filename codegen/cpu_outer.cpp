@@ -3,6 +3,7 @@
 // next columns or block of rows is read, so that a block of both factors is read from the cache.
 // Each element is summed in the order of the rows, block by block, as the reduction says.
 #include <llvm/IR/Function.h>
+#include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
 
@@ -54,6 +55,11 @@ void Emitter::product_tile(const Product& product, Value* row, int rows, Value* 
     bind(product.row, index);
     Value* x = element_address(left.buffer, b_.getFloatTy(), value(left.operands[0]));
     Value* y = element_address(right.buffer, b_.getFloatTy(), value(right.operands[0]));
+    // What later tiles read of this row: the hardware foresees no lines a whole row apart.
+    constexpr int line_floats = 16, read = 0, nearest = 3, data = 1;
+    b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()},
+                       {float_at(x, i64(line_floats)), b_.getInt32(read), b_.getInt32(nearest),
+                        b_.getInt32(data)});
     std::vector<Value*> scalars, loaded;
     for (int r = 0; r < rows; ++r)
       scalars.push_back(b_.CreateLoad(b_.getFloatTy(), float_at(x, i64(r * product.left_stride))));
