@@ -64,8 +64,7 @@ void add_switch(CLI::App& parser, const std::string& flag, bool& value,
 
 /// How minibatches are recorded and scheduled: --strategy, --granularity, --share and --hoist.
 void add_schedule_flags(CLI::App& parser, EngineConfig& config);
-/// Those and --threads, --target, --device, --memory-limit, --check-finite, --check-launches,
-/// --cuda-graphs and --persistent.
+/// Those and all else that an engine is made with, the flags of a GPU included.
 void add_engine_flags(CLI::App& parser, EngineConfig& config);
 
 /// --target, for verbs that compile without an engine.
