@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 namespace espalier::app {
 namespace {
@@ -98,25 +96,6 @@ Output Process::wait() {
 
 Output run(const Arguments& arguments, const CommandOptions& options) {
   return Process(arguments, options).wait();
-}
-
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "espalier_XXXXXX").string();
-  path_ = ::mkdtemp(pattern.data());
-}
-
-TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
-std::string TemporaryFolder::write(std::string_view file, std::string_view text) const {
-  std::filesystem::create_directories((path_ / file).parent_path());
-  std::ofstream(path_ / file, std::ios::binary) << text;
-  return *this / file;
-}
-
-std::string read_file(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  EXPECT_TRUE(stream.is_open()) << file;
-  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 Arguments tiny_training(const Arguments& more) {
