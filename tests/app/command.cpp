@@ -27,6 +27,8 @@ bool append(int descriptor, std::string& text) {
   std::vector<char*> argv{const_cast<char*>(ESPALIER_COMMAND)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  // On a machine with a GPU as without: what is tested is the command.
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   ::execv(ESPALIER_COMMAND, argv.data());
   ::_exit(127);
