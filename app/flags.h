@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "app/run_config.h"
-#include "training/terminal.h"
 
 namespace CLI {
 class App;

@@ -13,7 +13,6 @@
 #include "codegen/cpu_jit.h"
 #include "codegen/fingerprint.h"
 #include "codegen/kernel_cache.h"
-#include "codegen/print_kernel.h"
 #include "tests/codegen/kernel_runner.h"
 #include "tests/support/temporary_folder.h"
 
