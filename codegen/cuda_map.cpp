@@ -23,8 +23,6 @@ std::int64_t product(const std::vector<std::int64_t>& extents) {
   return size;
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 /// Whether it adds up partial sums: there are few of them.
