@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/build_info.h"
+#include "bench/statistics.h"
 
 namespace espalier::app {
 namespace {
@@ -58,38 +59,31 @@ struct Figures {
     const auto part = [&](auto seconds) {
       return median(report, [&](const StepSample& s, const auto&) { return seconds(s); });
     };
-    const auto measured = [&](double StepStatistics::* member) {
-      return part([&](const StepSample& s) { return s.statistics.*member; });
+    const auto statistic = [&](auto StepStatistics::* member) {
+      return part([&](const StepSample& s) { return double(s.statistics.*member); });
     };
     seconds = {{"record", part([](const StepSample& s) { return s.record; })},
-               {"schedule", measured(&StepStatistics::schedule_seconds)},
-               {"layout", measured(&StepStatistics::layout_seconds)},
-               {"plan", measured(&StepStatistics::plan_seconds)},
-               {"forward", measured(&StepStatistics::forward_seconds)},
-               {"backward", measured(&StepStatistics::backward_seconds)},
-               {"update", measured(&StepStatistics::update_seconds)}};
+               {"schedule", statistic(&StepStatistics::schedule_seconds)},
+               {"layout", statistic(&StepStatistics::layout_seconds)},
+               {"plan", statistic(&StepStatistics::plan_seconds)},
+               {"forward", statistic(&StepStatistics::forward_seconds)},
+               {"backward", statistic(&StepStatistics::backward_seconds)},
+               {"update", statistic(&StepStatistics::update_seconds)}};
     model_flops = median(report, [](const auto&, const auto& m) { return m.flops; });
     unshared_flops = median(report, [](const auto&, const auto& m) { return m.unshared_flops; });
     calls = median(report, [](const auto&, const auto& m) { return double(m.calls); });
     instances = median(report, [](const auto&, const auto& m) { return double(m.instances); });
-    launches = part([](const StepSample& s) { return static_cast<double>(s.statistics.launches); });
-    device_launches =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_launches); });
-    device_copies =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_copies); });
-    device_walks =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_walks); });
-    walked_launches =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.walked_launches); });
-    grid_barriers =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.grid_barriers); });
-    device_products =
-        part([](const StepSample& s) { return static_cast<double>(s.statistics.device_products); });
-    batches = part([](const StepSample& s) { return static_cast<double>(s.statistics.batches); });
+    launches = statistic(&StepStatistics::launches);
+    batches = statistic(&StepStatistics::batches);
+    device_launches = statistic(&StepStatistics::device_launches);
+    device_copies = statistic(&StepStatistics::device_copies);
+    device_walks = statistic(&StepStatistics::device_walks);
+    walked_launches = statistic(&StepStatistics::walked_launches);
+    grid_barriers = statistic(&StepStatistics::grid_barriers);
+    device_products = statistic(&StepStatistics::device_products);
     split_into =
         part([](const StepSample& s) { return std::max(1.0, double(s.statistics.parts)); });
-    lower_bound = median(
-        report, [](const auto&, const auto& m) { return static_cast<double>(m.lower_bound); });
+    lower_bound = median(report, [](const auto&, const auto& m) { return double(m.lower_bound); });
     allocations = sum(report, [](const StepSample& s) { return s.statistics.allocations; });
     compilations = sum(report, [](const StepSample& s) { return s.statistics.compilations; });
     loss = sum(report, [](const StepSample& s) { return s.loss; }) /
@@ -131,6 +125,11 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"share", run.engine.share},
           {"hoist", run.engine.hoist},
           {"memory_limit", run.engine.memory_limit},
+          {"gemm", run.engine.gemm},
+          {"tf32", run.engine.tf32},
+          {"bf16", run.engine.bf16},
+          {"persistent", run.engine.persistent},
+          {"cuda_graphs", run.engine.cuda_graphs},
           {"optimizer", run.optimizer},
           {"lr", run.lr},
           {"seed", run.seed},

@@ -8,7 +8,6 @@
 
 #include "app/run_config.h"
 #include "bench/machine.h"
-#include "bench/statistics.h"
 #include "runtime/engine.h"
 
 namespace espalier::app {

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <memory>
-#include <span>
 #include <string_view>
 
 #include "app/commands.h"

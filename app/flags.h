@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "app/run_config.h"
-#include "training/terminal.h"
 
 namespace CLI {
 class App;
@@ -64,8 +63,7 @@ void add_switch(CLI::App& parser, const std::string& flag, bool& value,
 
 /// How minibatches are recorded and scheduled: --strategy, --granularity, --share and --hoist.
 void add_schedule_flags(CLI::App& parser, EngineConfig& config);
-/// Those and --threads, --target, --device, --memory-limit, --check-finite, --check-launches,
-/// --cuda-graphs and --persistent.
+/// Those and all else that an engine is made with, the flags of a GPU included.
 void add_engine_flags(CLI::App& parser, EngineConfig& config);
 
 /// --target, for verbs that compile without an engine.

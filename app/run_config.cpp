@@ -174,8 +174,11 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"gemm", config.engine.gemm},
                                  {"tf32", config.engine.tf32},
                                  {"bf16", config.engine.bf16},
+                                 {"persistent", config.engine.persistent},
+                                 {"cuda_graphs", config.engine.cuda_graphs},
                                  {"memory_limit", config.engine.memory_limit},
-                                 {"check_finite", config.engine.check_finite}};
+                                 {"check_finite", config.engine.check_finite},
+                                 {"check_launches", config.engine.check_launches}};
   if (config.embed_lr) json["embed_lr"] = *config.embed_lr;
   return json;
 }

@@ -1,6 +1,5 @@
 // Kernel → machine code of a CPU or a GPU, through two caches: in memory and on disk, both by the
-// kernel's full text.
-// An engine owns one Compiler; what it hands out lives as long as it does.
+// kernel's full text. An engine owns one Compiler; what it hands out lives as long as it does.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,6 @@
 #include <functional>
 #include <iterator>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "codegen/cuda_emit.h"
@@ -76,8 +75,13 @@ class CudaEmitter {
   bool has_wide_sums() const;
   /// Whether an outermost reduction is shared by the members of a team.
   bool shared_reduce(const Expr& expr) const;
+  std::string tile_count(const CudaStage& shape) const;
+  void leave_out(const std::string& outside, const std::string& instead);
+  void find_in_rows(const CudaStage& shape, const std::string& slot);
+  void find_in_part(const CudaStage& shape, const std::string& slot);
   void bind_coordinates(const std::string& element);
   void stores();
+  void stores_of_team();
 
   CudaStage contraction();    // cuda_tile.cpp
   CudaStage outer_product();  // cuda_outer.cpp

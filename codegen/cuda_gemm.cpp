@@ -22,7 +22,7 @@ CudaStage CudaEmitter::library_product() {
 CudaStage CudaEmitter::library_contraction() {
   const LibraryProduct& product = *stage_.library;
   CudaStage result;
-  result.parts = (product.m + cuda_threads - 1) / cuda_threads;
+  result.parts = ceil_div(product.m, cuda_threads);
   line("for (i64 tile = block; tile < (row_end - row_begin) * {0}; tile += blocks) {{",
        result.parts);
   line("  const i64 row = row_begin + tile / {0}, j = tile % {0} * threads + threadIdx.x;",
@@ -45,7 +45,7 @@ CudaStage CudaEmitter::library_outer_product() {
   const Expr& sum = kernel_[parts->sum];
   const std::int64_t size = product.m * product.k;
   CudaStage result;
-  result.parts = (size + cuda_threads - 1) / cuda_threads;
+  result.parts = ceil_div(size, cuda_threads);
   const std::string end = value(sum.operands[1]);
   line("for (i64 e = i64(block) * threads + threadIdx.x; e < {}; e += i64(blocks) * threads) {{",
        size);

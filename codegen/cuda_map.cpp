@@ -23,8 +23,6 @@ std::int64_t product(const std::vector<std::int64_t>& extents) {
   return size;
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 /// Whether it adds up partial sums: there are few of them.
@@ -98,6 +96,65 @@ void CudaEmitter::stores() {
   }
 }
 
+/// The stage's tiles, as text: for each tile of rows, as many as there are parts.
+std::string CudaEmitter::tile_count(const CudaStage& shape) const {
+  if (stage_.rows == RowDomain::once) return std::to_string(shape.parts);
+  std::string tiles = "row_end - row_begin";
+  if (shape.row_tile > 1)
+    tiles = fmt::format("({} + {}) / {}", tiles, shape.row_tile - 1, shape.row_tile);
+  return shape.parts > 1 ? fmt::format("({}) * {}", tiles, shape.parts) : tiles;
+}
+
+/// Leaves out what is `outside`. Members of a block's team meet at barriers, so those without an
+/// element take another's, as `instead` says.
+void CudaEmitter::leave_out(const std::string& outside, const std::string& instead) {
+  if (!team_.by_block) return line("if ({}) continue;", outside);
+  line("const bool idle = {};", outside);
+  line("if (idle) {};", instead);
+}
+
+/// Prints which row and which element of it a team has in a tile of several rows, each whole.
+void CudaEmitter::find_in_rows(const CudaStage& shape, const std::string& slot) {
+  const std::int64_t size = product(stage_.extents);
+  line("const u32 slot = {};", slot);
+  line("i64 row = row_begin + tile * {0} + slot / {1}u;", shape.row_tile, size);
+  if (size > 1) line("const u32 element = slot % {}u;", size);
+  leave_out(fmt::format("slot >= {}u || row >= row_end", shape.row_tile * size),
+            "row = row_end - 1");
+}
+
+/// The same for a tile that is one row, or a part of one.
+void CudaEmitter::find_in_part(const CudaStage& shape, const std::string& slot) {
+  const std::int64_t size = product(stage_.extents), slots = team_.slots;
+  const bool once = stage_.rows == RowDomain::once, whole = shape.parts == 1;
+  if (!once)
+    line(whole ? "const i64 row = row_begin + tile;" : "const i64 row = row_begin + tile / {};",
+         shape.parts);
+  const std::string_view type = size > INT32_MAX - cuda_threads ? "u64" : "u32";
+  if (!whole)
+    line("{0} element = static_cast<{0}>({1}) * {2}u + {3};", type,
+         once ? "tile" : fmt::format("tile % {}", shape.parts), slots, slot);
+  else if (size > 1 || slots > 1)
+    line("{} element = {};", type, slot);
+  if (size % slots != 0)
+    leave_out(fmt::format("element >= {}u", size), fmt::format("element = {}u", size - 1));
+  else if (team_.by_block)
+    line("const bool idle = false;");
+}
+
+/// All members of a team evaluate, so that all take part in the reductions; one stores.
+void CudaEmitter::stores_of_team() {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const Store& store : stage_.stores) {
+    std::string to = element(store.buffer, store.address);
+    const bool rounds = kernel_.buffers[store.buffer].bf16;
+    const std::string what = value(store.value);
+    lines.emplace_back(std::move(to), rounds ? fmt::format("to_bf16({})", what) : what);
+  }
+  line("if (member != 0{}) continue;", team_.by_block ? " || idle" : "");
+  for (const auto& [to, what] : lines) line("{} = {};", to, what);
+}
+
 CudaStage CudaEmitter::map() {
   team_ = team();
   const std::int64_t size = product(stage_.extents), slots = team_.slots;
@@ -113,65 +170,25 @@ CudaStage CudaEmitter::map() {
          team_.by_block ? team_.slots : team_.members);
   }
   hoist(roots_);
-  std::string tiles = "row_end - row_begin";
-  if (result.row_tile > 1)
-    tiles = fmt::format("({} + {}) / {}", tiles, result.row_tile - 1, result.row_tile);
-  if (result.parts > 1) tiles = fmt::format("({}) * {}", tiles, result.parts);
-  line("const i64 tiles = {};", once ? std::to_string(result.parts) : tiles);
+  line("const i64 tiles = {};", tile_count(result));
+  const std::string slot = !shared           ? "threadIdx.x"
+                           : !team_.by_block ? fmt::format("threadIdx.x / {}u", team_.members)
+                           : slots == 1      ? "0u"
+                                             : fmt::format("threadIdx.x % {}u", slots);
   block("for (i64 tile = block; tile < tiles; tile += blocks) {", [&] {
-    const std::string slot = !shared           ? "threadIdx.x"
-                             : !team_.by_block ? fmt::format("threadIdx.x / {}u", team_.members)
-                             : slots == 1      ? "0u"
-                                               : fmt::format("threadIdx.x % {}u", slots);
-    // Members of a block's team meet at barriers, so those without an element take another's.
-    const auto leave = [&](const std::string& outside, const std::string& instead) {
-      if (!team_.by_block) return line("if ({}) continue;", outside);
-      line("const bool idle = {};", outside);
-      line("if (idle) {};", instead);
-    };
-    const bool wide = size > INT32_MAX - cuda_threads;
-    const std::string_view type = wide ? "u64" : "u32";
-    if (result.row_tile > 1) {
-      line("const u32 slot = {};", slot);
-      line("i64 row = row_begin + tile * {0} + slot / {1}u;", result.row_tile, size);
-      if (size > 1) line("const u32 element = slot % {}u;", size);
-      leave(fmt::format("slot >= {}u || row >= row_end", result.row_tile * size),
-            "row = row_end - 1");
-    } else {
-      if (!once)
-        line(result.parts == 1 ? "const i64 row = row_begin + tile;"
-                               : "const i64 row = row_begin + tile / {};",
-             result.parts);
-      const std::string part = result.parts == 1 ? ""
-                               : once            ? "tile"
-                                                 : fmt::format("tile % {}", result.parts);
-      if (size > 1 || size % slots != 0) {
-        if (part.empty())
-          line("{} element = {};", type, slot);
-        else
-          line("{0} element = static_cast<{0}>({1}) * {2}u + {3};", type, part, slots, slot);
-      }
-      if (size % slots != 0)
-        leave(fmt::format("element >= {}u", size), fmt::format("element = {}u", size - 1));
-      else if (team_.by_block)
-        line("const bool idle = false;");
-    }
+    if (result.row_tile > 1)
+      find_in_rows(result, slot);
+    else
+      find_in_part(result, slot);
     if (!once) {
       line("const int v{} = static_cast<int>(row);", stage_.row);
       bind(stage_.row);
     }
     bind_coordinates("element");
-    if (!shared) return stores();
-    // All members evaluate, so that all take part in the reductions; one stores.
-    std::vector<std::pair<std::string, std::string>> lines;
-    for (const Store& store : stage_.stores) {
-      std::string to = element(store.buffer, store.address);
-      const bool rounds = kernel_.buffers[store.buffer].bf16;
-      const std::string what = value(store.value);
-      lines.emplace_back(std::move(to), rounds ? fmt::format("to_bf16({})", what) : what);
-    }
-    line("if (member != 0{}) continue;", team_.by_block ? " || idle" : "");
-    for (const auto& [to, what] : lines) line("{} = {};", to, what);
+    if (shared)
+      stores_of_team();
+    else
+      stores();
   });
   return result;
 }

@@ -204,7 +204,6 @@ __device__ __forceinline__ void walk_records(EspalierWalk* walk, Run run) {
 }
 )cuda";
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t aligned(std::int64_t bytes) { return ceil_div(bytes, 16) * 16; }
 
 /// Floats of rows that are in shared memory together.

@@ -59,7 +59,7 @@ struct HeldTile {
   /// Of the packed weights that are shared out.
   std::int64_t packed_bytes() const { return 4 * blocks(lanes) * lanes * gates * depth; }
   /// Blocks that have a share.
-  std::int64_t blocks(std::int64_t width) const { return (length + width - 1) / width; }
+  std::int64_t blocks(std::int64_t width) const { return ceil_div(length, width); }
 };
 HeldTile held_tile(const Kernel& kernel, const Stage& stage);
 

@@ -12,8 +12,6 @@ namespace {
 
 constexpr int stages = 3;  // of shared memory, as in the prelude
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// See `contract` in the prelude.
 struct Shape {
   int panels = 1;          ///< of a tile
@@ -45,8 +43,8 @@ Shape small_shape(const Packing& packing) {
   return shape;
 }
 
-/// Several panels and many rows: each number that is read is used for many sums.
-/// In at most so many registers for sums.
+/// Several panels and many rows: each number that is read is used for many sums. A thread has at
+/// most about `sums` of them, as many as registers hold.
 Shape large_shape(const Packing& packing, int sums) {
   const int width = packing.gates * packing.lanes;
   Shape shape;

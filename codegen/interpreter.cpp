@@ -1,7 +1,6 @@
 #include "codegen/interpreter.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 

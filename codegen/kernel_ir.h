@@ -53,6 +53,9 @@ Element element(BufferRole role);
 std::uint16_t to_bf16(float x);
 float from_bf16(std::uint16_t bits);
 
+/// a / b, rounded up.
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 /// Floats from one row of n elements to the next: rows begin at cache lines, and the same element
 /// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
 std::int64_t row_stride(std::int64_t n);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "ir/error.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 
 namespace espalier::codegen {

@@ -9,8 +9,6 @@ namespace espalier::codegen {
 
 namespace {
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// Tiles of a block, at most `most`, so that some eight blocks or more keep two, four or eight
 /// threads busy to the end.
 std::int64_t even_blocks(std::int64_t tiles, std::int64_t most) {

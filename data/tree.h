@@ -4,7 +4,6 @@
 // last. Nothing here recurses, so a tree may be as deep as memory allows.
 #pragma once
 
-#include <cstddef>
 #include <iterator>
 #include <ranges>
 #include <span>

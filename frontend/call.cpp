@@ -53,9 +53,9 @@ CallOperand::CallOperand(RowNumber row) : index(row.value) {
 }
 
 CallOperand::CallOperand(const Tensor& tensor) {
-  if (!Access::is_constant(tensor))
+  if (!Inside::is_constant(tensor))
     throw UserError("a Tensor of a cell's body is used with a Call, outside of the body");
-  operand = {ir::OpOperand::Kind::constant, -1, Access::number(tensor), tensor.shape()};
+  operand = {ir::OpOperand::Kind::constant, -1, Inside::number(tensor), tensor.shape()};
 }
 
 CallOperand::CallOperand(const Index&) {

@@ -9,7 +9,6 @@
 #include <ranges>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 #include "frontend/call.h"
 #include "ir/recorder.h"

@@ -5,14 +5,11 @@
 
 #include <initializer_list>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <typeindex>
-#include <utility>
 #include <vector>
 
 #include "frontend/call.h"

@@ -38,7 +38,7 @@ using Result = std::conditional_t<(CallOfTensor<T> || ...), Call<Tensor>, Tensor
 
 inline const Tensor& as_tensor(const Tensor& tensor) { return tensor; }
 inline Tensor as_tensor(const Param& param) { return param; }
-inline Tensor as_tensor(const Index& index) { return Access::as_tensor(index); }
+inline Tensor as_tensor(const Index& index) { return Inside::as_tensor(index); }
 inline Tensor as_tensor(double number) { return constant(number); }
 
 inline const Index& as_index(const Index& index) { return index; }

@@ -17,7 +17,7 @@ const std::string& Param::name() const { return get().name; }
 const Shape& Param::shape() const { return get().shape; }
 
 Tensor::Tensor(const Param& param) {
-  const ir::Param& record = detail::Access::get(param);
+  const ir::Param& record = detail::Inside::get(param);
   trace_ = param.model_->trace;
   if (!trace_)
     throw UserError(
@@ -34,11 +34,11 @@ const Shape& Tensor::shape() const {
   return shape_;
 }
 
-Tensor constant(double value, const Shape& shape) { return detail::Access::constant(value, shape); }
+Tensor constant(double value, const Shape& shape) { return detail::Inside::constant(value, shape); }
 
 namespace detail {
 
-Tensor Access::tensor(std::shared_ptr<Trace> trace, ir::NodeId node) {
+Tensor Inside::tensor(std::shared_ptr<Trace> trace, ir::NodeId node) {
   Tensor tensor;
   tensor.shape_ = trace->builder.node(node).type.shape;
   tensor.trace_ = std::move(trace);
@@ -46,7 +46,7 @@ Tensor Access::tensor(std::shared_ptr<Trace> trace, ir::NodeId node) {
   return tensor;
 }
 
-Tensor Access::constant(double number, const Shape& shape) {
+Tensor Inside::constant(double number, const Shape& shape) {
   Tensor tensor;
   tensor.constant_ = true;
   tensor.number_ = number;
@@ -54,14 +54,14 @@ Tensor Access::constant(double number, const Shape& shape) {
   return tensor;
 }
 
-Index Access::index(std::shared_ptr<Trace> trace, ir::NodeId node) {
+Index Inside::index(std::shared_ptr<Trace> trace, ir::NodeId node) {
   Index index;
   index.trace_ = std::move(trace);
   index.node_ = node;
   return index;
 }
 
-Tensor Access::as_tensor(const Index& index) {
+Tensor Inside::as_tensor(const Index& index) {
   if (!index.trace_) throw UserError("an Index is used that is no port of a cell");
   return tensor(index.trace_, index.node_);
 }
@@ -71,9 +71,9 @@ Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
   const ir::Op& op = ir::op(name);
   std::shared_ptr<Trace> trace;
   for (const Tensor& operand : operands) {
-    const auto& other = Access::trace(operand);
+    const auto& other = Inside::trace(operand);
     if (!other) {
-      if (!Access::is_constant(operand))
+      if (!Inside::is_constant(operand))
         throw UserError(fmt::format("{}: an operand is a Tensor that was never assigned", name));
       continue;
     }
@@ -91,10 +91,10 @@ Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
         "{}: all operands are constants; compute the number in C++ and make it a constant", name));
   std::vector<ir::Value> values;
   for (const Tensor& operand : operands)
-    values.push_back(Access::trace(operand)
-                         ? trace->builder.value(Access::node(operand))
-                         : trace->builder.constant(Access::number(operand), operand.shape()));
-  return Access::tensor(trace, trace->builder.apply(op, values, attributes).id);
+    values.push_back(Inside::trace(operand)
+                         ? trace->builder.value(Inside::node(operand))
+                         : trace->builder.constant(Inside::number(operand), operand.shape()));
+  return Inside::tensor(trace, trace->builder.apply(op, values, attributes).id);
 }
 
 }  // namespace detail

@@ -19,7 +19,7 @@ using ir::Shape;
 namespace detail {
 struct Trace;
 struct ModelData;
-struct Access;
+struct Inside;
 }  // namespace detail
 
 /// A trained tensor, from Model::param. A copyable handle that a body captures; inside a body it is
@@ -35,7 +35,7 @@ class Param {
  private:
   friend class Model;
   friend class Tensor;
-  friend struct detail::Access;
+  friend struct detail::Inside;
   const ir::Param& get() const;
 
   std::shared_ptr<const detail::ModelData> model_;
@@ -48,7 +48,7 @@ class Index {
   Index() = default;
 
  private:
-  friend struct detail::Access;
+  friend struct detail::Inside;
   std::shared_ptr<detail::Trace> trace_;
   ir::NodeId node_ = -1;
 };
@@ -65,7 +65,7 @@ class Tensor {
   const Shape& shape() const;
 
  private:
-  friend struct detail::Access;
+  friend struct detail::Inside;
   std::shared_ptr<detail::Trace> trace_;  // null: empty, or a free constant
   ir::NodeId node_ = -1;
   bool constant_ = false;
@@ -83,7 +83,7 @@ struct Children : S {};
 namespace detail {
 
 /// The inside of the handles, for the tracer and the ops.
-struct Access {
+struct Inside {
   static Tensor tensor(std::shared_ptr<Trace> trace, ir::NodeId node);
   static Tensor constant(double number, const Shape& shape);
   static Index index(std::shared_ptr<Trace> trace, ir::NodeId node);

@@ -58,7 +58,7 @@ std::string CellTracer::describe(const ir::Node& node) const {
 
 Index CellTracer::index_port() {
   const int port = ir::add_port(cell_, ir::PortKind::index, -1);
-  return Access::index(
+  return Inside::index(
       trace_,
       trace_->builder.leaf("port", {ir::DType::i32, {}, ir::per_instance}, {.ints = {port, 0}}).id);
 }
@@ -70,7 +70,7 @@ std::vector<Tensor> CellTracer::state_port(ir::PortKind kind, ir::StateId state)
     if (kind == ir::PortKind::children) type.children = static_cast<std::int8_t>(port);
     const int field = static_cast<int>(fields.size());
     fields.push_back(
-        Access::tensor(trace_, trace_->builder.leaf("port", type, {.ints = {port, field}}).id));
+        Inside::tensor(trace_, trace_->builder.leaf("port", type, {.ints = {port, field}}).id));
   }
   return fields;
 }
@@ -89,7 +89,7 @@ ir::StateId CellTracer::state_of(const Shape& shape) {
 }
 
 Shape CellTracer::output_shape(const Tensor& output) const {
-  if (!Access::trace(output) && !Access::is_constant(output))
+  if (!Inside::trace(output) && !Inside::is_constant(output))
     throw UserError(fmt::format("cell '{}' returns a Tensor that was never assigned", cell_.name));
   return output.shape();
 }
@@ -108,13 +108,13 @@ ir::CellId CellTracer::finish(ir::StateId state, std::span<const Tensor> outputs
     if (shape != expected.fields[field].shape)
       fail(fmt::format("is {}, declared {}", to_string(shape),
                        to_string(expected.fields[field].shape)));
-    if (const auto& trace = Access::trace(output)) {
+    if (const auto& trace = Inside::trace(output)) {
       if (trace != trace_) fail("was kept from the body of cell '" + trace->cell + "'");
-      if (trace_->builder.node(Access::node(output)).type.children != ir::per_instance)
+      if (trace_->builder.node(Inside::node(output)).type.children != ir::per_instance)
         fail("exists once per child: combine it first, e.g. with sum_children");
-      cell_.outputs.push_back(Access::node(output));
+      cell_.outputs.push_back(Inside::node(output));
     } else {
-      cell_.outputs.push_back(trace_->builder.constant(Access::number(output), shape).id);
+      cell_.outputs.push_back(trace_->builder.constant(Inside::number(output), shape).id);
     }
   }
   cell_.state = state;

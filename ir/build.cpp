@@ -2,24 +2,9 @@
 
 #include <algorithm>
 
-#include "ir/error.h"
+#include "ir/print.h"
 
 namespace espalier::ir {
-namespace {
-
-std::string kind_name(PortKind kind) {
-  switch (kind) {
-    case PortKind::index:
-      return "index";
-    case PortKind::child:
-      return "child";
-    case PortKind::children:
-      return "children";
-  }
-  throw InternalError("a port of no kind");
-}
-
-}  // namespace
 
 StateId tensor_state(Program& program, const Type& type) {
   const State state{to_string(type), {type}};
@@ -30,7 +15,7 @@ StateId tensor_state(Program& program, const Type& type) {
 }
 
 int add_port(Cell& cell, PortKind kind, StateId state) {
-  std::string name = kind_name(kind);
+  std::string name(to_string(kind));
   const auto before = std::ranges::count(cell.ports, kind, &Port::kind);
   if (before == 1) std::ranges::find(cell.ports, kind, &Port::kind)->name = name + "1";
   if (before > 0) name += std::to_string(before + 1);

@@ -5,7 +5,6 @@
 
 #include "ir/build.h"
 #include "ir/error.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 #include "ir/rebuild.h"
 

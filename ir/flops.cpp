@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

@@ -81,14 +81,6 @@ class Fusion {
 
 }  // namespace
 
-bool is_shared(const Graph& graph, NodeId id) {
-  const Node& node = graph[id];
-  if (node.op->kind == OpClass::leaf)
-    return node.op->name == "param" || node.op->name == "constant" || node.op->name == "iota";
-  return node.op->kind == OpClass::movement && !node.op->takes_index &&
-         std::ranges::all_of(node.operands, [&](NodeId o) { return is_shared(graph, o); });
-}
-
 Cell fuse_contractions(const Cell& cell) { return Fusion(cell).run(); }
 
 }  // namespace espalier::ir

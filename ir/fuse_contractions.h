@@ -9,7 +9,4 @@ namespace espalier::ir {
 
 Cell fuse_contractions(const Cell& cell);
 
-/// Whether the value is the same for every instance: a param, a constant, or moved from such.
-bool is_shared(const Graph& graph, NodeId id);
-
 }  // namespace espalier::ir

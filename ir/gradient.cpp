@@ -226,32 +226,30 @@ class Differentiator {
     return result;
   }
 
+  /// What came to the leaf that reads this field of this port; 0 if none does or nothing came.
   Value child_gradient(int port, int field, Type type) {
-    for (NodeId id = 0; id < forward_size_; ++id) {
-      const Node node = builder_.node(id);
-      if (node.op->name == "port" && node.attributes.ints == std::array{port, field})
-        for (const auto& [children, cotangents] : groups(builder_.value(id)))
-          return total(node.type, cotangents);
-    }
     if (cell_.ports[port].kind == PortKind::children) type.children = std::int8_t(port);
+    for (NodeId id = 0; id < forward_size_; ++id) {
+      const Node& node = builder_.node(id);
+      if (node.op->name != "port" || node.attributes.ints != std::array{port, field}) continue;
+      const auto by_children = groups(builder_.value(id));  // one group: a port's own children
+      if (!by_children.empty()) return total(type, by_children.begin()->second);
+    }
     return builder_.leaf("constant", type, {{}, 0, type.shape});
   }
 
-  bool is_output(NodeId id, int& field) const {
-    for (std::size_t f = 0; f < cell_.outputs.size(); ++f)
-      if (values_[cell_.outputs[f]].id == id) {
-        field = int(f);
-        return true;
-      }
-    return false;
+  /// The field of the state that a forward value is.
+  std::optional<int> output_field(NodeId id) const {
+    for (std::size_t field = 0; field < cell_.outputs.size(); ++field)
+      if (values_[cell_.outputs[field]].id == id) return int(field);
+    return std::nullopt;
   }
 
   /// Whether a forward value can be had in the backward kernel without one more residual.
   bool cheap(NodeId id) {
     if (const auto known = cheap_.find(id); known != cheap_.end()) return known->second;
     const Node& node = builder_.node(id);
-    int field;
-    bool result = node.op->kind == OpClass::leaf || is_output(id, field);
+    bool result = node.op->kind == OpClass::leaf || output_field(id);
     if (!result && (node.op->kind == OpClass::elementwise || node.op->kind == OpClass::movement))
       result = std::ranges::all_of(node.operands, [&](NodeId o) { return cheap(o); });
     return cheap_[id] = result;
@@ -261,12 +259,11 @@ class Differentiator {
               std::vector<NodeId>& residuals) {
     if (const auto found = made.find(id); found != made.end()) return found->second;
     const Node& node = builder_.node(id);
-    int field = 0;
     Value value;
     if (node.op->kind == OpClass::leaf) {
       value = out.leaf(node.op->name, node.type, node.attributes);
-    } else if (id < forward_size_ && is_output(id, field)) {
-      value = out.leaf("output", node.type, {.ints = {field, 0}});
+    } else if (const std::optional<int> field = output_field(id)) {
+      value = out.leaf("output", node.type, {.ints = {*field, 0}});
     } else if (id < forward_size_ && node.op->kind != OpClass::movement && !cheap(id)) {
       // A movement is looked through: what it moves is kept instead.
       value = out.leaf("residual", node.type, {.ints = {int(residuals.size()), 0}});

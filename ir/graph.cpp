@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "ir/error.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 #include "ir/simplify.h"
 
@@ -24,25 +23,71 @@ std::size_t hash(const Op& op, const Type& type, std::span<const NodeId> operand
   return mix(seed, static_cast<std::size_t>(type.shape.size()));
 }
 
+std::vector<Type> types_of(std::span<const Value> values) {
+  std::vector<Type> types;
+  for (const Value& value : values) types.push_back(value.type());
+  return types;
+}
+
+std::vector<NodeId> ids_of(std::span<const Value> values) {
+  std::vector<NodeId> ids;
+  for (const Value& value : values) ids.push_back(value.id);
+  return ids;
+}
+
+/// The Children port over whose elements operands exist, or per_instance. A value per element of
+/// one port cannot meet one of another.
+std::int8_t common_children(const ShapeContext& operands) {
+  std::int8_t children = per_instance;
+  int first = -1;
+  for (int i = 0; i < static_cast<int>(operands.operands.size()); ++i) {
+    const std::int8_t of = operands.operands[i].children;
+    if (of == per_instance) continue;
+    if (children != per_instance && of != children)
+      operands.fail("operands belong to the children of different ports: " +
+                    operands.describe(first) + ", " + operands.describe(i));
+    children = of;
+    first = i;
+  }
+  return children;
+}
+
 /// The shape that all operands broadcast to: axes aligned at the end, extents equal or 1.
-bool broadcast_shape(std::span<const Value> operands, Shape& result) {
+Shape common_shape(const ShapeContext& operands) {
   int rank = 0;
-  for (const Value& value : operands) rank = std::max(rank, value.shape().rank());
+  for (const Type& type : operands.operands) rank = std::max(rank, type.shape.rank());
   std::vector<std::int64_t> extents(rank, 1);
-  for (const Value& value : operands) {
-    const Shape shape = value.shape();
+  for (const Type& type : operands.operands) {
+    const Shape& shape = type.shape;
     for (int axis = 0; axis < shape.rank(); ++axis) {
       std::int64_t& extent = extents[rank - shape.rank() + axis];
       if (shape[axis] == 1) continue;
-      if (extent != 1 && extent != shape[axis]) return false;
+      if (extent != 1 && extent != shape[axis]) {
+        std::string all = operands.describe(0);
+        for (std::size_t i = 1; i < operands.operands.size(); ++i)
+          all += ", " + operands.describe(static_cast<int>(i));
+        operands.fail("shapes differ: " + all);
+      }
       extent = shape[axis];
     }
   }
-  result = Shape(std::span<const std::int64_t>(extents));
-  return true;
+  return Shape(std::span<const std::int64_t>(extents));
+}
+
+/// Whether the op is applied child by child where one of its operands is a value per child.
+bool maps_over_children(const Op& op) {
+  return op.kind == OpClass::elementwise || op.kind == OpClass::contraction || op.assembles;
 }
 
 }  // namespace
+
+bool is_shared(const Graph& graph, NodeId id) {
+  const Node& node = graph[id];
+  if (node.op->kind == OpClass::leaf)
+    return node.op->name == "param" || node.op->name == "constant" || node.op->name == "iota";
+  return node.op->kind == OpClass::movement && !node.op->takes_index &&
+         std::ranges::all_of(node.operands, [&](NodeId o) { return is_shared(graph, o); });
+}
 
 const Node& Value::node() const { return builder->node(id); }
 
@@ -78,58 +123,34 @@ Value GraphBuilder::apply(std::string_view name, std::initializer_list<Value> op
   return apply(ir::op(name), std::span(operands.begin(), operands.size()), attributes);
 }
 
+void GraphBuilder::fit(const Op& op, const Attributes& attributes, std::vector<Value>& operands) {
+  const std::vector<Type> types = types_of(operands);
+  const std::vector<NodeId> ids = ids_of(operands);
+  const ShapeContext given{op, types, attributes, this, ids};
+  given.check(op.variadic ? !operands.empty() : operands.size() == op.operands.size(),
+              fmt::format("expected {} operands, found {}", op.operands.size(), operands.size()));
+  const std::int8_t children = common_children(given);
+  if (op.kind == OpClass::elementwise) {
+    const Shape shape = common_shape(given);
+    for (Value& value : operands)
+      if (value.shape() != shape) value = apply("broadcast", {value}, {.shape = shape});
+  }
+  if (!maps_over_children(op) || children == per_instance) return;
+  for (Value& value : operands) {
+    const bool as_it_is = op.kind == OpClass::contraction && is_shared(graph_, value.id);
+    if (value.type().children == per_instance && !as_it_is)
+      value = apply("per_child", {value}, {.ints = {children, 0}});
+  }
+}
+
 Value GraphBuilder::apply(const Op& op, std::span<const Value> operands, Attributes attributes) {
   std::vector<Value> values(operands.begin(), operands.end());
   for (const Value& value : values)
     internal_check(value.builder == this, "{}: operand of another graph", op.name);
-  std::vector<Type> types;
-  std::vector<NodeId> ids;
-  auto refresh = [&] {
-    types.clear();
-    ids.clear();
-    for (const Value& value : values) {
-      types.push_back(value.type());
-      ids.push_back(value.id);
-    }
-  };
-  refresh();
-  const auto as_context = [&] { return ShapeContext{op, types, attributes, this, ids}; };
-  const ShapeContext shapes = as_context();
-  shapes.check(op.variadic ? !values.empty() : values.size() == op.operands.size(),
-               fmt::format("expected {} operands, found {}", op.operands.size(), values.size()));
-
-  // A value per element of one Children port cannot meet one of another port.
-  std::int8_t children = per_instance;
-  int first = -1;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::int8_t of = types[i].children;
-    if (of == per_instance) continue;
-    if (children != per_instance && of != children)
-      shapes.fail("operands belong to the children of different ports: " + shapes.describe(first) +
-                  ", " + shapes.describe(static_cast<int>(i)));
-    children = of;
-    first = static_cast<int>(i);
-  }
-  if (op.kind == OpClass::elementwise) {
-    Shape shape;
-    if (!broadcast_shape(values, shape)) {
-      std::string all = shapes.describe(0);
-      for (std::size_t i = 1; i < values.size(); ++i) all += ", " + shapes.describe(int(i));
-      shapes.fail("shapes differ: " + all);
-    }
-    for (Value& value : values)
-      if (value.shape() != shape) value = apply("broadcast", {value}, {.shape = shape});
-  }
-  const bool maps =
-      op.kind == OpClass::elementwise || op.kind == OpClass::contraction || op.assembles;
-  if (maps && children != per_instance)
-    for (Value& value : values)
-      if (value.type().children == per_instance &&
-          !(op.kind == OpClass::contraction && is_shared(graph_, value.id)))
-        value = apply("per_child", {value}, {.ints = {children, 0}});
-  refresh();
-
-  const Type type = op.type(as_context());
+  fit(op, attributes, values);
+  const std::vector<Type> types = types_of(values);
+  std::vector<NodeId> ids = ids_of(values);
+  const Type type = op.type({op, types, attributes, this, ids});
   if (op.kind == OpClass::composite) {
     const Value result = op.expand(*this, values, attributes);
     internal_check(result.type() == type, "{}: its expansion has type {}, its rule says {}",

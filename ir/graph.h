@@ -64,6 +64,9 @@ class Graph {
   std::vector<Node> nodes_;
 };
 
+/// Whether the value is the same for every instance: a param, a constant, or moved from such.
+bool is_shared(const Graph& graph, NodeId id);
+
 /// A node under construction, with arithmetic; the graph-value instance of gradient bodies.
 struct Value {
   GraphBuilder* builder = nullptr;
@@ -109,6 +112,8 @@ class GraphBuilder {
   std::function<std::string(const Node&)> describe;
 
  private:
+  /// Makes operands fit each other: broadcast to one shape, spread over children.
+  void fit(const Op& op, const Attributes& attributes, std::vector<Value>& operands);
   Value intern(const Op& op, Type type, std::vector<NodeId> operands, const Attributes& attributes);
 
   Mode mode_;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "ir/build.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 #include "ir/rebuild.h"
 

@@ -42,11 +42,8 @@ class CellPrinter {
     for (const Port& port : cell_.ports) {
       if (!ports.empty()) ports += ", ";
       ports += quoted(port.name) + ": ";
-      if (port.kind == PortKind::index)
-        ports += "index";
-      else
-        ports += (port.kind == PortKind::child ? "child " : "children ") +
-                 quoted(program_.states[port.state].name);
+      ports += to_string(port.kind);
+      if (port.kind != PortKind::index) ports += ' ' + quoted(program_.states[port.state].name);
     }
     return fmt::format("{} {}({}) -> {} {{\n", keyword, quoted(cell_.name), ports,
                        quoted(program_.states[cell_.state].name));
@@ -132,6 +129,18 @@ std::string contribution(const ParamContribution& c, const CellPrinter& printer,
 }
 
 }  // namespace
+
+std::string_view to_string(PortKind kind) {
+  switch (kind) {
+    case PortKind::index:
+      return "index";
+    case PortKind::child:
+      return "child";
+    case PortKind::children:
+      return "children";
+  }
+  return "";
+}
 
 std::string print(const Cell& cell, const Program& program) {
   const CellPrinter printer(cell, program);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "ir/gradient.h"
 #include "ir/program.h"
@@ -18,5 +19,8 @@ std::string print(const Cell& cell, const Program& program);
 /// Both halves: the forward cell with `keep` behind its `return`, then the backward cell with the
 /// gradient of each child field and the contributions to each param.
 std::string print(const Differentiated& cell, const Program& program);
+
+/// "index", "child" or "children".
+std::string_view to_string(PortKind kind);
 
 }  // namespace espalier::ir

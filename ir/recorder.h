@@ -3,7 +3,6 @@
 // the engine, which reads graph(), losses() and program(); written through Instances by the user.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -139,7 +138,7 @@ class Recorder {
   /// What the minibatch holds, capacity included.
   std::size_t bytes() const {
     return graph_.bytes() + table_.bytes() +
-           capacity_bytes(losses_, call_states_, field_begin_, fields_);
+           capacity_bytes(losses_, call_states_, call_instances_, field_begin_, fields_);
   }
 
   /// Room for lists of operands and indices that are put together at a call; reused.

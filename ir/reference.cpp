@@ -17,8 +17,7 @@ struct Section {
 constexpr Section sections[] = {
     {OpClass::elementwise, "Element-wise ops",
      "The same scalar function at every coordinate. Operands are broadcast against each other: "
-     "axes "
-     "are aligned at the end, extents are equal or 1."},
+     "axes are aligned at the end, extents are equal or 1."},
     {OpClass::reduction, "Reductions",
      "Combine the elements of an axis, or the values of all children. The bound is per term."},
     {OpClass::movement, "Movements",
@@ -28,8 +27,7 @@ constexpr Section sections[] = {
      "bound is per term."},
     {OpClass::composite, "Composites",
      "Written with the ops above and expanded when they are recorded, so that gradients and "
-     "kernels "
-     "come from their parts."},
+     "kernels come from their parts."},
     {OpClass::leaf, "Leaves", "Where values come from. Programs contain them; no one calls them."}};
 
 /// `slice(x; axis, begin, shape)`.
@@ -82,8 +80,7 @@ std::string op_reference() {
       "it anew. -->\n\n"
       "What a cell's body may compute. Every op is one record in `ir/ops_*.cpp`; shape rules, "
       "gradients, kernels and tests come from there, and so does this page. Attributes stand "
-      "behind "
-      "the semicolon. A value per child of a `Children` port goes through every op but the "
+      "behind the semicolon. A value per child of a `Children` port goes through every op but the "
       "reductions over children.\n";
   for (const Section& section : sections) {
     const bool leaf = section.kind == OpClass::leaf;

@@ -1,6 +1,5 @@
 #include "ir/split_products.h"
 
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 #include "ir/rebuild.h"
 

@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "ir/error.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

@@ -1,7 +1,5 @@
 #include "models/child_sum_tree_lstm.h"
 
-#include <span>
-
 namespace espalier::models {
 namespace {
 

@@ -2,8 +2,6 @@
 // Pointers are shifted so that kernels address a batch's own rows by cell row.
 #pragma once
 
-#include <vector>
-
 #include "runtime/arenas.h"
 #include "runtime/indices.h"
 #include "runtime/modules.h"

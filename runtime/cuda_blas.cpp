@@ -4,7 +4,6 @@
 
 #include <bit>
 #include <cstring>
-#include <initializer_list>
 
 #include "codegen/toolkit.h"
 #include "ir/error.h"

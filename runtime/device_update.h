@@ -3,7 +3,6 @@
 // what it knows, the indices. Owned by the device's executor, whose `place` and `run` it uses.
 #pragma once
 
-#include <memory>
 #include <utility>
 #include <vector>
 

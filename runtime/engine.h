@@ -66,7 +66,7 @@ class Engine {
 
   const ir::Program& program() const;
   const EngineOptions& options() const;
-  /// Name of the CPU target that kernels are compiled for.
+  /// Name of the target that kernels are compiled for: "avx512", or "sm_90" on a GPU.
   const std::string& target() const;
   /// Seconds spent compiling so far, and kernels compiled, loaded from disk.
   struct Compilation {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "runtime/executor.h"
-#include "runtime/random_keys.h"
 #include "scheduler/layout.h"
 
 namespace espalier::runtime {

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "codegen/compiler.h"
@@ -20,8 +19,8 @@ struct KeptRows {
   std::int8_t children = ir::per_instance;
 };
 
-/// A row contribution: contribution `left` holds [cell rows, elements] to be added to rows of
-/// `param` chosen by Index port `index_port`.
+/// A row contribution: number `contribution` of those kept, [cell rows, elements], is to be added
+/// to rows of `param` chosen by Index port `index_port`.
 struct RowContribution {
   ir::ParamId param = -1;
   int contribution = -1, index_port = -1;

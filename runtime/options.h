@@ -66,9 +66,10 @@ struct EngineOptions {
   /// What a recurrent cell computes from its indices alone runs as one batch (ir/hoist.h). Decides
   /// in which order sums are formed, as models do.
   bool hoist = true;
-  int threads = 1;          ///< 0: as many as the machine has cores
-  std::uint64_t seed = 0;   ///< of initial values and dropout
-  std::string target = {};  ///< "avx512", "avx2", "portable"; empty: the widest the host runs
+  int threads = 1;         ///< 0: as many as the machine has cores
+  std::uint64_t seed = 0;  ///< of initial values and dropout
+  /// "avx512", "avx2", "portable", of a GPU "sm_90"; empty: the widest the host runs, or the GPU's.
+  std::string target = {};
   /// Where compiled kernels are kept between runs; codegen::default_cache_directory() is the usual
   /// place, empty keeps none.
   std::filesystem::path cache_directory = {};

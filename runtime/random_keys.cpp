@@ -1,6 +1,7 @@
 #include "runtime/random_keys.h"
 
 #include "codegen/kernel_ir.h"
+#include "runtime/random.h"
 
 namespace espalier::runtime {
 

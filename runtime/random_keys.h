@@ -5,7 +5,6 @@
 #include <span>
 
 #include "ir/instances.h"
-#include "runtime/random.h"
 
 namespace espalier::runtime {
 

@@ -2,7 +2,6 @@
 // connected components in topological order. Made once per program, read by strategies.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "ir/program.h"

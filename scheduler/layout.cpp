@@ -8,6 +8,7 @@
 
 namespace espalier::scheduler {
 
+using ir::Access;
 using ir::InstanceId;
 using ir::PortKind;
 

@@ -9,13 +9,11 @@
 #include <span>
 #include <vector>
 
+#include "ir/access.h"
 #include "ir/instances.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {
-
-/// How a batch reads a port.
-enum class Access : std::uint8_t { shared, contiguous, gathered };
 
 inline constexpr std::uint32_t no_row = UINT32_MAX;
 
@@ -90,7 +88,7 @@ class Layout {
                                        const ir::Program& program) const;
   /// How batch `b` reads port `p`, for reports: consecutive rows (or fewer than two), every row the
   /// same (shared), or neither. For Index ports `contiguous` never holds.
-  Access access(std::size_t batch, std::size_t port, const ir::Program& program) const;
+  ir::Access access(std::size_t batch, std::size_t port, const ir::Program& program) const;
 
  private:
   void append_port(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> instances,

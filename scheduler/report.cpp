@@ -4,22 +4,13 @@
 
 #include <algorithm>
 
+#include "ir/print.h"
+
 namespace espalier::scheduler {
 namespace {
 
+using ir::Access;
 using ir::InstanceId;
-
-std::string_view to_string(ir::PortKind kind) {
-  switch (kind) {
-    case ir::PortKind::index:
-      return "index";
-    case ir::PortKind::child:
-      return "child";
-    case ir::PortKind::children:
-      return "children";
-  }
-  return "";
-}
 
 /// A string literal of JSON, and of Graphviz.
 std::string quoted(std::string_view text) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ir/access.h"
 #include "ir/instances.h"
 #include "scheduler/layout.h"
 
@@ -19,7 +20,7 @@ struct ScheduleReport {
   struct Read {
     std::string port;
     ir::PortKind kind = ir::PortKind::index;
-    Access access = Access::gathered;
+    ir::Access access = ir::Access::gathered;
     std::size_t rows = 0;
   };
   struct Batch {
@@ -41,7 +42,7 @@ struct ScheduleReport {
   /// Rows of earlier outputs (Child and Children ports) by Access.
   std::array<std::size_t, 3> rows{};
 
-  std::size_t rows_read(Access access) const { return rows[static_cast<std::size_t>(access)]; }
+  std::size_t rows_read(ir::Access access) const { return rows[static_cast<std::size_t>(access)]; }
   /// Batches over the lower bound, ≥ 1; 1 without instances.
   double ratio() const;
 };
@@ -58,6 +59,6 @@ std::string to_dot(const ScheduleReport& report);
 /// One object with the members of ScheduleReport under their names, and `ratio`.
 std::string to_json(const ScheduleReport& report);
 
-std::string_view to_string(Access access);
+std::string_view to_string(ir::Access access);
 
 }  // namespace espalier::scheduler

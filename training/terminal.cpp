@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <string>
+#include <string_view>
 
 namespace espalier {
 namespace {

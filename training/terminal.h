@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <string_view>
 
 namespace espalier {
 

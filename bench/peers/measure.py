@@ -74,5 +74,5 @@ def summary(steps, batches, settings, classes):
         "seconds": {name: statistics.median(s.parts[name] for s in steps) for name in parts},
         "step_seconds": spread([step.seconds for step in steps]),
         "steps": len(steps),
-        "loss": steps[-1].loss,
+        "loss": statistics.fmean(step.loss for step in steps),
     }

@@ -107,6 +107,12 @@ def measured(settings, weights_file):
     return {**fields, "first_losses": losses}
 
 
+def peak_resident_bytes():
+    """Of this process, or of a program that it ran (DyNet's) if that took more."""
+    who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return 1024 * max(resource.getrusage(one).ru_maxrss for one in who)
+
+
 def versions():
     found = {"python": platform.python_version(), "numpy": numpy.__version__}
     if "torch" in sys.modules:
@@ -121,7 +127,7 @@ def main():
         fields = measured(settings, arguments.load_weights)
     except (data.DataError, models.WeightsError, OSError) as error:
         sys.exit(str(error))
-    fields["process_peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fields["peak_resident_bytes"] = peak_resident_bytes()
     text = json.dumps({**fields, "settings": settings, "versions": versions()}, indent=1)
     if arguments.json == "-":
         print(text)

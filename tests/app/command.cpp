@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 namespace espalier::app {
 namespace {
@@ -29,6 +27,8 @@ bool append(int descriptor, std::string& text) {
   std::vector<char*> argv{const_cast<char*>(ESPALIER_COMMAND)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  // On a machine with a GPU as without: what is tested is the command.
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   ::execv(ESPALIER_COMMAND, argv.data());
   ::_exit(127);
@@ -98,25 +98,6 @@ Output Process::wait() {
 
 Output run(const Arguments& arguments, const CommandOptions& options) {
   return Process(arguments, options).wait();
-}
-
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "espalier_XXXXXX").string();
-  path_ = ::mkdtemp(pattern.data());
-}
-
-TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
-std::string TemporaryFolder::write(std::string_view file, std::string_view text) const {
-  std::filesystem::create_directories((path_ / file).parent_path());
-  std::ofstream(path_ / file, std::ios::binary) << text;
-  return *this / file;
-}
-
-std::string read_file(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  EXPECT_TRUE(stream.is_open()) << file;
-  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 Arguments tiny_training(const Arguments& more) {

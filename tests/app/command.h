@@ -4,11 +4,12 @@
 
 #include <sys/types.h>
 
-#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/support/temporary_folder.h"
 
 namespace espalier::app {
 
@@ -47,23 +48,8 @@ class Process {
 
 Output run(const Arguments& arguments, const CommandOptions& options = {});
 
-/// A fresh folder, removed with everything in it at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string operator/(std::string_view file) const { return (path_ / file).string(); }
-  std::string path() const { return path_.string(); }
-  std::string write(std::string_view file, std::string_view text) const;
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string read_file(const std::string& file);
+using test::read_file;
+using test::TemporaryFolder;
 
 /// A training run of less than a second: `train` on generated ListOps, and `more`.
 Arguments tiny_training(const Arguments& more = {});

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <string>
 
 #include "tests/codegen/kernel_runner.h"
 #include "tests/support/rounding.h"

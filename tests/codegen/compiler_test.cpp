@@ -9,41 +9,20 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "codegen/cpu_jit.h"
 #include "codegen/fingerprint.h"
 #include "codegen/kernel_cache.h"
-#include "codegen/print_kernel.h"
 #include "tests/codegen/kernel_runner.h"
+#include "tests/support/temporary_folder.h"
 
 namespace espalier::codegen {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::path(testing::TempDir()) / "espalier_cache_XXXXXX").string();
-    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using test::read_file;
+using test::TemporaryFolder;
 
 void write_file(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
@@ -73,7 +52,7 @@ float run_addition(const CompiledKernel& kernel, float x) {
 
 class CachedCompiler : public testing::Test {
  protected:
-  CompilerOptions options() const { return {.cache_directory = folder_.path() / "kernels"}; }
+  CompilerOptions options() const { return {.cache_directory = folder_ / "kernels"}; }
   std::vector<fs::path> files() const {
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator(options().cache_directory))
@@ -193,7 +172,7 @@ TEST_F(CachedCompiler, RebuildsWhatIsNoFile) {
 }
 
 TEST_F(CachedCompiler, DoesWithoutACacheThatItCannotWrite) {
-  write_file(folder_.path() / "kernels", "a file where the folder should be");
+  write_file(folder_ / "kernels", "a file where the folder should be");
   const CompilerStatistics statistics = compile();
   EXPECT_EQ(statistics.compilations, 1);
   EXPECT_TRUE(statistics.cache_unwritable);
@@ -224,7 +203,7 @@ TEST_F(CachedCompiler, IsSharedByProcesses) {
     for (const fs::path& file : files()) {
       if (file.extension() != ".kernel") continue;
       const std::string text = read_file(file);
-      const fs::path copy = folder_.path() / "damaged";
+      const fs::path copy = folder_ / "damaged";
       write_file(copy, text.substr(0, text.size() / 2));
       fs::rename(copy, file);
     }

@@ -1,9 +1,6 @@
 // Contraction stages: tiles of every height, gates, terms, gathered rows, epilogues.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
-#include "codegen/tiling.h"
 #include "tests/codegen/sample_kernels.h"
 
 namespace espalier::codegen {

@@ -10,7 +10,6 @@
 #include <set>
 
 #include "codegen/cuda_emit.h"
-#include "codegen/interpreter.h"
 #include "codegen/nvrtc.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"

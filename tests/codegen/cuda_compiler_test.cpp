@@ -7,6 +7,7 @@
 #include "codegen/nvrtc.h"
 #include "ir/error.h"
 #include "tests/codegen/sample_kernels.h"
+#include "tests/support/temporary_folder.h"
 
 namespace espalier::codegen {
 namespace {
@@ -21,9 +22,8 @@ class CudaCompiler : public testing::Test {
 };
 
 TEST_F(CudaCompiler, KeepsWhatItMadeInMemoryAndOnDisk) {
-  const std::filesystem::path folder =
-      std::filesystem::path(testing::TempDir()) / "espalier-cuda-compiler";
-  std::filesystem::remove_all(folder);
+  const test::TemporaryFolder temporary;
+  const std::filesystem::path folder = temporary.path();
   const Target target = cuda_target("sm_90");
   std::string cubin;
   {
@@ -45,7 +45,6 @@ TEST_F(CudaCompiler, KeepsWhatItMadeInMemoryAndOnDisk) {
   Compiler other(cuda_target("sm_80"), {folder});
   EXPECT_NE(other.compile(sample(target)).cubin, cubin);
   EXPECT_EQ(other.statistics().compilations, 1);
-  std::filesystem::remove_all(folder);
 }
 
 TEST_F(CudaCompiler, GivesTheLogOfWrongTexts) {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "codegen/interpreter.h"
-#include "codegen/print_kernel.h"
 #include "codegen/verify_kernel.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"

@@ -11,7 +11,6 @@
 #include <memory>
 
 #include "codegen/cuda_emit.h"
-#include "codegen/interpreter.h"
 #include "codegen/nvrtc.h"
 #include "codegen/print_kernel.h"
 #include "codegen/verify_kernel.h"

@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
+
+#include "tests/support/temporary_folder.h"
 
 namespace espalier::codegen {
 namespace {
@@ -21,16 +24,6 @@ constexpr std::int64_t kLimit = 20'000;
 
 class KernelCacheSize : public testing::Test {
  protected:
-  KernelCacheSize() {
-    std::string name = (fs::path(testing::TempDir()) / "espalier_cache_XXXXXX").string();
-    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-    folder_ = name;
-  }
-  ~KernelCacheSize() override {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-
   static std::string key(int number) { return "key " + std::to_string(number); }
   static std::string object(int number) { return std::string(kObject, char('a' + number % 26)); }
   std::int64_t bytes() const {
@@ -46,7 +39,8 @@ class KernelCacheSize : public testing::Test {
     return found;
   }
 
-  fs::path folder_;
+  const test::TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(KernelCacheSize, StaysBelowTheLimitAndKeepsTheNewest) {

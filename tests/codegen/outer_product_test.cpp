@@ -1,8 +1,6 @@
 // Outer products: weight gradients, summed over rows read by pointer.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "codegen/tiling.h"
 #include "tests/codegen/sample_kernels.h"
 

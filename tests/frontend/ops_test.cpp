@@ -154,5 +154,30 @@ TEST_F(OpValues, NumbersOnEitherSide) {
   expect([=, this] { return v * constant(3, {4}) + constant(1); }, {4, 7, 10, 13});
 }
 
+TEST(Ops, OverChildrenTheLeastAndTheLogarithmsOfTheShares) {
+  Scratch model;
+  const Param table = model.param("table", {3, 2});
+  const auto leaf = model.cell("leaf", [=](Index word) { return row(table, word); });
+  const auto least =
+      model.cell("least", {{2}}, [](Children<Tensor> kids) { return min_children(kids); });
+  const auto shares = model.cell("shares", {{2}}, [](Children<Tensor> kids) {
+    return sum_children(log_softmax_children(kids));
+  });
+  ir::Program program = model.program();
+  ir::Recorder recorder(program);
+  const Instances instances(recorder);
+  const std::vector<Call<Tensor>> kids = {instances(leaf, 0), instances(leaf, 1),
+                                          instances(leaf, 2)};
+  instances(least, kids);
+  instances(shares, kids);
+  const std::vector<double> numbers = {1, -2, 3, 4, -5, 1000};
+  const auto found = test::Oracle(program, {numbers}).forward(recorder.graph());
+  EXPECT_EQ(found.at(3).at(0), (std::vector<double>{-5, -2}));
+  // The sum over children j of x_j - log Σ exp(x): of 1, 3, -5, and of -2, 4, 1000.
+  EXPECT_NEAR(found.at(4).at(0).at(0), -1 - 3 * std::log(std::exp(1) + std::exp(3) + std::exp(-5)),
+              1e-12);
+  EXPECT_NEAR(found.at(4).at(0).at(1), 1002 - 3 * 1000.0, 1e-9);
+}
+
 }  // namespace
 }  // namespace espalier

@@ -1,11 +1,9 @@
-// Recording: what a minibatch's calls become, what is refused, and what a call costs.
+// Recording: what a minibatch's calls become, and what is refused.
 #include "ir/recorder.h"
 
-#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ranges>
 
 #include "ir/instances.h"
@@ -236,29 +234,6 @@ TEST_P(Recording, EveryInstanceOfACallHasItsStream) {
   EXPECT_EQ(stream(second, 0).example, 9u);
   EXPECT_EQ(stream(second, 0).call, 0u);
   EXPECT_EQ(recorder.graph().examples(), 2u);
-}
-
-TEST(RecordingSpeed, NanosecondsACall) {
-  const Net net;
-  for (const auto granularity : {ir::Granularity::cell, ir::Granularity::op}) {
-    ir::Program program = net.program();
-    ir::Recorder recorder(program, granularity);
-    const Instances g(recorder);
-    constexpr int leaves = 20000;
-    double best = 1e9;
-    for (int repeat = 0; repeat < 10; ++repeat) {
-      const auto start = std::chrono::steady_clock::now();
-      recorder.clear();
-      Call<State> tree = g(net.leaf, 0);
-      for (int i = 1; i < leaves; ++i) tree = g(net.node, tree, g(net.leaf, i % 10));
-      const std::chrono::duration<double, std::nano> time =
-          std::chrono::steady_clock::now() - start;
-      best = std::min(best, time.count() / static_cast<double>(g.size()));
-    }
-    fmt::print("recording at granularity {}: {:.1f} ns a call, {:.1f} instances a call\n",
-               granularity == ir::Granularity::cell ? "cell" : "op", best,
-               static_cast<double>(recorder.graph().size()) / static_cast<double>(g.size()));
-  }
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <list>
-#include <ranges>
 #include <span>
 
 #include "tests/frontend/support.h"

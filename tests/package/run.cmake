@@ -43,7 +43,18 @@ run("${CMAKE_COMMAND}" -S "${consumer}" -B "${consumer}/build" -G "${GENERATOR}"
     -D CMAKE_BUILD_TYPE=Release "-DCMAKE_PREFIX_PATH=${prefix}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
     "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" "-DCMAKE_CXX_FLAGS=${FLAGS}")
 run("${CMAKE_COMMAND}" --build "${consumer}/build")
-run("${consumer}/build/tree_lstm")
+execute_process(COMMAND "${consumer}/build/tree_lstm" OUTPUT_VARIABLE printed
+                COMMAND_ERROR_IS_FATAL ANY)
+
+# It prints what the README shows, but for the losses, whose last digits are the target's.
+file(READ "${SOURCE_DIR}/README.md" shown)
+foreach(text IN ITEMS printed shown)
+  string(REGEX MATCHALL "step +[0-9]+: loss [0-9.]+; [^\n]*" ${text} "${${text}}")
+  string(REGEX REPLACE "loss [0-9.]+" "loss" ${text} "${${text}}")
+endforeach()
+if(NOT printed STREQUAL shown)
+  message(FATAL_ERROR "the README's program prints\n${printed}\nand the README shows\n${shown}")
+endif()
 
 if(PKG_CONFIG)
   set(ENV{PKG_CONFIG_PATH} "${prefix}/${LIBDIR}/pkgconfig:$ENV{PKG_CONFIG_PATH}")

@@ -13,7 +13,6 @@
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/engine.h"
-#include "scheduler/strategy.h"
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_oracle.h"
 #include "tests/support/random_calls.h"
@@ -285,10 +284,9 @@ TEST_F(CudaSteps, AnEngineMayEndOnAnotherThread) {
 
 TEST_F(CudaSteps, RefuseGpusThatLackWhatKernelsUse) {
   if (!on_stand_in()) GTEST_SKIP() << "only the stand-in can be an older one";
-  ::setenv("ESPALIER_FAKE_CUDA_MAJOR", "7", 1);
+  const Variable older("ESPALIER_FAKE_CUDA_MAJOR", "7");
   const std::string text = refusal([&] { Engine(model_->program(), on(Device::cuda)); });
   const EngineOptions automatic = Engine(model_->program(), on(Device::automatic)).options();
-  ::unsetenv("ESPALIER_FAKE_CUDA_MAJOR");
   EXPECT_NE(text.find("is sm_70: kernels need sm_80 or newer"), std::string::npos) << text;
   EXPECT_EQ(automatic.device, Device::cpu);
 }

@@ -16,7 +16,6 @@
 #include "runtime/cuda.h"
 #include "runtime/device_costs.h"
 #include "runtime/engine.h"
-#include "scheduler/strategy.h"
 #include "tests/runtime/cuda_runs.h"
 #include "training/optimizer.h"
 

@@ -3,13 +3,13 @@
 // stand-in, whose blocks wait for each other as they do on a device.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
 
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/device_costs.h"
 #include "runtime/engine.h"
+#include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_runs.h"
 #include "training/optimizer.h"
 
@@ -186,9 +186,8 @@ TEST_F(PersistentEngine, RefusesCostsThatAreNone) {
 TEST_F(PersistentEngine, FallsBackWhereBlocksCannotWaitForEachOther) {
   if (runtime::find_cuda().gpus.at(0).name != "this machine's processor")
     GTEST_SKIP() << "only the stand-in can be without";
-  ::setenv("ESPALIER_FAKE_CUDA_COOPERATIVE", "0", 1);
+  const Variable alone("ESPALIER_FAKE_CUDA_COOPERATIVE", "0");
   Engine lacking = engine(Persistent::on);
-  ::unsetenv("ESPALIER_FAKE_CUDA_COOPERATIVE");
   for (int time = 0; time < 3; ++time) {
     const StepResult result = lacking.gradients(recorded(lacking, trees(3, 6)));
     EXPECT_EQ(result.statistics.device_walks, 0U);

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "codegen/kernel_cache.h"
+#include "tests/support/temporary_folder.h"
 
 namespace espalier::runtime {
 namespace {
@@ -122,8 +123,8 @@ TEST(DeviceCosts, GoToTextAndBack) {
 }
 
 TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "espalier-device-costs";
-  std::filesystem::remove_all(folder);
+  const test::TemporaryFolder temporary;
+  const std::filesystem::path folder = temporary.path();
   int measured = 0;
   const auto costs = [&](std::string_view key) {
     return kept_costs(folder, key, [&] {
@@ -143,7 +144,6 @@ TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
   // Whole, but no costs.
   codegen::KernelCache(folder).store("one", "1 2 3");
   EXPECT_EQ(costs("one").places, 4);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

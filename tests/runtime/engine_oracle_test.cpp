@@ -4,9 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "codegen/target.h"
 #include "ir/error.h"
 #include "runtime/engine.h"

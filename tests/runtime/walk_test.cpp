@@ -6,7 +6,6 @@
 #include <deque>
 
 #include "codegen/cuda_emit.h"
-#include "codegen/target.h"
 
 namespace espalier::runtime {
 namespace {

@@ -2,7 +2,6 @@
 // cuda_shim.h. Tests of the printer use it, and whoever stands in for a CUDA driver.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>

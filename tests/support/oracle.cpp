@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "ir/evaluate.h"
 #include "ir/op.h"
 #include "ir/simplify.h"
 

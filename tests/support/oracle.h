@@ -9,7 +9,6 @@
 #include <span>
 #include <vector>
 
-#include "ir/evaluate.h"
 #include "ir/gradient.h"
 #include "ir/instances.h"
 #include "ir/program.h"

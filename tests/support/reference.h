@@ -3,7 +3,6 @@
 // and depends on std alone, so that no mistake of the library can repeat itself here.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <map>
 #include <string>
