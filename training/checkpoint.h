@@ -30,8 +30,8 @@ struct SavedModel {
 };
 
 /// Saves a model into `folder`, which is made where it is missing. An empty `vocabulary` means
-/// none. `metadata` joins that of the weights. UserError if something cannot be written; a weights
-/// file that is there is then still the old one.
+/// none. `metadata` joins that of the weights. UserError if something cannot be written; if the
+/// disk is full, a model that is there is then still the old one.
 void save_model(const std::filesystem::path& folder, const SavedModel& model,
                 std::span<const std::string> vocabulary, std::span<const SafeTensor> weights,
                 const SafetensorsMetadata& metadata = {});
