@@ -120,6 +120,7 @@ TEST(Usage, FailuresExitWithOne) {
   folder.write("sst/test.txt", good);
   folder.write("ops.tsv", "3\t( [MAX 3\n");
   folder.write("wide.ptb", "(0 (1 a) (2 b))\n(0 (1 a) (2 b) (3 c))\n");
+  folder.write("bare.ptb", "(a)\n(b)\n(c)\n");
   const struct {
     Arguments arguments;
     std::string message;
@@ -128,6 +129,8 @@ TEST(Usage, FailuresExitWithOne) {
       {tiny_training({"--data", "listops:" + folder / "ops.tsv"}), folder / "ops.tsv:1:"},
       {tiny_training({"--data", "sst:" + folder / "none"}), folder / "none"},
       {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}), folder / "wide.ptb:2:16: found "},
+      {tiny_training({"--data", "ptb:" + folder / "bare.ptb"}), "found no tree with a label"},
+      {{"schedule", "--data", "ptb:" + folder / "bare.ptb"}, "found no tree with a label"},
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
       {tiny_training({"--json", folder / "sst"}), "expected a file"},
       {tiny_training({"--examples", "2"}), "at least 3"},
