@@ -30,6 +30,10 @@ bool append(int descriptor, std::string& text) {
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
+  for (const auto& [descriptor, file] : options.streams) {
+    ::close(descriptor);
+    if (!file.empty()) ::dup2(::open(file.c_str(), O_RDWR), descriptor);
+  }
   ::execv(ESPALIER_COMMAND, argv.data());
   ::_exit(127);
 }

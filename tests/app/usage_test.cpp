@@ -161,6 +161,32 @@ TEST(Usage, FailuresExitWithOne) {
   }
 }
 
+TEST(Usage, AFullStdoutIsAFailure) {
+  for (const Arguments& arguments :
+       {Arguments{"--help"}, {"--version"}, {"train", "--help"}, {"info"}, {"ir", "lstm"}}) {
+    const Output output = run(arguments, {.streams = {{1, "/dev/full"}}});
+    EXPECT_EQ(output.status, 1) << arguments.front();
+    EXPECT_EQ(output.err, "espalier: error: stdout: cannot be written\n");
+  }
+}
+
+TEST(Usage, ClosedStreamsAreNotTheFilesOfTheRun) {
+  const TemporaryFolder folder;
+  Output output = run(tiny_training({"--save", folder / "run"}), {.streams = {{1, ""}}});
+  EXPECT_EQ(output.status, 1);
+  expect_contains(output.err, "stdout: cannot be written");
+  const std::string log = read_file(folder / "run/training.log");
+  expect_contains(log, "epoch 2/2");
+  EXPECT_EQ(log.find("test accuracy"), std::string::npos) << log;
+
+  output = run(tiny_training({"--save", folder / "run"}), {.streams = {{0, ""}, {2, ""}}});
+  EXPECT_EQ(output.status, 0);
+  expect_contains(output.out, "test accuracy");
+  const std::string quiet = read_file(folder / "run/training.log");
+  EXPECT_EQ(quiet.find("epoch 1/2"), quiet.rfind("epoch 1/2")) << quiet;
+  EXPECT_EQ(run({"eval", "--load", folder / "run"}).status, 0);
+}
+
 TEST(Usage, JsonIsWrittenIntoWhatIsNoFile) {
   const TemporaryFolder folder;
   const std::string pipe = folder / "pipe";
