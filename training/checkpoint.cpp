@@ -183,6 +183,11 @@ void save_model(const fs::path& folder, const SavedModel& model,
   for (Draft& draft : drafts) draft.publish();
 }
 
+void check_savable(const SavedModel& model, std::span<const std::string> vocabulary) {
+  vocabulary_text(vocabulary);
+  model_text(model, !vocabulary.empty());
+}
+
 SavedModel load_model(const fs::path& folder) {
   const ModelReader reader(folder / kModelFile);
   return {.name = reader.name(),

@@ -36,6 +36,10 @@ void save_model(const std::filesystem::path& folder, const SavedModel& model,
                 std::span<const std::string> vocabulary, std::span<const SafeTensor> weights,
                 const SafetensorsMetadata& metadata = {});
 
+/// UserError for a model that save_model would refuse, before there are weights: a text that is not
+/// UTF-8, a setting that is not finite, a token with a line break.
+void check_savable(const SavedModel& model, std::span<const std::string> vocabulary);
+
 /// Reads model.json. UserError naming file, found and expected for anything that save_model would
 /// not have written.
 SavedModel load_model(const std::filesystem::path& folder);

@@ -121,10 +121,13 @@ TEST(Usage, FailuresExitWithOne) {
   folder.write("ops.tsv", "3\t( [MAX 3\n");
   folder.write("wide.ptb", "(0 (1 a) (2 b))\n(0 (1 a) (2 b) (3 c))\n");
   folder.write("bare.ptb", "(a)\n(b)\n(c)\n");
+  folder.write("latin.ptb", "(\xe9 a)\n(1 b)\n(1 c)\n");
   const struct {
     Arguments arguments;
     std::string message;
   } cases[] = {
+      {tiny_training({"--data", "ptb:" + folder / "latin.ptb", "--save", folder / "run"}),
+       "model.json: found a text that is not UTF-8"},
       {tiny_training({"--data", "sst:" + folder / "sst"}), folder / "sst/train.txt:2:11: found "},
       {tiny_training({"--data", "listops:" + folder / "ops.tsv"}), folder / "ops.tsv:1:"},
       {tiny_training({"--data", "sst:" + folder / "none"}), folder / "none"},
@@ -159,6 +162,19 @@ TEST(Usage, FailuresExitWithOne) {
     expect_contains(output.err, "espalier: error: ");
     expect_contains(output.err, message);
   }
+}
+
+TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
+  const TemporaryFolder folder;
+  const std::string data = "ptb:" + folder.write("\xe9.ptb", "(0 a)\n(1 b)\n(1 c)\n");
+  const Output trained = run(tiny_training({"--data", data, "--json", folder / "out.json"}));
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  EXPECT_TRUE(nlohmann::json::accept(read_file(folder / "out.json")));
+  // It cannot be kept in model.json, which is said before anything is trained.
+  const Output saved = run(tiny_training({"--data", data, "--save", folder / "run"}));
+  EXPECT_EQ(saved.status, 1);
+  expect_contains(saved.err, "model.json: found a text that is not UTF-8");
+  EXPECT_EQ(saved.err.find("epoch"), std::string::npos) << saved.err;
 }
 
 TEST(Usage, AFullStdoutIsAFailure) {
