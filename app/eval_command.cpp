@@ -83,6 +83,9 @@ int evaluate_saved(const EvalFlags& flags) {
   const std::vector<data::Tree> trees = trees_of(dataset, flags.split);
   const Evaluation result = evaluate(engine, *model, trees, sentiment);
   say_warnings(engine.warnings());
+  user_check(result.nodes.total() > 0,
+             "{}: found no label in split '{}', expected some to compare with", config.spec,
+             flags.split);
   std::string text = to_text(result, flags.split);
   if (flags.confusion)
     text += (result.roots.total() > 0 ? result.roots : result.nodes).to_text(dataset.label_names);

@@ -1,6 +1,8 @@
 // The `espalier` command. Results go to stdout, all else to stderr; exit 0 done, 1 failed, 2 usage,
 // 130 after Ctrl-C, 143 after SIGTERM.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -67,6 +69,23 @@ int fail(std::string_view message) {
   return kFailed;
 }
 
+/// Whoever starts us with a standard stream closed would find it in the first file that we open.
+/// Writing to these fails, as to the closed one.
+void fill_standard_streams() {
+  while (true) {
+    const int next = ::open("/dev/null", O_RDONLY);
+    if (next >= 0 && next <= STDERR_FILENO) continue;
+    if (next >= 0) ::close(next);
+    return;
+  }
+}
+
+/// The status, unless stdout does not take what was written.
+int finish(int status) {
+  const bool written = !std::cout.flush().fail() && std::fflush(stdout) == 0;
+  return written ? status : fail("stdout: cannot be written");
+}
+
 int run(int argc, char** argv) {
   CLI::App root("Trains tree-structured neural networks, batched and compiled.", "espalier");
   root.set_version_flag("--version", fmt::format("espalier {}", build_info().version));
@@ -80,15 +99,10 @@ int run(int argc, char** argv) {
   try {
     root.parse(argc, argv);
     for (const Command& command : commands)
-      if (command.parser->parsed()) {
-        const int status = command.run();
-        user_check(!std::cout.flush().fail() && std::fflush(stdout) == 0,
-                   "stdout: cannot be written");
-        return status;
-      }
+      if (command.parser->parsed()) return finish(command.run());
   } catch (const CLI::Success& asked) {  // --help, --version
     const std::string unknown = root.get_subcommands().empty() ? unexpected(root) : "";
-    return unknown.empty() ? root.exit(asked) : usage_error(root, unknown);
+    return unknown.empty() ? finish(root.exit(asked)) : usage_error(root, unknown);
   } catch (const CLI::ParseError& error) {
     const std::string unknown = unexpected(root);
     return usage_error(root, unknown.empty() ? error.what() : unknown);
@@ -107,4 +121,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace espalier::app
 
-int main(int argc, char** argv) { return espalier::app::run(argc, argv); }
+int main(int argc, char** argv) {
+  espalier::app::fill_standard_streams();
+  return espalier::app::run(argc, argv);
+}

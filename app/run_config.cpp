@@ -33,6 +33,8 @@ data::Dataset load(const DataConfig& config, std::string_view model, data::LoadO
   options.listops.max_tokens = config.max_tokens;
   if (config.examples > 0) options.listops.count = config.examples;
   data::Dataset dataset = data::load_dataset(config.spec, options);
+  user_check(dataset.classes > 0, "{}: found no tree with a label, expected labels to learn",
+             config.spec);
   const auto limit = static_cast<std::size_t>(config.examples);
   if (!config.generated() && limit > 0 && dataset.train.size() > limit) dataset.train.resize(limit);
   return dataset;

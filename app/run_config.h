@@ -28,7 +28,7 @@ struct DataConfig {
 };
 
 /// The data set for a model, with its train split cut to the limit. UserErrors of
-/// data::load_dataset; a tree that the model cannot read is one.
+/// data::load_dataset; a tree that the model cannot read is one, and data without any label.
 data::Dataset load(const DataConfig& config, std::string_view model,
                    data::LoadOptions options = {});
 

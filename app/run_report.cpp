@@ -155,8 +155,12 @@ void check_writable(const std::string& file) {
   user_check(!std::filesystem::is_directory(path), "{}: found a folder, expected a file", file);
 }
 
+std::string json_text(const ordered_json& json) {
+  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + '\n';
+}
+
 void write_json(const std::string& file, const ordered_json& json) {
-  const std::string text = json.dump(2) + '\n';
+  const std::string text = json_text(json);
   if (file == "-") {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return;

@@ -60,6 +60,8 @@ void say_warnings(std::span<const std::string> warnings);
 
 /// UserError if `file` cannot be written; to be known before hours of training. Empty and "-" can.
 void check_writable(const std::string& file);
+/// As text for a file. Bytes that are not UTF-8, such as a file's name may hold, become U+FFFD.
+std::string json_text(const nlohmann::ordered_json& json);
 /// Writes to a file, atomically, to what is there if that is no file, or to stdout for `-`.
 void write_json(const std::string& file, const nlohmann::ordered_json& json);
 

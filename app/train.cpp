@@ -70,18 +70,32 @@ class RunFolder {
   void save_model(const RunConfig& config, const data::Dataset& dataset,
                   const models::TreeModel& model, const Engine& engine, int epoch) const {
     if (folder_.empty()) return;
-    std::vector<std::string> tokens;
-    for (int id = 0; id < dataset.vocabulary.size(); ++id)
-      tokens.push_back(dataset.vocabulary.token(id));
-    const SavedModel saved{.name = config.model,
-                           .program = ir::print(model.program()),
-                           .settings = saved_settings(config, dataset),
-                           .vocabulary = {}};
-    espalier::save_model(folder_, saved, tokens, param_tensors(engine),
-                         {{"epoch", std::to_string(epoch)}});
+    espalier::save_model(folder_, described(config, dataset, model), tokens_of(dataset),
+                         param_tensors(engine), {{"epoch", std::to_string(epoch)}});
+  }
+
+  /// UserError if save_model could not do it; to be known before the first epoch.
+  void check_savable(const RunConfig& config, const data::Dataset& dataset,
+                     const models::TreeModel& model) const {
+    if (folder_.empty()) return;
+    espalier::check_savable(described(config, dataset, model), tokens_of(dataset));
   }
 
  private:
+  static SavedModel described(const RunConfig& config, const data::Dataset& dataset,
+                              const models::TreeModel& model) {
+    return {.name = config.model,
+            .program = ir::print(model.program()),
+            .settings = saved_settings(config, dataset),
+            .vocabulary = {}};
+  }
+  static std::vector<std::string> tokens_of(const data::Dataset& dataset) {
+    std::vector<std::string> tokens;
+    for (int id = 0; id < dataset.vocabulary.size(); ++id)
+      tokens.push_back(dataset.vocabulary.token(id));
+    return tokens;
+  }
+
   fs::path folder_;
 };
 
@@ -100,10 +114,11 @@ class Trainer {
         progress_(log_, detect_terminal(STDERR_FILENO, outputs.color), "trees"),
         report_(config, dataset_) {
     check_labels(dataset_.train, config.labels_at);
+    folder_.check_savable(config, dataset_, *model_);
     report_.parameters = count_parameters(model_->program());
     report_.target = engine_.target();
     report_.threads = engine_.options().threads;
-    folder_.save("config.json", to_json(config).dump(2) + '\n');
+    folder_.save("config.json", json_text(to_json(config)));
     progress_.line(fmt::format("{}: {}", config.data.spec, describe(dataset_)));
     progress_.line(fmt::format("{}: {} parameters; strategy {}, target {}, {} {}", config.model,
                                report_.parameters, config.engine.strategy, report_.target,
@@ -125,7 +140,7 @@ class Trainer {
     if (!report_.training.interrupted) report_.test = accuracy(dataset_.test);
     report_.compilation = engine_.compilation();
     report_.seconds = progress_.now() - begun_;
-    folder_.save("metrics.json", to_json(report_).dump(2) + '\n');
+    folder_.save("metrics.json", json_text(to_json(report_)));
     folder_.save("metrics.csv", epochs_csv(report_));
     return report_;
   }

@@ -128,6 +128,34 @@ std::vector<std::optional<std::int64_t>> strides(const Kernel& kernel,
   return result;
 }
 
+std::optional<std::pair<std::int64_t, std::int64_t>> range_in_first_row(const Kernel& kernel,
+                                                                        const Stage& stage,
+                                                                        ExprId id) {
+  using Range = std::optional<std::pair<std::int64_t, std::int64_t>>;
+  const Expr& expr = kernel[id];
+  const auto operand = [&](int i) { return range_in_first_row(kernel, stage, expr.operands[i]); };
+  if (expr.kind == ExprKind::integer) return Range{{expr.integer, expr.integer}};
+  if (expr.kind == ExprKind::variable) {
+    if (expr.integer == stage.row) return Range{{0, 0}};
+    const auto found = std::ranges::find(stage.variables, static_cast<VarId>(expr.integer));
+    if (found == stage.variables.end()) return {};
+    return Range{{0, stage.extents[found - stage.variables.begin()] - 1}};
+  }
+  if (expr.kind == ExprKind::iadd) {
+    const Range a = operand(0), b = operand(1);
+    if (a && b) return Range{{a->first + b->first, a->second + b->second}};
+  } else if (expr.kind == ExprKind::imul && expr.integer >= 0) {
+    if (const Range a = operand(0))
+      return Range{{a->first * expr.integer, a->second * expr.integer}};
+  } else if (expr.kind == ExprKind::idiv) {
+    if (const Range a = operand(0))
+      return Range{{a->first / expr.integer, a->second / expr.integer}};
+  } else if (expr.kind == ExprKind::imod) {
+    if (operand(0)) return Range{{0, expr.integer - 1}};
+  }
+  return {};
+}
+
 std::optional<OuterProduct> match_outer_product(const Kernel& kernel, const Stage& stage,
                                                 const StageAnalysis& analysis) {
   if ((stage.rows != RowDomain::once && stage.rows != RowDomain::parts) ||

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "codegen/kernel_ir.h"
@@ -54,6 +55,12 @@ class StageAnalysis {
 /// expression that does not contain the variable has stride 0.
 std::vector<std::optional<std::int64_t>> strides(const Kernel& kernel,
                                                  const StageAnalysis& analysis, VarId variable);
+
+/// The least and the greatest value of an integer expression in the stage's first row, if it has
+/// rows; nothing if it depends on memory or on a sum's variable.
+std::optional<std::pair<std::int64_t, std::int64_t>> range_in_first_row(const Kernel& kernel,
+                                                                        const Stage& stage,
+                                                                        ExprId id);
 
 /// Whether the expression is an integer rather than a float.
 bool is_integer(const Expr& expr);

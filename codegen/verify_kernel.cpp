@@ -252,9 +252,25 @@ class Verifier {
       root(term.address, true, row, analysis);
       reachable(stage, analysis, row, term.address, seen);
       for (const Store& store : stage.stores)
-        check(store.buffer != term.x, "a term reads what the stage stores");
+        check(store.buffer != term.x || apart(stage, analysis, store, term),
+              "a term reads what the stage stores");
     }
     check(k == packing.k, "the terms do not cover k");
+  }
+
+  /// Whether the store and the term are of different elements of one row, as parts of a concat are
+  /// of which one is made from the other.
+  bool apart(const Stage& stage, const StageAnalysis& analysis, const Store& store,
+             const Contraction::Term& term) const {
+    const std::int64_t row = kernel_.buffers[store.buffer].row_elements;
+    const auto by_row = strides(kernel_, analysis, stage.row);
+    if (by_row[store.address] != row || by_row[term.address] != row) return false;
+    const auto stored = range_in_first_row(kernel_, stage, store.address);
+    const auto read = range_in_first_row(kernel_, stage, term.address);
+    if (!stored || !read) return false;
+    const std::int64_t read_end = read->second + term.k_length;
+    const bool within_row = stored->first >= 0 && stored->second < row && read_end <= row;
+    return within_row && (stored->second < read->first || read_end <= stored->first);
   }
 
   /// A load from a buffer that the stage stores must be of the element that is stored. Buffers that

@@ -100,14 +100,17 @@ template <class R, class... Args>
 class Cell<R(Args...)> {
  public:
   Cell() = default;
-  explicit Cell(ir::CellId id) : id_(id) {}
+  /// `mark` is that of ir/cell_mark.h; without one, calls cannot be told from those of the cell of
+  /// that number in another model.
+  explicit Cell(ir::CellId id, std::uint32_t mark = 0) : id_(id), mark_(mark) {}
   ir::CellId id() const { return id_; }
 
-  /// Records a call. UserError for an index out of range, a call of another minibatch, a state of
-  /// another model, or a handle that was never assigned.
+  /// Records a call. UserError for an index out of range, a call of another minibatch, a cell of
+  /// another model than the engine's, or a handle that was never assigned.
   template <class... Given>
     requires(sizeof...(Given) == sizeof...(Args)) && (detail::Accepts<Args, Given>::value && ...)
   Call<R> call(ir::Recorder& recorder, const Given&... given) const {
+    recorder.expect(id_, mark_);
     if constexpr ((detail::is_children<Args> || ...)) {
       detail::ListedArguments list(recorder);
       (detail::add_argument<Args>(recorder, given, list), ...);
@@ -122,6 +125,7 @@ class Cell<R(Args...)> {
 
  private:
   ir::CellId id_ = -1;
+  std::uint32_t mark_ = 0;
 };
 
 }  // namespace espalier

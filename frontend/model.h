@@ -19,6 +19,7 @@
 #include "frontend/state.h"
 #include "frontend/tensor.h"
 #include "frontend/trace.h"
+#include "ir/cell_mark.h"
 #include "ir/program.h"
 
 namespace espalier {
@@ -143,7 +144,8 @@ class Model {
     using Tracer = detail::BodyTracer<Signature>;
     check_shapes(name, Tracer::tensor_ports, shapes.size());
     detail::CellTracer tracer(*data_, name);
-    return Cell<Signature>(Tracer(tracer, shapes).run(body));
+    const ir::CellId id = Tracer(tracer, shapes).run(body);
+    return Cell<Signature>(id, ir::cell_mark(program(), program().cells[id]));
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ir/build.h"
+#include "ir/cell_mark.h"
 #include "ir/error.h"
 #include "ir/index_bounds.h"
 #include "ir/op.h"
@@ -22,7 +23,10 @@ Recorder::Recorder(Program& program, RecordOptions options)
   if (hoisting_ && std::ranges::none_of(hoisting_->cells(), &HoistedCell::is_split))
     hoisting_ = nullptr;
   spelled_ = expansion_ || hoisting_ || share_;
-  for (const Cell& cell : program.cells) register_cell(cell);
+  for (const Cell& cell : program.cells) {
+    register_cell(cell);
+    marks_.push_back(cell_mark(program, cell));
+  }
   clear();
 }
 
@@ -102,6 +106,13 @@ void Recorder::refuse(const CallHandle& handle) const {
   user_check(handle.recorder != nullptr, "a call is used that was never made");
   user_check(handle.recorder == this, "a call of another engine's minibatch is used");
   throw UserError("a call of an earlier minibatch is used: calls end when the next one begins");
+}
+
+void Recorder::refuse_cell() const {
+  throw UserError(
+      fmt::format("a cell is called that program '{}' has not: it is of another model, or was made "
+                  "after the engine",
+                  program_.name));
 }
 
 void Recorder::loss(CallId call) {

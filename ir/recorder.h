@@ -82,6 +82,14 @@ class Recorder {
     return graph_.add(cell, operands, indices);
   }
 
+  /// UserError if the program's cell of that number has another mark (ir/cell_mark.h), or was not
+  /// there from the start. Mark 0 is unknown and passes.
+  void expect(CellId cell, std::uint32_t mark) const {
+    const bool same = static_cast<std::size_t>(cell) < marks_.size() && marks_[cell] == mark;
+    if (!same && mark != 0) [[unlikely]]
+      refuse_cell();
+  }
+
   /// Adds the call's value to the objective. UserError unless it is one scalar.
   void loss(CallId call);
 
@@ -178,6 +186,7 @@ class Recorder {
   void check(CellId cell, std::span<const CallId> operands,
              std::span<const std::int32_t> indices) const;
   [[noreturn]] void refuse(const CallHandle& handle) const;
+  [[noreturn]] void refuse_cell() const;
   /// A call that is not simply one new instance of its number.
   CallId spell(CellId cell, std::span<const CallId> operands,
                std::span<const std::int32_t> indices);
@@ -215,6 +224,7 @@ class Recorder {
   std::vector<StateId> call_states_;
   std::uint32_t generation_ = 0;
 
+  std::vector<std::uint32_t> marks_;  // of the cells that were there from the start
   std::vector<CellPorts> cells_;
   std::vector<StateId> operand_states_;
   std::vector<std::uint32_t> index_bounds_;  // an index is less than its bound

@@ -77,7 +77,9 @@ std::span<const float> Engine::parameter(std::string_view name) const {
 }
 
 std::vector<float> Engine::gradient(std::string_view name) const {
-  return impl_->executor->dense_gradient(impl_->parameters, impl_->find_param(name));
+  const ir::ParamId param = impl_->find_param(name);
+  user_check(impl_->has_gradients, "the gradient of '{}' is asked for before any step", name);
+  return impl_->executor->dense_gradient(impl_->parameters, param);
 }
 
 std::uint64_t Engine::step() const { return impl_->step; }

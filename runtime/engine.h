@@ -57,7 +57,8 @@ class Engine {
   /// form may be written to until the next step.
   std::span<float> parameter(std::string_view name);
   std::span<const float> parameter(std::string_view name) const;
-  /// A param's gradient by the last train_step or gradients, dense, in C order.
+  /// A param's gradient by the last train_step or gradients, dense, in C order. UserError as of
+  /// parameter, and before there was one.
   std::vector<float> gradient(std::string_view name) const;
 
   /// Number of steps taken: dropout is keyed by it. Set it to go on with a saved run.

@@ -253,6 +253,7 @@ struct Engine::Impl {
     executor->repack(parameters);
     run_plan();
     executor->collect(bound(), modules, accumulates);
+    has_gradients = true;
     executor->gather_losses(bound(), placement);
     statistics.backward_seconds += watch.lap();
     statistics.launches += plan.size();
@@ -363,6 +364,7 @@ struct Engine::Impl {
   runtime::Plan plan;
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
   bool in_parts = false;                 // the minibatch ran so: values are not there
+  bool has_gradients = false;            // of any minibatch so far
   std::int64_t needed = 0, limit = 0, peak = 0;
   std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
 

@@ -55,34 +55,6 @@ bool same_rows(const Stage& stage, const codegen::Buffer& buffer) {
   return stage.rows == RowDomain::children && stage.port == buffer.children;
 }
 
-/// The least and the greatest value of an address in a stage without rows; nothing if it depends on
-/// memory or on a sum's variable.
-std::optional<std::pair<std::int64_t, std::int64_t>> bounds(const codegen::Kernel& kernel,
-                                                            const Stage& stage, ExprId id) {
-  using Bounds = std::optional<std::pair<std::int64_t, std::int64_t>>;
-  const Expr& expr = kernel[id];
-  const auto operand = [&](int i) { return bounds(kernel, stage, expr.operands[std::size_t(i)]); };
-  if (expr.kind == ExprKind::integer) return Bounds{{expr.integer, expr.integer}};
-  if (expr.kind == ExprKind::variable) {
-    const auto found = std::ranges::find(stage.variables, codegen::VarId(expr.integer));
-    if (found == stage.variables.end()) return {};
-    return Bounds{{0, stage.extents[std::size_t(found - stage.variables.begin())] - 1}};
-  }
-  if (expr.kind == ExprKind::iadd) {
-    const Bounds a = operand(0), b = operand(1);
-    if (a && b) return Bounds{{a->first + b->first, a->second + b->second}};
-  } else if (expr.kind == ExprKind::imul && expr.integer >= 0) {
-    if (const Bounds a = operand(0))
-      return Bounds{{a->first * expr.integer, a->second * expr.integer}};
-  } else if (expr.kind == ExprKind::idiv) {
-    if (const Bounds a = operand(0))
-      return Bounds{{a->first / expr.integer, a->second / expr.integer}};
-  } else if (expr.kind == ExprKind::imod) {
-    if (operand(0)) return Bounds{{0, expr.integer - 1}};
-  }
-  return {};
-}
-
 /// The stride of an address in the row variable, whatever is added that indices choose within a row
 /// of so many elements.
 std::optional<std::int64_t> stride_in_rows(const codegen::Kernel& kernel,
@@ -134,7 +106,7 @@ void StageUses::add(std::vector<Use>& uses, const codegen::Kernel& kernel, const
         has_rows(buffer) && same_rows(stage, buffer) && address >= 0 &&
         stride_in_rows(kernel, row_strides, address, buffer.row_elements) == buffer.row_elements;
     const bool once = stage.rows == RowDomain::once && address >= 0;
-    const auto elements = once ? bounds(kernel, stage, address) : std::nullopt;
+    const auto elements = once ? codegen::range_in_first_row(kernel, stage, address) : std::nullopt;
     found->known &= elements.has_value();
     if (!elements || address == found->address) return;
     found->first = std::min(found->first, elements->first);

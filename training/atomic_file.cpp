@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "ir/error.h"
 
@@ -33,57 +34,64 @@ struct Descriptor {
   int number;
 };
 
-/// A new file beside `file`, removed at the end unless it took its place.
-class Draft {
- public:
-  explicit Draft(const fs::path& file) : file_(file), descriptor_(-1) {
-    for (int i = 0; descriptor_.number < 0; ++i) {
-      path_ = file.parent_path() /
-              fmt::format(".{}.{}-{}.tmp", file.filename().string(), ::getpid(), i);
-      descriptor_.number = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (descriptor_.number < 0 && errno != EEXIST) fail(file, "write the file", errno);
-    }
+/// Opens a new file beside `file`; `path` is where.
+Descriptor make_beside(const fs::path& file, fs::path& path) {
+  for (int i = 0;; ++i) {
+    path =
+        file.parent_path() / fmt::format(".{}.{}-{}.tmp", file.filename().string(), ::getpid(), i);
+    const int number = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (number >= 0) return Descriptor(number);
+    if (errno != EEXIST) fail(file, "write the file", errno);
   }
-  ~Draft() {
-    if (!published_) ::unlink(path_.c_str());
-  }
+}
 
-  void write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      // Linux writes at most 2 GiB a call.
-      const ssize_t written =
-          ::write(descriptor_.number, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail(file_, "write the file", errno);
-      bytes.remove_prefix(static_cast<std::size_t>(written));
-    }
+/// Whether all of it arrived; errno says why not.
+bool write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    // Linux writes at most 2 GiB a call.
+    const ssize_t written =
+        ::write(descriptor, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(written));
   }
-
-  void publish() {
-    if (::fsync(descriptor_.number) != 0) fail(file_, "write the file", errno);
-    // Some file systems report a full disk only here.
-    if (::close(std::exchange(descriptor_.number, -1)) != 0) fail(file_, "write the file", errno);
-    if (::rename(path_.c_str(), file_.c_str()) != 0) fail(file_, "write the file", errno);
-    published_ = true;
-    // The new name must survive a crash too. Not every file system can sync a folder: that is no
-    // failure.
-    const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
-    const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (opened.number >= 0) ::fsync(opened.number);
-  }
-
- private:
-  fs::path file_, path_;
-  Descriptor descriptor_;
-  bool published_ = false;
-};
+  return true;
+}
 
 }  // namespace
 
+Draft::Draft(const fs::path& file, std::span<const std::string_view> pieces) : file_(file) {
+  Descriptor opened = make_beside(file, path_);
+  bool written = std::ranges::all_of(
+      pieces, [&](std::string_view piece) { return write_all(opened.number, piece); });
+  written = written && ::fsync(opened.number) == 0;
+  // Some file systems report a full disk only here.
+  written = written && ::close(std::exchange(opened.number, -1)) == 0;
+  if (written) return;
+  const int reason = errno;
+  ::unlink(path_.c_str());
+  fail(file, "write the file", reason);
+}
+
+Draft::Draft(Draft&& other) noexcept
+    : file_(std::move(other.file_)), path_(std::exchange(other.path_, {})) {}
+
+Draft::~Draft() {
+  if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+void Draft::publish() {
+  if (::rename(path_.c_str(), file_.c_str()) != 0) fail(file_, "write the file", errno);
+  path_.clear();
+  // The new name must survive a crash too. Not every file system can sync a folder: that is no
+  // failure.
+  const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
+  const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened.number >= 0) ::fsync(opened.number);
+}
+
 void write_atomically(const fs::path& file, std::span<const std::string_view> pieces) {
-  Draft draft(file);
-  for (std::string_view piece : pieces) draft.write(piece);
-  draft.publish();
+  Draft(file, pieces).publish();
 }
 
 std::string read_whole_file(const fs::path& file) {

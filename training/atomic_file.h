@@ -9,6 +9,24 @@
 
 namespace espalier {
 
+/// New content of a file, on disk in a temporary file beside it. Unless it is published, nothing
+/// of it is left and the file is as it was.
+class Draft {
+ public:
+  /// Writes and syncs the concatenation of `pieces`. UserError with the name of `file` and the
+  /// system's reason if that fails.
+  Draft(const std::filesystem::path& file, std::span<const std::string_view> pieces);
+  ~Draft();
+  Draft(Draft&& other) noexcept;
+  Draft& operator=(Draft&&) = delete;
+
+  /// Takes the place of the file. UserError as above.
+  void publish();
+
+ private:
+  std::filesystem::path file_, path_;  ///< an empty path_: published, or moved away
+};
+
 /// Replaces `file` by the concatenation of `pieces`, through a temporary file in the same folder
 /// that is synced to disk and renamed. UserError with the name and the system's reason if that
 /// fails; then `file` is as it was and the temporary file is gone.

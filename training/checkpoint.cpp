@@ -76,12 +76,12 @@ std::string model_text(const SavedModel& model, bool vocabulary) {
 }
 
 /// Leaves a file alone that says the same already, as all but the weights do in every epoch.
-void write_if_changed(const fs::path& file, std::string_view text) {
+void draft_if_changed(const fs::path& file, std::string_view text, std::vector<Draft>& drafts) {
   std::error_code error;
   if (fs::is_regular_file(file, error) && fs::file_size(file, error) == text.size() &&
       read_whole_file(file) == text)
     return;
-  write_atomically(file, {&text, 1});
+  drafts.emplace_back(file, std::span(&text, 1));
 }
 
 /// Takes model.json apart; `fail` names the file.
@@ -172,12 +172,20 @@ void save_model(const fs::path& folder, const SavedModel& model,
   std::error_code error;
   fs::create_directories(folder, error);
   user_check(!error, "{}: cannot make the folder: {}", folder.string(), error.message());
-  if (!vocabulary.empty()) write_if_changed(folder / kVocabularyFile, tokens);
-  write_if_changed(folder / kModelFile, text);
   SafetensorsMetadata all = metadata;
   all["format"] = "pt";
   all[kFingerprint] = fingerprint(model.program, tokens);
-  save_safetensors(folder / kWeightsFile, weights, all);
+  // A full disk is met before anything has changed: the files of two models are no model.
+  std::vector<Draft> drafts;
+  if (!vocabulary.empty()) draft_if_changed(folder / kVocabularyFile, tokens, drafts);
+  draft_if_changed(folder / kModelFile, text, drafts);
+  drafts.push_back(draft_safetensors(folder / kWeightsFile, weights, all));
+  for (Draft& draft : drafts) draft.publish();
+}
+
+void check_savable(const SavedModel& model, std::span<const std::string> vocabulary) {
+  vocabulary_text(vocabulary);
+  model_text(model, !vocabulary.empty());
 }
 
 SavedModel load_model(const fs::path& folder) {

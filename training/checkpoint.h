@@ -30,11 +30,15 @@ struct SavedModel {
 };
 
 /// Saves a model into `folder`, which is made where it is missing. An empty `vocabulary` means
-/// none. `metadata` joins that of the weights. UserError if something cannot be written; a weights
-/// file that is there is then still the old one.
+/// none. `metadata` joins that of the weights. UserError if something cannot be written; if the
+/// disk is full, a model that is there is then still the old one.
 void save_model(const std::filesystem::path& folder, const SavedModel& model,
                 std::span<const std::string> vocabulary, std::span<const SafeTensor> weights,
                 const SafetensorsMetadata& metadata = {});
+
+/// UserError for a model that save_model would refuse, before there are weights: a text that is not
+/// UTF-8, a setting that is not finite, a token with a line break.
+void check_savable(const SavedModel& model, std::span<const std::string> vocabulary);
 
 /// Reads model.json. UserError naming file, found and expected for anything that save_model would
 /// not have written.

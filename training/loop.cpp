@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "ir/error.h"
@@ -102,7 +103,8 @@ class Run {
     report.best = true;
     if (task_.evaluate) {
       report.dev_accuracy = task_.evaluate();
-      report.best = result_.best_epoch == 0 || report.dev_accuracy > best_accuracy_;
+      report.best = result_.best_epoch == 0 || std::isnan(report.dev_accuracy) ||
+                    report.dev_accuracy > best_accuracy_;
     }
     if (report.best) {
       best_accuracy_ = report.dev_accuracy;

@@ -39,7 +39,8 @@ struct TrainingTask {
   std::function<EpochSize(int epoch)> begin_epoch;
   /// Takes one step on a minibatch of it; engine_step (training/engine_task.h) gives one.
   std::function<MinibatchReport(int minibatch)> step;
-  /// Gives the dev accuracy after an epoch. Null: none, and every epoch is the best so far.
+  /// Gives the dev accuracy after an epoch. Null, or not a number: none, and every epoch is the
+  /// best so far.
   std::function<double()> evaluate = nullptr;
   /// Keeps the model as it is now: after each epoch that is the best so far, and on an interrupt
   /// before the first epoch has ended. Null: nothing is kept.

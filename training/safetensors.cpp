@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "ir/error.h"
-#include "training/atomic_file.h"
 
 namespace espalier {
 namespace {
@@ -255,8 +254,8 @@ std::vector<float> Safetensors::floats(const SafeTensor& tensor) const {
                               file_.string(), tensor.name, tensor.dtype));
 }
 
-void save_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,
-                      const SafetensorsMetadata& metadata) {
+Draft draft_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,
+                        const SafetensorsMetadata& metadata) {
   std::vector<const SafeTensor*> sorted;
   std::set<std::string_view> names;
   for (const SafeTensor& tensor : tensors) {
@@ -299,7 +298,12 @@ void save_safetensors(const std::filesystem::path& file, std::span<const SafeTen
   const auto length = static_cast<std::uint64_t>(text.size());
   pieces[0] = {reinterpret_cast<const char*>(&length), kPrefix};
   pieces[1] = text;
-  write_atomically(file, pieces);
+  return {file, pieces};
+}
+
+void save_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,
+                      const SafetensorsMetadata& metadata) {
+  draft_safetensors(file, tensors, metadata).publish();
 }
 
 SafeTensor float_tensor(std::string name, std::vector<std::int64_t> shape,

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "training/atomic_file.h"
+
 namespace espalier {
 
 /// Free texts about a file. PyTorch's tools want {"format": "pt"}.
@@ -58,6 +60,10 @@ class Safetensors {
 /// that is not UTF-8, for an unknown type, or if the file cannot be written.
 void save_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,
                       const SafetensorsMetadata& metadata = {{"format", "pt"}});
+
+/// The same as a draft of the file.
+Draft draft_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,
+                        const SafetensorsMetadata& metadata);
 
 /// `values` as a tensor to save, which views them.
 SafeTensor float_tensor(std::string name, std::vector<std::int64_t> shape,

@@ -30,6 +30,10 @@ bool append(int descriptor, std::string& text) {
   // On a machine with a GPU as without: what is tested is the command.
   ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
+  for (const auto& [descriptor, file] : options.streams) {
+    ::close(descriptor);
+    if (!file.empty()) ::dup2(::open(file.c_str(), O_RDWR), descriptor);
+  }
   ::execv(ESPALIER_COMMAND, argv.data());
   ::_exit(127);
 }

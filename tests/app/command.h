@@ -22,6 +22,8 @@ struct Output {
 
 struct CommandOptions {
   std::map<std::string, std::string> environment = {};  ///< on top of the test's own
+  /// By descriptor, the file that it is instead of a pipe; "": it is closed.
+  std::map<int, std::string> streams = {};
   bool terminal = false;  ///< stderr and stdout are one terminal; all arrives in `out`
 };
 

@@ -130,6 +130,10 @@ TEST(Train, EvalOfASavedModelGivesTheSameAccuracy) {
   EXPECT_EQ(evaluate({"--split", "dev"})["metrics"]["accuracy"],
             trained["epochs"][best - 1]["dev_accuracy"]);
   EXPECT_EQ(evaluate({"--split", "all"})["metrics"]["examples"], 100);
+  const std::string bare = folder.write("bare.ptb", "(a)\n(b)\n(c)\n");
+  const Output unlabelled = run({"eval", "--load", folder / "run", "--data", "ptb:" + bare});
+  EXPECT_EQ(unlabelled.status, 1);
+  EXPECT_NE(unlabelled.err.find("found no label in split 'test'"), std::string::npos);
 
   EXPECT_EQ(reproducible(json::parse(read_file(folder / "run/metrics.json"))),
             reproducible(trained));

@@ -120,14 +120,20 @@ TEST(Usage, FailuresExitWithOne) {
   folder.write("sst/test.txt", good);
   folder.write("ops.tsv", "3\t( [MAX 3\n");
   folder.write("wide.ptb", "(0 (1 a) (2 b))\n(0 (1 a) (2 b) (3 c))\n");
+  folder.write("bare.ptb", "(a)\n(b)\n(c)\n");
+  folder.write("latin.ptb", "(\xe9 a)\n(1 b)\n(1 c)\n");
   const struct {
     Arguments arguments;
     std::string message;
   } cases[] = {
+      {tiny_training({"--data", "ptb:" + folder / "latin.ptb", "--save", folder / "run"}),
+       "model.json: found a text that is not UTF-8"},
       {tiny_training({"--data", "sst:" + folder / "sst"}), folder / "sst/train.txt:2:11: found "},
       {tiny_training({"--data", "listops:" + folder / "ops.tsv"}), folder / "ops.tsv:1:"},
       {tiny_training({"--data", "sst:" + folder / "none"}), folder / "none"},
       {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}), folder / "wide.ptb:2:16: found "},
+      {tiny_training({"--data", "ptb:" + folder / "bare.ptb"}), "found no tree with a label"},
+      {{"schedule", "--data", "ptb:" + folder / "bare.ptb"}, "found no tree with a label"},
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
       {tiny_training({"--json", folder / "sst"}), "expected a file"},
       {tiny_training({"--examples", "2"}), "at least 3"},
@@ -156,6 +162,45 @@ TEST(Usage, FailuresExitWithOne) {
     expect_contains(output.err, "espalier: error: ");
     expect_contains(output.err, message);
   }
+}
+
+TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
+  const TemporaryFolder folder;
+  const std::string data = "ptb:" + folder.write("\xe9.ptb", "(0 a)\n(1 b)\n(1 c)\n");
+  const Output trained = run(tiny_training({"--data", data, "--json", folder / "out.json"}));
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  EXPECT_TRUE(nlohmann::json::accept(read_file(folder / "out.json")));
+  // It cannot be kept in model.json, which is said before anything is trained.
+  const Output saved = run(tiny_training({"--data", data, "--save", folder / "run"}));
+  EXPECT_EQ(saved.status, 1);
+  expect_contains(saved.err, "model.json: found a text that is not UTF-8");
+  EXPECT_EQ(saved.err.find("epoch"), std::string::npos) << saved.err;
+}
+
+TEST(Usage, AFullStdoutIsAFailure) {
+  for (const Arguments& arguments :
+       {Arguments{"--help"}, {"--version"}, {"train", "--help"}, {"info"}, {"ir", "lstm"}}) {
+    const Output output = run(arguments, {.streams = {{1, "/dev/full"}}});
+    EXPECT_EQ(output.status, 1) << arguments.front();
+    EXPECT_EQ(output.err, "espalier: error: stdout: cannot be written\n");
+  }
+}
+
+TEST(Usage, ClosedStreamsAreNotTheFilesOfTheRun) {
+  const TemporaryFolder folder;
+  Output output = run(tiny_training({"--save", folder / "run"}), {.streams = {{1, ""}}});
+  EXPECT_EQ(output.status, 1);
+  expect_contains(output.err, "stdout: cannot be written");
+  const std::string log = read_file(folder / "run/training.log");
+  expect_contains(log, "epoch 2/2");
+  EXPECT_EQ(log.find("test accuracy"), std::string::npos) << log;
+
+  output = run(tiny_training({"--save", folder / "run"}), {.streams = {{0, ""}, {2, ""}}});
+  EXPECT_EQ(output.status, 0);
+  expect_contains(output.out, "test accuracy");
+  const std::string quiet = read_file(folder / "run/training.log");
+  EXPECT_EQ(quiet.find("epoch 1/2"), quiet.rfind("epoch 1/2")) << quiet;
+  EXPECT_EQ(run({"eval", "--load", folder / "run"}).status, 0);
 }
 
 TEST(Usage, JsonIsWrittenIntoWhatIsNoFile) {

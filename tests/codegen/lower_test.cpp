@@ -9,6 +9,8 @@
 #include <memory>
 
 #include "codegen/compiler.h"
+#include "codegen/verify_kernel.h"
+#include "ir/parse.h"
 #include "tests/codegen/cell_check.h"
 #include "tests/support/op_cells.h"
 #include "tests/support/random_programs.h"
@@ -123,6 +125,43 @@ TEST(RandomCells, AgreeWithDouble) {
         if (testing::Test::HasFailure()) return;
       }
     }
+  }
+}
+
+/// Both parts lie where the concat's values do: the product reads a row that its stage stores into.
+TEST(Concat, APartMayBeAProductOfAnother) {
+  const ir::Program program = ir::parse(R"(program dense
+
+param w [19, 33] glorot
+param v [5, 52] glorot
+
+state In f32[33]
+state Out f32[5]
+
+cell join(x: child In) -> Out {
+  %0 = port x.0 : f32[33]
+  %1 = tanh(%0) : f32[33]
+  %2 = param w : f32[19, 33]
+  %3 = matmul(%2, %1) : f32[19]
+  %4 = concat(%1, %3, axis=0) : f32[52]
+  %5 = tanh(%4) : f32[52]
+  %6 = param v : f32[5, 52]
+  %7 = matmul(%6, %5) : f32[5]
+  return %7
+}
+)",
+                                        "dense");
+  std::vector<Runner> runners = compiled();
+  runners.push_back(interpreter());
+  for (const Runner& runner : runners) {
+    SCOPED_TRACE(runner.target.name);
+    Random random(3);
+    std::vector<CellInputs> inputs;
+    for (int i = 0; i < 7; ++i)
+      inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
+    CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
+    for (const Kernel* kernel : check.kernels()) codegen::verify_kernel(*kernel);
+    check.run();
   }
 }
 

@@ -86,6 +86,42 @@ TEST_P(Recording, AStateOfAnotherKindIsRefused) {
             "program 'net' has no cell 99, only 5");
 }
 
+/// A net in which all has the number that it has in Net.
+struct Wider : Model {
+  Cell<State(Index)> leaf, late;
+
+  Wider() : Model("wider") {
+    declare_state<State>(Shape{3}, Shape{3});
+    const Param embed = param("embed", {10, 3});
+    leaf = cell("leaf", [=](Index word) -> State {
+      const Tensor x = row(embed, word);
+      return {x, tanh(x)};
+    });
+  }
+};
+
+TEST_P(Recording, ACellOfAnotherModelIsRefused) {
+  const auto refused = [](const std::string& program) {
+    return "a cell is called that program '" + program +
+           "' has not: it is of another model, or was made after the engine";
+  };
+  Wider wider;
+  EXPECT_EQ(wider.leaf.id(), net.leaf.id());
+  EXPECT_EQ(user_error([&] { g(wider.leaf, 3); }), refused("net"));
+  EXPECT_EQ(g.size(), 0u);
+  // Arithmetic outside cells makes cells too.
+  ir::Program taken = wider.program();
+  ir::Recorder other(taken, GetParam());
+  const Instances h(other);
+  field(h(wider.leaf, 1), &State::h);
+  wider.late =
+      wider.cell("late", [](Index) -> State { return {constant(1, {3}), constant(2, {3})}; });
+  EXPECT_EQ(user_error([&] { h(wider.late, 1); }), refused("wider"));
+  // An equal model is as good.
+  const Net twin;
+  g(twin.node, g(twin.leaf, 3), g(net.leaf, 4));
+}
+
 TEST_P(Recording, AnIndexOutOfItsRowsIsRefused) {
   EXPECT_EQ(user_error([&] { g(net.leaf, 10); }),
             "cell 'leaf', port 'index': found 10, but param 'embed' has 10 rows");

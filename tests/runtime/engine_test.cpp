@@ -283,6 +283,9 @@ TEST(Engine, RefusesWhatCannotBe) {
   batch = engine.instances(Pass::inference);
   batch.loss(batch(model.score, batch(model.start, 1)));
   EXPECT_NE(refusal([&] { engine.gradients(batch); }).find("inference"), std::string::npos);
+  engine.forward(batch);
+  EXPECT_EQ(refusal([&] { engine.gradient("w"); }),
+            "the gradient of 'w' is asked for before any step");
 }
 
 TEST(Engine, RunsDeepAndEmptyMinibatches) {

@@ -2,15 +2,14 @@
 #include "training/atomic_file.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <filesystem>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "tests/data/support.h"
+#include "tests/training/full_disk.h"
 
 namespace espalier {
 namespace {
@@ -29,24 +28,6 @@ void write(const std::filesystem::path& file, std::string_view text) {
   write_atomically(file, {&text, 1});
 }
 
-/// While it lives, no file can grow beyond `bytes`, as if the disk were full.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  void (*handler_)(int);
-  rlimit before_{};
-};
-
 TEST(AtomicFile, ReplacesTheContent) {
   const TemporaryFolder folder;
   const std::string_view pieces[] = {"one", "", std::string_view(" \0two", 5)};
@@ -64,6 +45,20 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFile) {
     const FullDisk full(1000);
     EXPECT_EQ(refusal([&] { write(folder / "f", std::string(5000, 'x')); }),
               folder / "f" + ": cannot write the file: File too large");
+  }
+  EXPECT_EQ(read_whole_file(folder / "f"), "old");
+  EXPECT_EQ(names_in(folder / ""), std::set<std::string>{"f"});
+}
+
+TEST(AtomicFile, ADraftThatIsNotPublishedLeavesNothing) {
+  const TemporaryFolder folder;
+  write(folder / "f", "old");
+  const std::string_view text = "new";
+  {
+    std::vector<Draft> drafts;
+    drafts.emplace_back(folder / "f", std::span(&text, 1));
+    drafts.emplace_back(folder / "g", std::span(&text, 1));
+    EXPECT_EQ(read_whole_file(folder / "f"), "old");
   }
   EXPECT_EQ(read_whole_file(folder / "f"), "old");
   EXPECT_EQ(names_in(folder / ""), std::set<std::string>{"f"});

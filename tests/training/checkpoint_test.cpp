@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/data/support.h"
+#include "tests/training/full_disk.h"
 #include "training/atomic_file.h"
 
 namespace espalier {
@@ -96,6 +97,24 @@ TEST(Checkpoint, AFailedSaveLeavesTheModelThatWasThere) {
   expect_part(save(kTokens, {float_tensor("u", {}, kOne), float_tensor("u", {}, kOne)}),
               "a tensor named 'u'");
   EXPECT_EQ(read_whole_file(folder / "run/model.safetensors"), before);
+  EXPECT_EQ(load_weights(folder / "run", kParams)[0], kMatrix);
+}
+
+TEST(Checkpoint, AFullDiskLeavesTheModelThatWasThere) {
+  const TemporaryFolder folder;
+  save_model(folder / "run", a_model(), kTokens, some_weights());
+  SavedModel other = a_model();
+  other.program = "program other";
+  const std::vector<float> many(5000);
+  {
+    const FullDisk full(10'000);  // enough for all but the weights
+    expect_part(refusal([&] {
+                  save_model(folder / "run", other, std::vector<std::string>{"<unk>"},
+                             std::vector{float_tensor("u", {5000}, many)});
+                }),
+                "model.safetensors: cannot write the file");
+  }
+  EXPECT_EQ(load_model(folder / "run").program, a_model().program);
   EXPECT_EQ(load_weights(folder / "run", kParams)[0], kMatrix);
 }
 

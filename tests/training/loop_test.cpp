@@ -109,6 +109,13 @@ TEST(Loop, WithoutDevDataTheLastEpochIsTheBest) {
   EXPECT_EQ(run.out.str().find("dev"), std::string::npos);
 }
 
+TEST(Loop, WithoutLabelledDevDataTheLastEpochIsTheBest) {
+  FakeRun run({std::nan(""), std::nan("")});
+  run.options.patience = 1;
+  EXPECT_EQ(run.run().best_epoch, 2);
+  EXPECT_EQ(run.events.back(), "keep 2");
+}
+
 TEST(Loop, AnInterruptInTheFirstEpochKeepsWhatThereIs) {
   FakeRun run({0.5, 0.6});
   run.stop_after = 2;
