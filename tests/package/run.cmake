@@ -43,7 +43,18 @@ run("${CMAKE_COMMAND}" -S "${consumer}" -B "${consumer}/build" -G "${GENERATOR}"
     -D CMAKE_BUILD_TYPE=Release "-DCMAKE_PREFIX_PATH=${prefix}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
     "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" "-DCMAKE_CXX_FLAGS=${FLAGS}")
 run("${CMAKE_COMMAND}" --build "${consumer}/build")
-run("${consumer}/build/tree_lstm")
+execute_process(COMMAND "${consumer}/build/tree_lstm" OUTPUT_VARIABLE printed
+                COMMAND_ERROR_IS_FATAL ANY)
+message("${printed}")
+
+# What does not hang on rounding is as the README has it.
+file(READ "${SOURCE_DIR}/README.md" readme)
+set(counts "[0-9]+ calls ran as [0-9]+ batches")
+string(REGEX MATCHALL "${counts}" promised "${readme}")
+string(REGEX MATCHALL "${counts}" found "${printed}")
+if(NOT promised STREQUAL found OR found STREQUAL "")
+  message(FATAL_ERROR "the README's program printed '${found}', the README says '${promised}'")
+endif()
 
 if(PKG_CONFIG)
   set(ENV{PKG_CONFIG_PATH} "${prefix}/${LIBDIR}/pkgconfig:$ENV{PKG_CONFIG_PATH}")
