@@ -25,7 +25,7 @@ struct Launch {
   Split split = Split::serial;
   int row_tile = 1;
   std::int64_t row_begin = 0, row_end = 0, parts = 1;
-  const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is, for profiles
+  const codegen::CompiledKernel* kernel = nullptr;  ///< whose stage it is
   int stage = 0;   ///< of its stages on a CPU, of its cuda_stages on a GPU
   int batch = -1;  ///< of the schedule; -1 if it belongs to none
   std::int64_t cell_begin = 0, cell_end = 0;  ///< cell rows of all stages of its kernel
