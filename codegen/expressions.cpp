@@ -111,7 +111,6 @@ ExprId Expressions::address(const Place& place, const RowContext& rows,
 ExprId Expressions::value(NodeId id, const RowContext& rows, std::span<const ExprId> coordinates) {
   const Node& node = graph_[id];
   const Treatment treatment = plan_.treatment[id];
-  // Per-instance values are wanted at child rows only through per_child, which moves the context.
   if (treatment == Treatment::view)
     return node.op->kind == OpClass::leaf ? leaf(node, rows, coordinates)
                                           : movement(node, rows, coordinates);
@@ -128,7 +127,9 @@ ExprId Expressions::value(NodeId id, const RowContext& rows, std::span<const Exp
   }
   internal_check(!places_[id].empty(), "{}: node {} ({}) is read but not stored", input_.name, id,
                  node.op->name);
-  return load(places_[id].front(), rows, coordinates);
+  // A contraction takes what all instances share as it is, also over children.
+  const bool of_owner = node.type.children == ir::per_instance;
+  return load(places_[id].front(), of_owner ? owner(rows) : rows, coordinates);
 }
 
 ExprId Expressions::compute(NodeId id, const RowContext& rows,

@@ -50,6 +50,12 @@ const std::vector<View>& views() {
        "cell c(s: children S) -> R { %0 = port s.0 : f32[4]*s %1 = param w : f32[3, 4]"
        " %2 = matmul(%1, %0) : f32[3]*s %3 = concat(%0, %2, axis=0) : f32[7]*s"
        " %4 = sum_children(%3) : f32[7] return %4 }"},
+      {"ProductPerChildOfWhatInstancesShare", "state R f32[4]",
+       "cell c(s: children S) -> R { %0 = param m : f32[1, 3] %1 = constant(value=0.5) : f32[1, 1]"
+       " %2 = concat(%0, %1, axis=1) : f32[1, 4] %3 = port s.0 : f32[4]*s"
+       " %4 = constant(value=2) : f32[4] %5 = outer(%3, %4) : f32[4, 4]*s"
+       " %6 = matmul(%2, %5) : f32[1, 4]*s %7 = reshape(%6) : f32[4]*s"
+       " %8 = sum_children(%7) : f32[4] return %8 }"},
       {"ReshapeOfAPartThatLiesApart", "state M f32[2, 2] state R f32[3] f32[2, 4]",
        "cell c(x: child M, z: child M) -> R { %0 = port x.0 : f32[2, 2] %1 = port z.0 : f32[2, 2]"
        " %2 = tanh(%0) : f32[2, 2] %3 = reshape(%2) : f32[4] %4 = param w : f32[3, 4]"
@@ -85,7 +91,7 @@ const std::vector<View>& views() {
 ir::Program program_of(const View& view) {
   return ir::parse(
       "program p param w [3, 4] uniform(1) param u [4, 4] uniform(1) "
-      "param gain [7] uniform(1) state S f32[4] " +
+      "param gain [7] uniform(1) param m [1, 3] uniform(1) state S f32[4] " +
           view.states + "\n" + view.cell,
       view.name);
 }
