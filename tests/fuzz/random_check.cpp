@@ -25,6 +25,7 @@ struct Options {
   std::uint64_t first = 0, last = 1000;  ///< without the last
   unsigned jobs = 1;
   std::uint64_t compiled = 8;  ///< every so manieth program is compiled as well; 0: none
+  int shrunk = 1;              ///< of each kind of fault and job, made small and printed in full
   bool print = false;          ///< the programs themselves
 };
 
@@ -98,7 +99,7 @@ void work(Trials trials, const Options& options, std::uint64_t first, Progress& 
     ++progress.programs;
     if (!fault) continue;
     ++progress.faults;
-    if (++kinds[fault.kind] > 1) {
+    if (++kinds[fault.kind] > options.shrunk) {
       say(fmt::format("seed {}: {}\n", seed, fault.kind));
       continue;
     }
@@ -158,8 +159,9 @@ int run(const Trials& trials, const Options& options) {
 }
 
 int usage() {
-  say("random_check [--kind kernel] [--seeds A:B] [--jobs N] [--compiled N] [--print]\n"
-      "  --compiled N   every N-th program is compiled as well; 0: none\n");
+  say("random_check [--kind kernel] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] [--print]\n"
+      "  --compiled N   every N-th program is compiled as well; 0: none\n"
+      "  --shrunk N     so many of each kind of fault are made small and printed in full\n");
   return 2;
 }
 
@@ -182,6 +184,8 @@ int main_(const std::vector<std::string>& arguments) {
                                                 : std::stoull(value.substr(colon + 1));
     } else if (flag == "--jobs") {
       options.jobs = unsigned(std::max(1, std::stoi(value)));
+    } else if (flag == "--shrunk") {
+      options.shrunk = std::stoi(value);
     } else if (flag == "--compiled") {
       options.compiled = std::stoull(value);
     } else {

@@ -291,7 +291,9 @@ struct KernelTrial::Impl {
         worst = std::max(worst, largest);
         return {};
       }
-      if (salts == many_salts) return {what, what + "\n" + found};
+      const bool stale = std::ranges::any_of(actual, [](float x) { return std::isnan(x); });
+      if (salts == many_salts)
+        return {what + (stale ? ": read before it was stored" : ""), what + "\n" + found};
     }
     return {};
   }

@@ -80,7 +80,7 @@ Program random_cell(std::uint64_t seed) {
   const int states = int(program.states.size());
   std::vector<Port> ports;
   for (int count = 1 + random.integer(4); count > 0; --count) {
-    const auto kind = PortKind(random.integer(3));
+    const auto kind = PortKind(ports.empty() ? 1 + random.integer(2) : random.integer(3));
     ports.push_back({fmt::format("p{}", ports.size()), kind,
                      kind == PortKind::index ? -1 : StateId(random.integer(states))});
   }

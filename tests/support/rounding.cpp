@@ -89,6 +89,8 @@ std::vector<ir::Array> evaluate_rounded(const ir::Graph& graph, std::span<const 
     if (node.op->kind == ir::OpClass::leaf) {
       values.push_back(std::move(
           ir::evaluate(ir::Graph::unchecked({node}), children, leaf).front()));
+      if (node.op->name == "constant")
+        for (double& x : values.back().data) x = float(x);
       continue;
     }
     std::vector<const ir::Array*> operands;
