@@ -140,7 +140,7 @@ struct KernelTrial::Impl {
       for (std::size_t f = 0; f < wanted.size(); ++f) {
         const Array& got = values[0][i].forward[std::size_t(d.forward.outputs[f])];
         for (std::size_t e = 0; e < wanted[f].size(); ++e) {
-          if (!std::isfinite(wanted[f][e])) return {"not finite", "an output in double"};
+          if (!std::isfinite(float(wanted[f][e]))) return {"not finite", "an output in double"};
           if (!(std::abs(got.data[e] - wanted[f][e]) <= 1e-9 * (1 + std::abs(wanted[f][e]))))
             return {"passes change values", fmt::format("field {} at {}: {} instead of {}", f, e,
                                                         got.data[e], wanted[f][e])};
