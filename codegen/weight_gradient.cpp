@@ -5,6 +5,7 @@
 
 #include "codegen/expressions.h"
 #include "codegen/lower.h"
+#include "codegen/pieces.h"
 #include "ir/error.h"
 #include "ir/op.h"
 
@@ -14,24 +15,6 @@ namespace {
 using ir::BackwardCell;
 using ir::NodeId;
 using ir::ParamContribution;
-
-/// A gradient arrives in a row of an arena, which nothing changes once it is whole.
-bool is_cotangent(const ir::Graph& graph, NodeId id) { return graph[id].op->name == "cotangent"; }
-
-/// Whether the value can be read in place long after its batch: rows of arenas and of params.
-bool outlives_batch(const ir::Graph& graph, NodeId id) {
-  const ir::Node& node = graph[id];
-  const std::string_view name = node.op->name;
-  if (name == "port" || name == "residual" || name == "output")
-    return node.type.dtype == ir::DType::f32;
-  if (name == "row")
-    return graph[node.operands[0]].op->name == "param" &&
-           graph[node.operands[1]].op->name == "port";
-  if (name == "concat" || name == "slice")
-    return node.type.shape.rank() == 1 &&
-           std::ranges::all_of(node.operands, [&](NodeId o) { return outlives_batch(graph, o); });
-  return name == "per_child" && outlives_batch(graph, node.operands[0]);
-}
 
 class WeightGradient {
  public:
@@ -43,17 +26,14 @@ class WeightGradient {
                backward.graph,
                {},
                std::vector<ir::Access>(cell.ports.size(), ir::Access::gathered)},
+        plan_(leaves_only(backward.graph)),
         builder_(kernel_),
         expressions_(input_, plan_, builder_, /*deferred=*/true) {
     kernel_.name = input_.name;
-    const auto size = std::size_t(backward.graph.size());
-    plan_ = {std::vector(size, Treatment::view),
-             std::vector(size, -1),
-             std::vector(size, false),
-             std::vector(size, 1),
-             {}};
     for (std::size_t i = 0; i < storage_.stored.size(); ++i) {
       const NodeId node = storage_.stored[i];
+      plan_.stored[node] = true;
+      if (plan_.treatment[node] == Treatment::inlined) plan_.treatment[node] = Treatment::computed;
       expressions_.add_place(node,
                              expressions_.place_of({node, BufferRole::contribution, int(i), 0}));
     }
@@ -87,6 +67,20 @@ class WeightGradient {
     return rows;
   }
 
+  std::vector<Piece> pieces_of(NodeId node) const {
+    const auto found = pieces(backward_.graph, plan_, node);
+    internal_check(found.has_value(), "{}: node {} is not kept", input_.name, node);
+    return *found;
+  }
+
+  /// The memory of a value that lies in one piece.
+  Segment segment(NodeId node, const Rows& rows) {
+    const std::vector<Piece> found = pieces_of(node);
+    internal_check(found.size() == 1, "{}: node {} lies in {} pieces", input_.name, node,
+                   found.size());
+    return expressions_.segment(found[0], rows.context);
+  }
+
   void finish(Stage stage, const ParamContribution& c, BufferId gradient, ExprId address,
               ExprId sum, bool accumulate) {
     if (accumulate)
@@ -106,11 +100,10 @@ class WeightGradient {
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, m * k);
     std::int64_t column = 0;
     // One tile loop per piece of the right vector that lies in one piece of memory.
-    const std::size_t pieces = expressions_.segments(c.right, rows_of(c.left).context).size();
-    for (std::size_t piece = 0; piece < pieces; ++piece) {
+    for (const Piece& piece : pieces_of(c.right)) {
       const Rows rows = rows_of(c.left);
-      const Segment left = expressions_.segments(c.left, rows.context).front();
-      const Segment right = expressions_.segments(c.right, rows.context)[piece];
+      const Segment left = segment(c.left, rows);
+      const Segment right = expressions_.segment(piece, rows.context);
       Stage stage;
       stage.outer_product = true;
       stage.extents = {m, right.length};
@@ -131,7 +124,7 @@ class WeightGradient {
     const std::int64_t n = backward_.graph[c.left].type.shape.size();
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, n);
     const Rows rows = rows_of(c.left);
-    const Segment left = expressions_.segments(c.left, rows.context).front();
+    const Segment left = segment(c.left, rows);
     Stage stage;
     stage.extents = {n};
     stage.variables = {builder_.variable()};
@@ -161,13 +154,15 @@ int BackwardStorage::contribution(NodeId node) const {
 
 BackwardStorage backward_storage(const BackwardCell& backward) {
   BackwardStorage storage;
+  const StagePlan leaves = leaves_only(backward.graph);
   const auto keep = [&](NodeId node) {
     if (storage.contribution(node) < 0) storage.stored.push_back(node);
   };
+  // What leaves read stays as it is behind the last batch: rows of arenas are written once.
   for (const ParamContribution& c : backward.contributions) {
-    if (c.kind == ParamContribution::Kind::rows || !is_cotangent(backward.graph, c.left))
-      keep(c.left);
-    if (c.right >= 0 && !outlives_batch(backward.graph, c.right)) keep(c.right);
+    const auto left = pieces(backward.graph, leaves, c.left);
+    if (c.kind == ParamContribution::Kind::rows || !left || left->size() > 1) keep(c.left);
+    if (c.right >= 0 && !pieces(backward.graph, leaves, c.right)) keep(c.right);
   }
   return storage;
 }

@@ -177,11 +177,9 @@ class Differentiator {
   }
 
   /// The Index port p if `value` is one_hot(p), else -1.
-  static int hot_port(Value value) {
+  int hot_port(Value value) const {
     if (!is(value, "equal") || !is(operand(value, 0), "iota")) return -1;
-    Value index = operand(value, 1);
-    if (is(index, "broadcast")) index = operand(index, 0);
-    return is(index, "port") ? index.node().attributes.ints[0] : -1;
+    return index_port(builder_.graph(), operand(value, 1).id);
   }
 
   /// Splits the joint graph: backward targets are rebuilt over leaves; forward values that they

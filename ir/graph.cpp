@@ -89,6 +89,16 @@ bool is_shared(const Graph& graph, NodeId id) {
          std::ranges::all_of(node.operands, [&](NodeId o) { return is_shared(graph, o); });
 }
 
+int index_port(const Graph& graph, NodeId id) {
+  const auto looks_through = [](std::string_view op) {
+    return op == "reshape" || op == "broadcast" || op == "per_child";
+  };
+  while (looks_through(graph[id].op->name)) id = graph[id].operands[0];
+  const Node& node = graph[id];
+  const bool is_index = node.op->name == "port" && node.type.dtype == DType::i32;
+  return is_index ? node.attributes.ints[0] : -1;
+}
+
 const Node& Value::node() const { return builder->node(id); }
 
 GraphBuilder::GraphBuilder(Mode mode, std::string context)
@@ -150,7 +160,10 @@ Value GraphBuilder::apply(const Op& op, std::span<const Value> operands, Attribu
   fit(op, attributes, values);
   const std::vector<Type> types = types_of(values);
   std::vector<NodeId> ids = ids_of(values);
-  const Type type = op.type({op, types, attributes, this, ids});
+  const ShapeContext context{op, types, attributes, this, ids};
+  const Type type = op.type(context);
+  if (op.takes_index && index_port(graph_, ids[1]) < 0)
+    context.fail("expected an Index port, or a reshape of one: " + context.describe(1));
   if (op.kind == OpClass::composite) {
     const Value result = op.expand(*this, values, attributes);
     internal_check(result.type() == type, "{}: its expansion has type {}, its rule says {}",

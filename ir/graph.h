@@ -67,6 +67,10 @@ class Graph {
 /// Whether the value is the same for every instance: a param, a constant, or moved from such.
 bool is_shared(const Graph& graph, NodeId id);
 
+/// The Index port that is the index `id`, itself or repeated to a shape; -1 if `id` is something
+/// else. What chooses a row must be one: the recorder checks its values against the rows.
+int index_port(const Graph& graph, NodeId id);
+
 /// A node under construction, with arithmetic; the graph-value instance of gradient bodies.
 struct Value {
   GraphBuilder* builder = nullptr;
@@ -100,6 +104,7 @@ class GraphBuilder {
   Value leaf(std::string_view op, Type type, Attributes attributes);
   Value constant(double value, Shape shape = {});
 
+  const Graph& graph() const { return graph_; }
   const Node& node(NodeId id) const { return graph_.nodes_[id]; }
   NodeId size() const { return graph_.size(); }
   Value value(NodeId id) { return {this, id}; }

@@ -137,6 +137,8 @@ class GraphVerifier {
               "operand {} has type {}, the result {}", i, to_string(types[i]),
               to_string(node.type));
     }
+    check(!op.takes_index || index_port(graph_, node.operands[1]) >= 0,
+          "its index is no Index port, nor a reshape of one");
     try {
       has_type(node, op.type({op, types, node.attributes, nullptr, {}}));
     } catch (const UserError& error) {

@@ -27,7 +27,8 @@ double roundings(const ir::Node& node, const ir::Graph& graph, int children) {
         terms *= double(shape[axis]);
       return terms;
     }
-    case ir::OpClass::leaf:
+    case ir::OpClass::leaf:  // a number that kernels hold in single precision
+      return node.op->name == "constant" && float(node.attributes.number) != node.attributes.number;
     case ir::OpClass::movement:
     case ir::OpClass::composite:
       return 0;
