@@ -32,8 +32,7 @@ class WeightGradient {
     kernel_.name = input_.name;
     for (std::size_t i = 0; i < storage_.stored.size(); ++i) {
       const NodeId node = storage_.stored[i];
-      plan_.stored[node] = true;
-      if (plan_.treatment[node] == Treatment::inlined) plan_.treatment[node] = Treatment::computed;
+      plan_.treatment[node] = Treatment::computed;  // and stored, by the backward kernel
       expressions_.add_place(node,
                              expressions_.place_of({node, BufferRole::contribution, int(i), 0}));
     }

@@ -62,7 +62,8 @@ class KernelTrials {
     if (Fault fault = trial.check_kernels(interpreted(target))) return fault;
     progress.interpreted += 3;
     if (share_ > 0 && seed % share_ == 0) {
-      if (Fault fault = trial.check_kernels(compiled(compiler(seed / share_ % host_)))) return fault;
+      if (Fault fault = trial.check_kernels(compiled(compiler(seed / share_ % host_))))
+        return fault;
       progress.compiled += 3;
     }
     progress.worst = std::max(progress.worst, trial.worst());
@@ -151,7 +152,8 @@ int run(const Trials& trials, const Options& options) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  say(fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} faults, {} "
+  say(
+      fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} faults, {} "
                   "crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
                   options.kind, options.first, options.last, all.programs, all.interpreted,
                   all.compiled, all.faults, crashes, all.worst, seconds));
@@ -180,8 +182,8 @@ int main_(const std::vector<std::string>& arguments) {
     } else if (flag == "--seeds") {
       const std::size_t colon = value.find(':');
       options.first = std::stoull(value);
-      options.last = colon == std::string::npos ? options.first + 1
-                                                : std::stoull(value.substr(colon + 1));
+      options.last =
+          colon == std::string::npos ? options.first + 1 : std::stoull(value.substr(colon + 1));
     } else if (flag == "--jobs") {
       options.jobs = unsigned(std::max(1, std::stoi(value)));
     } else if (flag == "--shrunk") {

@@ -1,6 +1,6 @@
 // Runs the kernels of one cell on instances given in double, by the interpreter or compiled, and
-// gives back what they stored. Arena rows lie shuffled and spread, so that a wrong index shows; what
-// nobody has stored is NaN.
+// gives back what they stored. Arena rows lie shuffled and spread, so that a wrong index shows;
+// what nobody has stored is NaN.
 #pragma once
 
 #include <functional>

@@ -109,8 +109,7 @@ struct KernelTrial::Impl {
             std::uint32_t(position + child * codegen::child_counter_stride));
       };
       Rows& own = cotangents.emplace_back();
-      for (const ir::Type& field : fields())
-        own.push_back(random.reals(field.shape.size(), -1, 1));
+      for (const ir::Type& field : fields()) own.push_back(random.reals(field.shape.size(), -1, 1));
       for (auto& [port, data] : of_one.ports) to_floats(data);
       for (auto& data : of_one.params) to_floats(data);
       for (auto& data : own) to_floats(data);
@@ -194,7 +193,8 @@ struct KernelTrial::Impl {
       for (std::size_t i = 0; i < x.size(); ++i) x[i] += h * by[i];
     };
     for (auto& [port, data] : moved.ports) move(data, direction.ports.at(port));
-    for (std::size_t p = 0; p < moved.params.size(); ++p) move(moved.params[p], direction.params[p]);
+    for (std::size_t p = 0; p < moved.params.size(); ++p)
+      move(moved.params[p], direction.params[p]);
     const Rows result = outputs(source, moved);
     double sum = 0;
     for (std::size_t f = 0; f < result.size(); ++f)
@@ -226,8 +226,8 @@ struct KernelTrial::Impl {
     std::vector<Kernel> all = {
         codegen::lower_forward(program, d.forward, accesses, target),
         codegen::lower_backward(cell, d.backward, accesses, target),
-        codegen::lower_weight_gradient(
-            cell, d.backward, std::vector<bool>(d.backward.contributions.size(), true))};
+        codegen::lower_weight_gradient(cell, d.backward,
+                                       std::vector<bool>(d.backward.contributions.size(), true))};
     if (target.kind == codegen::TargetKind::cuda) all[2] = codegen::split_rows(all[2]);
     return all;
   }
@@ -258,7 +258,7 @@ struct KernelTrial::Impl {
 
   /// `actual` against node `node` of one of the graphs, of one instance.
   Fault compare(std::span<const float> actual, std::size_t instance,
-                std::vector<Array> Values::*graph, ir::NodeId node, const std::string& what) {
+                std::vector<Array> Values::* graph, ir::NodeId node, const std::string& what) {
     return compare(actual, what, [&](std::uint64_t salt) -> const std::vector<double>& {
       return (values[salt][instance].*graph)[std::size_t(node)].data;
     });
@@ -316,9 +316,9 @@ struct KernelTrial::Impl {
       for (std::size_t c = 0; c < storage.stored.size(); ++c) {
         const ir::NodeId node = storage.stored[c];
         const ir::Type& type = d.backward.graph[node].type;
-        if (Fault fault = compare(
-                harness.contribution(int(i), int(c), type.shape.size(), type.children), i,
-                &Values::backward, node, "contribution"))
+        if (Fault fault =
+                compare(harness.contribution(int(i), int(c), type.shape.size(), type.children), i,
+                        &Values::backward, node, "contribution"))
           return fault;
       }
     }

@@ -17,10 +17,10 @@ Array evaluate_node(const Node& node, std::span<const Array* const> operands,
   for (std::size_t i = 0; i < operands.size(); ++i) {
     Node operand{&leaf, {DType::f32, operands[i]->shape, per_instance}, {}, {.ints = {int(i), 0}}};
     if (operands[i]->children >= 0)
-      operand.type.children = std::int8_t(node.type.children != per_instance
-                                              ? node.type.children
-                                              : std::ranges::find(children, operands[i]->children) -
-                                                    children.begin());
+      operand.type.children =
+          std::int8_t(node.type.children != per_instance
+                          ? node.type.children
+                          : std::ranges::find(children, operands[i]->children) - children.begin());
     nodes.push_back(std::move(operand));
     last.operands[i] = NodeId(i);
   }

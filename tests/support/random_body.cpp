@@ -16,8 +16,8 @@ using namespace ir;
 
 namespace {
 
-constexpr double moderate = 4;   // the largest that values within a body become
-constexpr int samples = 3;       // inputs on which that is seen
+constexpr double moderate = 4;  // the largest that values within a body become
+constexpr int samples = 3;      // inputs on which that is seen
 constexpr int sample_children[samples] = {2, 0, 3};
 
 /// Whether the op has no gradient though it is no step function.
@@ -85,7 +85,8 @@ class Writer {
   Shape shape() {
     Shape result{extent()};
     while (random_.chance(0.5) && result.rank() < 3 && result.size() * 2 <= max_random_elements)
-      result = result.prepend(std::min<std::int64_t>(extent(), max_random_elements / result.size()));
+      result =
+          result.prepend(std::min<std::int64_t>(extent(), max_random_elements / result.size()));
     return result;
   }
 
@@ -107,7 +108,8 @@ class Writer {
     const Node& node = builder_.node(NodeId(sample.size()));
     const std::vector<int> children(cell_.ports.size(), sample_children[&sample - seen_]);
     if (!fits(NodeId(sample.size()))) {
-      Array nothing{node.type.shape, -1, std::vector(std::size_t(node.type.shape.size()), std::nan(""))};
+      Array nothing{node.type.shape, -1,
+                    std::vector(std::size_t(node.type.shape.size()), std::nan(""))};
       return nothing;
     }
     if (node.op->kind != OpClass::leaf) {

@@ -71,9 +71,11 @@ Program random_cell(std::uint64_t seed) {
   Random random(seed);
   Program program;
   program.name = fmt::format("random_cell_{}", seed);
-  const int d = random.chance(0.1) ? 10 + random.integer(31) : random_index_bound + random.integer(7);
+  const int d =
+      random.chance(0.1) ? 10 + random.integer(31) : random_index_bound + random.integer(7);
   const BodyOptions body{{d, d, 1 + random.integer(9), 1 + random.integer(3)},
-                         2 + random.integer(12), random.chance(0.2)};
+                         2 + random.integer(12),
+                         random.chance(0.2)};
   for (int state = 1 + random.integer(3); state >= 0; --state)
     program.states.push_back(
         random_state(fmt::format("S{}", program.states.size()), random, body.extents));
@@ -84,8 +86,8 @@ Program random_cell(std::uint64_t seed) {
     ports.push_back({fmt::format("p{}", ports.size()), kind,
                      kind == PortKind::index ? -1 : StateId(random.integer(states))});
   }
-  program.cells.push_back(random_cell_of(program, "cell", ports, StateId(random.integer(states)),
-                                         random, body));
+  program.cells.push_back(
+      random_cell_of(program, "cell", ports, StateId(random.integer(states)), random, body));
   return program;
 }
 

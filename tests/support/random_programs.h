@@ -21,8 +21,8 @@ struct RandomProgramOptions {
   bool withheld_gradients = true;
 };
 
-/// A model: cells that can be called on each other, with states of one to three fields of any shape.
-/// The same program for the same seed. Its ops include some with kinks.
+/// A model: cells that can be called on each other, with states of one to three fields of any
+/// shape. The same program for the same seed. Its ops include some with kinks.
 ///
 ///   leaf(word: index) -> State                 unary(word: index, x: child State) -> State
 ///   node(l, r: child State) -> State           nary(word: index, hs: children State) -> State

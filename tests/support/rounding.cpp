@@ -56,8 +56,9 @@ std::vector<double> sizes(const ir::Node& node, const ir::Array& value,
                           std::span<const ir::Array* const> operands,
                           std::span<const int> children) {
   std::vector<double> result = value.data;
-  const bool sums = node.op->kind == ir::OpClass::contraction ||
-                    (node.op->kind == ir::OpClass::reduction && node.op->combine == ir::Combine::sum);
+  const bool sums =
+      node.op->kind == ir::OpClass::contraction ||
+      (node.op->kind == ir::OpClass::reduction && node.op->combine == ir::Combine::sum);
   if (sums) {
     std::vector<ir::Array> positive;
     for (const ir::Array* operand : operands) positive.push_back(*operand);
@@ -74,7 +75,8 @@ std::vector<double> sizes(const ir::Node& node, const ir::Array& value,
 
 /// A bit of a hash of these (the finalizer of SplitMix64).
 bool coin(std::uint64_t salt, std::uint64_t op, double value) {
-  std::uint64_t x = std::bit_cast<std::uint64_t>(value) + salt * 0x9e3779b97f4a7c15 + op * 0x632be5ab;
+  std::uint64_t x =
+      std::bit_cast<std::uint64_t>(value) + salt * 0x9e3779b97f4a7c15 + op * 0x632be5ab;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
   x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
   return ((x ^ (x >> 31)) & 1) != 0;
@@ -88,9 +90,9 @@ std::vector<ir::Array> evaluate_rounded(const ir::Graph& graph, std::span<const 
   values.reserve(std::size_t(graph.size()));
   for (const ir::Node& node : graph.nodes()) {
     if (node.op->kind == ir::OpClass::leaf) {
-      values.push_back(std::move(
-          ir::evaluate(ir::Graph::unchecked({node}), children, leaf).front()));
-      if (node.op->name == "constant")
+      values.push_back(
+          std::move(ir::evaluate(ir::Graph::unchecked({node}), children, leaf).front()));
+      if (node.op->name == "constant")  // kernels hold it in single precision
         for (double& x : values.back().data) x = float(x);
       continue;
     }

@@ -129,9 +129,10 @@ class Shrinker {
           }))
         return true;
     if (node.type.children != per_instance || node.op->name == "port") return false;
-    return put(c, id, [&](GraphBuilder& b, const std::vector<Value>&) {
-             return b.constant(0.5, node.type.shape);
-           }) ||
+    return put(c, id,
+               [&](GraphBuilder& b, const std::vector<Value>&) {
+                 return b.constant(0.5, node.type.shape);
+               }) ||
            put_param(c, id, node.type.shape);
   }
 
