@@ -373,25 +373,6 @@ KernelTrial::KernelTrial(const ir::Program& program, std::uint64_t seed)
     : impl_(std::make_unique<Impl>(program, seed)) {}
 KernelTrial::~KernelTrial() = default;
 
-namespace {
-
-/// The kind of an error: its text without numbers.
-std::string kind_of(std::string text) {
-  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
-  return text.substr(0, 120);
-}
-
-template <class Check>
-Fault guarded(const Check& check) {
-  try {
-    return check();
-  } catch (const std::exception& error) {
-    return {kind_of(error.what()), error.what()};
-  }
-}
-
-}  // namespace
-
 Fault KernelTrial::check_passes() {
   return guarded([&] { return impl_->check_passes(); });
 }

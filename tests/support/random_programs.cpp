@@ -62,8 +62,13 @@ Program random_program(std::uint64_t seed, RandomProgramOptions options) {
       {"join", {child("l"), child("r")}, 1},
       {"part", {port("x", PortKind::child, 1), port("hs", PortKind::children, 1)}, 0},
       {"loss", {child("s"), {"label", PortKind::index, -1}}, 2}};
-  for (const auto& [name, ports, state] : cells)
+  const std::size_t only = 1 + random.below(3);  // leads to State whatever there is
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto& [name, ports, state] = cells[i];
+    const bool between = i > 0 && i + 1 < cells.size();
+    if (options.few_cells && between && i != only && random.chance(0.6)) continue;
     program.cells.push_back(random_cell_of(program, name, ports, state, random, body));
+  }
   return program;
 }
 
