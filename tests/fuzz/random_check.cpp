@@ -1,18 +1,20 @@
 // Puts random programs on trial, as many as wanted: random_check --kind KIND --seeds A:B. Prints
 // each kind of fault with the seeds that show it and a small program, and counts what was run.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstring>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "codegen/target.h"
 #include "ir/print.h"
+#include "tests/support/engine_trial.h"
 #include "tests/support/kernel_trial.h"
 #include "tests/support/random_programs.h"
 #include "tests/support/shrink.h"
@@ -25,13 +27,14 @@ struct Options {
   std::uint64_t first = 0, last = 1000;  ///< without the last
   unsigned jobs = 1;
   std::uint64_t compiled = 8;  ///< every so manieth program is compiled as well; 0: none
+  int shrunk = 1;              ///< of each kind of fault and job, made small and printed in full
   bool print = false;          ///< the programs themselves
 };
 
 /// What a worker says to its parent: in memory that they share, so that a crash loses nothing.
 struct Progress {
   std::uint64_t seed = 0;  ///< under way
-  std::uint64_t programs = 0, interpreted = 0, compiled = 0, faults = 0;
+  std::uint64_t programs = 0, interpreted = 0, compiled = 0, minibatches = 0, faults = 0;
   double worst = 0;
 };
 
@@ -87,6 +90,30 @@ class KernelTrials {
   std::vector<std::shared_ptr<codegen::Compiler>> compilers_;
 };
 
+class EngineTrials {
+ public:
+  EngineTrials() { mallopt(M_PERTURB, 0x80); }  // fresh memory holds large numbers
+
+  static ir::Program program(std::uint64_t seed) {
+    return random_program(seed, {.width = 3 + int(seed % 7),
+                                 .ops = 1 + int(seed % 5),
+                                 .withheld_gradients = false,
+                                 .few_cells = true});
+  }
+
+  Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
+    const Scratch cache;
+    return try_engines(program, seed, cache.path, progress.minibatches);
+  }
+
+ private:
+  /// A folder in memory, gone with its object.
+  struct Scratch {
+    std::filesystem::path path = fmt::format("/dev/shm/espalier-random-check-{}", getpid());
+    ~Scratch() { std::filesystem::remove_all(path); }
+  };
+};
+
 /// The seeds from `first` on, every `jobs`-th.
 template <class Trials>
 void work(Trials trials, const Options& options, std::uint64_t first, Progress& progress) {
@@ -99,7 +126,7 @@ void work(Trials trials, const Options& options, std::uint64_t first, Progress& 
     ++progress.programs;
     if (!fault) continue;
     ++progress.faults;
-    if (++kinds[fault.kind] > 1) {
+    if (++kinds[fault.kind] > options.shrunk) {
       say(fmt::format("seed {}: {}\n", seed, fault.kind));
       continue;
     }
@@ -146,22 +173,25 @@ int run(const Trials& trials, const Options& options) {
     all.programs += progress[job].programs;
     all.interpreted += progress[job].interpreted;
     all.compiled += progress[job].compiled;
+    all.minibatches += progress[job].minibatches;
     all.faults += progress[job].faults;
     all.worst = std::max(all.worst, progress[job].worst);
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   say(
-      fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} faults, {} "
-                  "crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
+      fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} minibatches, "
+                  "{} faults, {} crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
                   options.kind, options.first, options.last, all.programs, all.interpreted,
-                  all.compiled, all.faults, crashes, all.worst, seconds));
+                  all.compiled, all.minibatches,
+                  all.faults, crashes, all.worst, seconds));
   return all.faults + crashes > 0 ? 1 : 0;
 }
 
 int usage() {
-  say("random_check [--kind kernel] [--seeds A:B] [--jobs N] [--compiled N] [--print]\n"
-      "  --compiled N   every N-th program is compiled as well; 0: none\n");
+  say("random_check [--kind kernel|engine] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] [--print]\n"
+      "  --compiled N   every N-th program is compiled as well; 0: none\n"
+      "  --shrunk N     so many of each kind of fault are made small and printed in full\n");
   return 2;
 }
 
@@ -184,6 +214,8 @@ int main_(const std::vector<std::string>& arguments) {
           colon == std::string::npos ? options.first + 1 : std::stoull(value.substr(colon + 1));
     } else if (flag == "--jobs") {
       options.jobs = unsigned(std::max(1, std::stoi(value)));
+    } else if (flag == "--shrunk") {
+      options.shrunk = std::stoi(value);
     } else if (flag == "--compiled") {
       options.compiled = std::stoull(value);
     } else {
@@ -191,6 +223,7 @@ int main_(const std::vector<std::string>& arguments) {
     }
   }
   if (options.kind == "kernel") return run(KernelTrials(options.compiled), options);
+  if (options.kind == "engine") return run(EngineTrials(), options);
   return usage();
 }
 

@@ -139,7 +139,7 @@ struct KernelTrial::Impl {
       for (std::size_t f = 0; f < wanted.size(); ++f) {
         const Array& got = values[0][i].forward[std::size_t(d.forward.outputs[f])];
         for (std::size_t e = 0; e < wanted[f].size(); ++e) {
-          if (!std::isfinite(wanted[f][e])) return {"not finite", "an output in double"};
+          if (!std::isfinite(float(wanted[f][e]))) return {"not finite", "an output in double"};
           if (!(std::abs(got.data[e] - wanted[f][e]) <= 1e-9 * (1 + std::abs(wanted[f][e]))))
             return {"passes change values", fmt::format("field {} at {}: {} instead of {}", f, e,
                                                         got.data[e], wanted[f][e])};
@@ -291,7 +291,9 @@ struct KernelTrial::Impl {
         worst = std::max(worst, largest);
         return {};
       }
-      if (salts == many_salts) return {what, what + "\n" + found};
+      const bool stale = std::ranges::any_of(actual, [](float x) { return std::isnan(x); });
+      if (salts == many_salts)
+        return {what + (stale ? ": read before it was stored" : ""), what + "\n" + found};
     }
     return {};
   }
@@ -370,25 +372,6 @@ struct KernelTrial::Impl {
 KernelTrial::KernelTrial(const ir::Program& program, std::uint64_t seed)
     : impl_(std::make_unique<Impl>(program, seed)) {}
 KernelTrial::~KernelTrial() = default;
-
-namespace {
-
-/// The kind of an error: its text without numbers.
-std::string kind_of(std::string text) {
-  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
-  return text.substr(0, 120);
-}
-
-template <class Check>
-Fault guarded(const Check& check) {
-  try {
-    return check();
-  } catch (const std::exception& error) {
-    return {kind_of(error.what()), error.what()};
-  }
-}
-
-}  // namespace
 
 Fault KernelTrial::check_passes() {
   return guarded([&] { return impl_->check_passes(); });

@@ -9,15 +9,10 @@
 
 #include "codegen/compiler.h"
 #include "codegen/lower.h"
+#include "tests/support/fault.h"
 #include "tests/support/kernel_harness.h"
 
 namespace espalier::test {
-
-/// What is wrong, in two words and in full; empty if nothing is.
-struct Fault {
-  std::string kind, what;
-  explicit operator bool() const { return !kind.empty(); }
-};
 
 /// Runs the stages of kernels lowered for a target.
 struct KernelPath {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "ir/error.h"
 #include "ir/op.h"
@@ -25,6 +26,8 @@ bool withholds_gradient(const Op& op) {
   const double x[3] = {0.3, 0.5, 0.7}, y[3] = {0.31, 0.52, 0.73};
   return op.evaluate(x) != op.evaluate(y);
 }
+
+bool names_port(const Op& op) { return op.attributes.ints[0] == "port"; }
 
 /// Writes one cell's body. Every function that makes a value also keeps it, to be read again.
 class Writer {
@@ -151,6 +154,7 @@ class Writer {
 
   /// Applies an op if all fits, and keeps the result; else gives an empty Value.
   Value make(const Op& op, std::vector<Value> operands, const Attributes& attributes = {}) {
+    if (names_port(op) && attributes.ints[0] < 0) return {};
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (!operands[i]) return {};
       operands[i] = within_domain(operands[i], op, i);
@@ -163,6 +167,7 @@ class Writer {
       if (result.shape().size() > max_random_elements || !fits(result.id) ||
           !std::isfinite(largest(result)))
         return {};
+      for (const Value& x : operands) read_.insert(x.id);
       return keep(within_size(result, moderate));
     } catch (const UserError&) {
       return {};  // the draw does not fit together
@@ -188,20 +193,34 @@ class Writer {
     return fits_[id];
   }
 
-  /// One of those kept for which `fits` holds, of the last ones more often; may be empty.
+  /// One of those kept for which `fits` holds; may be empty. More often one that comes from a port,
+  /// that nobody has read yet, or that was made last.
   template <class Fits>
   Value find(const Fits& fits) {
     std::vector<Value> found;
     for (const Value& value : values_)
       if (fits(value.type())) found.push_back(value);
-    if (found.empty()) return {};
-    const std::size_t late = std::min<std::size_t>(found.size(), 5);
-    return random_.chance(0.5) ? random_.pick(found)
-                               : found[found.size() - 1 - random_.below(late)];
+    const auto prefer = [&](double probability, const auto& of) {
+      std::vector<Value> better;
+      std::ranges::copy_if(found, std::back_inserter(better), of);
+      if (!better.empty() && random_.chance(probability)) found = std::move(better);
+    };
+    prefer(0.8, [&](const Value& x) { return !shared(x.id); });
+    prefer(0.5, [&](const Value& x) { return !read_.contains(x.id); });
+    if (found.size() > 4 && random_.chance(0.3)) found.erase(found.begin(), found.end() - 4);
+    return found.empty() ? Value{} : random_.pick(found);
   }
-  Value number() {
-    return find([](const Type& type) { return type.dtype == DType::f32; });
+
+  /// Whether no port is behind the value.
+  bool shared(NodeId id) {
+    while (shared_.size() < std::size_t(builder_.size())) {
+      const Node& node = builder_.node(NodeId(shared_.size()));
+      shared_.push_back(node.op->name != "port" &&
+                        std::ranges::all_of(node.operands, [&](NodeId o) { return shared_[o]; }));
+    }
+    return shared_[id];
   }
+
   Value of_type(const Type& wanted) {
     return find([&](const Type& type) { return type == wanted; });
   }
@@ -216,6 +235,12 @@ class Writer {
     if (type.children != per_instance)
       return make("per_child", {of({type.dtype, type.shape, per_instance}, depth + 1)},
                   {.ints = {type.children, 0}});
+    if (type.shape.rank() == 1 && random_.chance(0.7)) {
+      const Value x = find([](const Type& from) {
+        return from.dtype == DType::f32 && from.shape.rank() == 1 && from.children == per_instance;
+      });
+      if (x) return make("matmul", {keep(param({type.shape[0], x.shape()[0]})), x});
+    }
     return keep(param(type.shape));
   }
 
@@ -266,12 +291,15 @@ class Writer {
         const int rows = random_index_bound + random_.integer(2);
         return make("row", {of(with(shape.prepend(rows)), depth), random_.pick(indices_)});
       }
-      case 7: {  // weights of something
+      case 7: {  // weights of something, which may be parts or another view of what lies elsewhere
         if (shape.rank() == 0 || shape.rank() > 2) return {};
-        const Value x = find([&](const Type& from) {
-          return from == with(from.shape) && from.shape.rank() == shape.rank() &&
-                 (shape.rank() == 1 || from.shape[1] == shape[1]);
+        const Shape like = shape.rank() == 2 ? Shape{extent(), shape[1]} : Shape{extent()};
+        Value x = random_.chance(0.3) ? of(with(like), depth) : find([&](const Type& from) {
+          return from == with(from.shape) && from.shape.rank() >= 1 &&
+                 (shape.rank() == 1 || (from.shape.rank() == 2 && from.shape[1] == shape[1]));
         });
+        if (x && shape.rank() == 1 && x.shape().rank() > 1)
+          x = make("reshape", {x}, {.shape = {x.shape().size()}});
         if (!x) return {};
         const Shape weights{shape[0], x.shape()[0]};
         return make("matmul", {random_.chance(0.7) ? keep(param(weights))
@@ -318,7 +346,7 @@ class Writer {
     return size > 1 ? result.prepend(size) : result;
   }
 
-  /// A value that every call has.
+  /// A Children port, or -1.
   int children_port() {
     std::vector<int> ports;
     for (int port = 0; port < int(cell_.ports.size()); ++port)
@@ -363,7 +391,7 @@ class Writer {
       if (!operands.back()) return;
     }
     Attributes attributes = example.attributes;
-    if (op.attributes.shape) attributes = drawn_attributes(op, operands);
+    if (op.attributes.shape || names_port(op)) attributes = drawn_attributes(op, operands);
     make(op, operands, attributes);
   }
 
@@ -385,7 +413,7 @@ class Writer {
     Attributes result;
     const Shape shape = operands[0].shape();
     const int axis = random_.integer(std::max(1, shape.rank()));
-    result.ints = {op.attributes.ints[0] == "port" ? children_port() : axis, 0};
+    result.ints = {names_port(op) ? children_port() : axis, 0};
     result.number = random_.chance(0.5) ? 0.25 : 0;
     switch (random_.integer(4)) {
       case 0:  // a part
@@ -409,7 +437,8 @@ class Writer {
 
   Value output(const Shape& shape) {
     const Type type{DType::f32, shape, per_instance};
-    Value x = of(type);
+    Value x = random_.chance(0.5) ? way_to(type, 0) : Value{};
+    if (!x || x.type() != type) x = of(type);
     if (largest(x) > 1) x = keep(within_size(x, 1));
     return x;
   }
@@ -421,7 +450,8 @@ class Writer {
   GraphBuilder builder_;
   std::vector<Value> values_, indices_;
   std::vector<Array> seen_[samples];
-  std::vector<bool> fits_;
+  std::vector<bool> fits_, shared_;
+  std::set<NodeId> read_;
 };
 
 }  // namespace

@@ -62,8 +62,13 @@ Program random_program(std::uint64_t seed, RandomProgramOptions options) {
       {"join", {child("l"), child("r")}, 1},
       {"part", {port("x", PortKind::child, 1), port("hs", PortKind::children, 1)}, 0},
       {"loss", {child("s"), {"label", PortKind::index, -1}}, 2}};
-  for (const auto& [name, ports, state] : cells)
+  const std::size_t only = 1 + random.below(3);  // leads to State whatever there is
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto& [name, ports, state] = cells[i];
+    const bool between = i > 0 && i + 1 < cells.size();
+    if (options.few_cells && between && i != only && random.chance(0.6)) continue;
     program.cells.push_back(random_cell_of(program, name, ports, state, random, body));
+  }
   return program;
 }
 
@@ -82,7 +87,7 @@ Program random_cell(std::uint64_t seed) {
   const int states = int(program.states.size());
   std::vector<Port> ports;
   for (int count = 1 + random.integer(4); count > 0; --count) {
-    const auto kind = PortKind(random.integer(3));
+    const auto kind = PortKind(ports.empty() ? 1 + random.integer(2) : random.integer(3));
     ports.push_back({fmt::format("p{}", ports.size()), kind,
                      kind == PortKind::index ? -1 : StateId(random.integer(states))});
   }

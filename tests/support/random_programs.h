@@ -19,6 +19,8 @@ struct RandomProgramOptions {
   int ops = 12;   ///< per cell, about
   /// Also ops that let no gradient through though their value changes smoothly.
   bool withheld_gradients = true;
+  /// Only some of the cells between leaf and loss, at least one.
+  bool few_cells = false;
 };
 
 /// A model: cells that can be called on each other, with states of one to three fields of any
