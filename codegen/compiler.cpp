@@ -44,7 +44,7 @@ struct Compiler::Impl {
     }
     std::string object = backend->compile(compiled.kernel);
     ++statistics.compilations;
-    if (!cache.store(key, object)) statistics.cache_unwritable = true;
+    cache.store(key, object);
     backend->load(std::move(object), compiled);
   }
 
@@ -76,7 +76,7 @@ struct Compiler::Impl {
     } else {
       object = compile_cubin(source, target.name);
       ++statistics.compilations;
-      if (!cache.store(key, *object)) statistics.cache_unwritable = true;
+      cache.store(key, *object);
     }
     return texts.emplace(source, std::move(*object)).first->second;
   }
@@ -111,6 +111,11 @@ const std::string& Compiler::compile_text(const std::string& source) {
 CompilerStatistics Compiler::statistics() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->statistics;
+}
+
+std::string Compiler::cache_problem() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->cache.problem();
 }
 
 std::filesystem::path default_cache_directory() {
