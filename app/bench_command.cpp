@@ -93,6 +93,7 @@ int bench(const StepFlags& flags) {
   check_writable(flags.config.save_weights);
   const StepBenchConfig config = flags.resolve();
   const StepBenchReport report = bench_step(config);
+  say_notes(report.notes);
   say_warnings(report.warnings);
   if (flags.json != "-") std::cout << to_text(config, report, flags.parts) << std::flush;
   if (!flags.json.empty()) write_json(flags.json, to_json(config, report));

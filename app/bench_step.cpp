@@ -56,6 +56,7 @@ class StepBench {
     report_.target = engine_.target();
     report_.on_gpu = engine_.options().device == Device::cuda;
     report_.threads = engine_.options().threads;
+    report_.notes = dataset_.notes;
     report_.classes = dataset_.classes;
     report_.vocabulary = dataset_.vocabulary.size();
     for (const ir::Param& param : model_->program().params)
@@ -203,7 +204,8 @@ class StepBench {
     MinibatchFacts facts{.trees = config_.run.batch};
     for (const data::Tree& tree : trees(minibatch)) {
       facts.nodes += tree.size();
-      for (int node = 0; node < tree.size(); ++node) facts.tokens += tree.is_leaf(node);
+      for (int node = 0; node < tree.size(); ++node)
+        facts.tokens += tree.word(node) != data::Tree::kNone;
     }
     if (config_.run.model == "lstm") facts.nodes = facts.tokens;  // it reads the leaves only
 

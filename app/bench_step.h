@@ -69,7 +69,8 @@ struct StepBenchReport {
   std::int64_t peak_resident_bytes = 0;  ///< of the process
   double bytes_gathered = 0;             ///< a step, mean over the profiled ones
   std::size_t profiled_steps = 0;
-  std::vector<PartRow> parts;  ///< in order of their first launch
+  std::vector<PartRow> parts;      ///< in order of their first launch
+  std::vector<std::string> notes;  ///< of the data set
   std::vector<std::string> warnings;
 };
 

@@ -41,10 +41,15 @@ void EvalFlags::add(CLI::App& parser) {
   add_json_flag(parser, json);
 }
 
-std::vector<data::Tree> trees_of(data::Dataset& dataset, std::string_view split) {
-  if (split == "train") return std::move(dataset.train);
-  if (split == "dev") return std::move(dataset.dev);
-  if (split == "test") return std::move(dataset.test);
+data::Splits splits_of(std::string_view name) {
+  return name == "train"  ? data::Splits::train
+         : name == "dev"  ? data::Splits::dev
+         : name == "test" ? data::Splits::test
+                          : data::Splits::all_there_are;
+}
+
+/// Of the splits that were loaded.
+std::vector<data::Tree> all_trees(data::Dataset& dataset) {
   std::vector<data::Tree> all = std::move(dataset.train);
   for (auto* part : {&dataset.dev, &dataset.test})
     all.insert(all.end(), std::make_move_iterator(part->begin()),
@@ -67,9 +72,13 @@ std::unique_ptr<models::TreeModel> build_model(const SavedModel& saved,
 
 int evaluate_saved(const EvalFlags& flags) {
   const SavedModel saved = load_model(flags.folder);
-  const SavedRun run = saved_run(saved);
-  const DataConfig config = flags.data.resolve(run.data);
+  SavedRun run = saved_run(saved);
+  DataConfig config = flags.data.resolve(run.data);
+  run.load.splits = splits_of(flags.split);
+  // The limit of a training is none of a file's examples.
+  if (flags.split == "all" && !flags.data.examples && !config.generated()) config.examples = 0;
   data::Dataset dataset = load(config, saved.name, run.load);
+  say_notes(dataset.notes);
   const auto model = build_model(saved, run.model, flags.folder);
   user_check(
       dataset.classes == run.model.classes && dataset.vocabulary.size() == run.model.vocabulary,
@@ -80,7 +89,7 @@ int evaluate_saved(const EvalFlags& flags) {
   set_params(engine, load_weights(flags.folder, engine.program().params));
 
   const bool sentiment = is_sentiment(dataset);
-  const std::vector<data::Tree> trees = trees_of(dataset, flags.split);
+  const std::vector<data::Tree> trees = all_trees(dataset);
   const Evaluation result = evaluate(engine, *model, trees, sentiment);
   say_warnings(engine.warnings());
   user_check(result.nodes.total() > 0,

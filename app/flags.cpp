@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string_view>
 
 #include "app/commands.h"
@@ -34,6 +35,22 @@ std::string data_form(const std::string& spec) {
   return fmt::format("found '{}', expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
                      spec);
 }
+
+/// A shell expands ~ where a word begins, not behind `sst:`.
+std::string expand_home(std::string& spec) {
+  const std::size_t path = spec.find(':') + 1;
+  const char* home = std::getenv("HOME");
+  const std::string_view rest = std::string_view(spec).substr(path);
+  if (path > 0 && home && (rest == "~" || rest.starts_with("~/"))) spec.replace(path, 1, home);
+  return {};
+}
+
+constexpr const char* kDataText =
+    "listops: generated expressions; listops:FILE: the published form\n"
+    "sst:DIR: train.txt, dev.txt and test.txt, binary trees with labels 0 to 4\n"
+    "ptb:FILE: bracket trees with any labels, such as (S (NP it) (VP works))\n"
+    "conllu:DIR: *-train.conllu, *-dev.conllu and *-test.conllu\n"
+    "One file is split: its last tenth is test, the tenth before it dev, the rest train";
 
 std::string choice_text(std::string_view description, const std::vector<std::string>& names,
                         std::string_view otherwise) {
@@ -77,7 +94,8 @@ void add_switch(CLI::App& parser, const std::string& flag, bool& value,
 }
 
 void DataFlags::add(CLI::App& parser, bool required) {
-  parser.add_option("--data", spec, "listops | listops:FILE | sst:DIR | ptb:FILE | conllu:DIR")
+  parser.add_option("--data", spec, kDataText)
+      ->transform(CLI::Validator(expand_home, ""))
       ->check(CLI::Validator(data_form, ""))
       ->option_text("DATA")
       ->required(required);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "codegen/compiler.h"
+#include "data/text_file.h"
 #include "ir/error.h"
 #include "models/models.h"
 
@@ -25,10 +26,19 @@ std::vector<std::string> split_words(std::string_view text) {
   return words;
 }
 
+std::string_view model_of_any_tree() {
+  return std::ranges::find(models::models(), models::Reads::trees, &models::ModelInfo::reads)->name;
+}
+
 }  // namespace
 
 data::Dataset load(const DataConfig& config, std::string_view model, data::LoadOptions options) {
-  options.treebank.binary = models::find_model(model).binary;
+  const models::Reads reads = models::find_model(model).reads;
+  options.treebank.binary = reads == models::Reads::binary_trees;
+  options.treebank.binary_reason =
+      fmt::format("{} reads binary trees only, {} any", model, model_of_any_tree());
+  options.conllu = reads == models::Reads::sequences ? data::conllu::Structure::sequence
+                                                     : data::conllu::Structure::dependencies;
   options.listops.seed = config.seed;
   options.listops.max_tokens = config.max_tokens;
   if (config.examples > 0) options.listops.count = config.examples;
@@ -186,6 +196,13 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
 }
 
 Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
+  const std::string& spec = config.data.spec;
+  const std::size_t bad = data::find_not_utf8(spec);
+  user_check(
+      bad == spec.npos,
+      "--data {}: found byte 0x{:02X} in the path, expected UTF-8, for a saved model names its "
+      "data; rename it, or train without --save",
+      spec, static_cast<unsigned char>(spec[std::min(bad, spec.size())]));
   const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
   return {{"vocabulary", number(dataset.vocabulary.size())},
           {"embed", number(config.embed)},

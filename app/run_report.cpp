@@ -147,6 +147,10 @@ void say_warnings(std::span<const std::string> warnings) {
   for (const std::string& warning : warnings) std::cerr << "espalier: warning: " << warning << '\n';
 }
 
+void say_notes(std::span<const std::string> notes) {
+  for (const std::string& note : notes) std::cerr << "espalier: note: " << note << '\n';
+}
+
 void check_writable(const std::string& file) {
   if (file.empty() || file == "-") return;
   const std::filesystem::path path(file);

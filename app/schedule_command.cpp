@@ -7,6 +7,7 @@
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/ranges.h"
+#include "app/run_report.h"
 #include "data/minibatches.h"
 #include "ir/recorder.h"
 #include "models/models.h"
@@ -45,6 +46,7 @@ scheduler::ScheduleReport first_minibatch(const ScheduleFlags& flags) {
   config.data = flags.data.resolve(config.data);
   flags.model.resolve(config);
   const data::Dataset dataset = load(config.data, config.model);
+  say_notes(dataset.notes);
   const auto model = models::find_model(config.model).make(model_options(config, dataset));
 
   ir::Program program = model->program();

@@ -119,6 +119,7 @@ class Trainer {
     report_.target = engine_.target();
     report_.threads = engine_.options().threads;
     folder_.save("config.json", json_text(to_json(config)));
+    for (const std::string& note : dataset_.notes) progress_.line("note: " + note);
     progress_.line(fmt::format("{}: {}", config.data.spec, describe(dataset_)));
     progress_.line(fmt::format("{}: {} parameters; strategy {}, target {}, {} {}", config.model,
                                report_.parameters, config.engine.strategy, report_.target,

@@ -4,7 +4,6 @@
 #include <fstream>
 #include <system_error>
 
-#include "data/text_file.h"
 #include "ir/error.h"
 
 namespace espalier::data {
@@ -55,8 +54,7 @@ void Vocabulary::save(const std::filesystem::path& file) const {
   user_check(!error, "{}: cannot write the file: {}", file.string(), error.message());
 }
 
-Vocabulary Vocabulary::load(const std::filesystem::path& path) {
-  const TextFile file = read_text_file(path);
+Vocabulary Vocabulary::parse(const TextFile& file) {
   const std::string_view text = file.text;
   Vocabulary result;
   std::size_t begin = 0;

@@ -22,8 +22,12 @@ Lstm::Lstm(const ModelOptions& options) : TreeModel("lstm", options) {
 
 void Lstm::encode(const Instances& instances, const data::Tree& tree) {
   Call<LstmState> state = instances(start);
-  for (int i = 0; i < tree.size(); ++i)
-    if (tree.is_leaf(i)) states_[i] = state = instances(step, tree.word(i), state);
+  for (int i = 0; i < tree.size(); ++i) {
+    if (tree.is_leaf(i))
+      states_[i] = state = instances(step, tree.word(i), state);
+    else
+      check_no_word(tree, i);
+  }
   if (options().labels_at == LabelsAt::root) states_[tree.root()] = state;
 }
 

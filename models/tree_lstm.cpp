@@ -33,6 +33,7 @@ void TreeLstm::encode(const Instances& instances, const data::Tree& tree) {
       continue;
     }
     const auto children = tree.children(i);
+    check_no_word(tree, i);
     user_check(children.size() == 2, "{} reads binary trees: node {} has {} children", name(), i,
                children.size());
     states_[i] = instances(node, states_[children[0]], states_[children[1]]);

@@ -221,10 +221,6 @@ TEST(Train, WordsOfConlluAreTagged) {
                                "--share", "off", "--hoist", "off"});
   EXPECT_EQ(schedule.status, 0) << schedule.err;
   EXPECT_NE(schedule.out.find("3 examples, 15 instances"), std::string::npos) << schedule.out;
-
-  const Output tree_model = run(tiny_training({"--data", data}));
-  EXPECT_EQ(tree_model.status, 1);
-  EXPECT_NE(tree_model.err.find("such as lstm"), std::string::npos) << tree_model.err;
 }
 
 TEST(Train, PipedOutputIsPlainLines) {

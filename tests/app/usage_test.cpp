@@ -127,11 +127,20 @@ TEST(Usage, FailuresExitWithOne) {
     std::string message;
   } cases[] = {
       {tiny_training({"--data", "ptb:" + folder / "latin.ptb", "--save", folder / "run"}),
-       "model.json: found a text that is not UTF-8"},
-      {tiny_training({"--data", "sst:" + folder / "sst"}), folder / "sst/train.txt:2:11: found "},
+       folder / "latin.ptb:1:2: found the label '\\xE9', expected UTF-8"},
+      {tiny_training({"--data", "ptb:" + folder / "latin.ptb"}),
+       folder / "latin.ptb:1:2: found the label '\\xE9', expected UTF-8"},
+      {tiny_training({"--data", "ptb:/proc/self/mem"}),
+       "error: /proc/self/mem: cannot read the file: Input/output error\n"},
+      {tiny_training({"--data", "ptb:/dev/full"}), "/dev/full: found a device, expected a file"},
+      {tiny_training({"--data", "sst:" + folder / "sst"}),
+       folder /
+           "sst/train.txt:2:11: found '7', expected a label 0..4 (ptb:FILE may hold any labels)"},
       {tiny_training({"--data", "listops:" + folder / "ops.tsv"}), folder / "ops.tsv:1:"},
       {tiny_training({"--data", "sst:" + folder / "none"}), folder / "none"},
-      {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}), folder / "wide.ptb:2:16: found "},
+      {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}),
+       folder / "wide.ptb:2:16: found '(', expected ')' after two children (tree_lstm reads binary "
+                "trees only, child_sum_tree_lstm any)"},
       {tiny_training({"--data", "ptb:" + folder / "bare.ptb"}), "found no tree with a label"},
       {{"schedule", "--data", "ptb:" + folder / "bare.ptb"}, "found no tree with a label"},
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
@@ -173,7 +182,7 @@ TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
   // It cannot be kept in model.json, which is said before anything is trained.
   const Output saved = run(tiny_training({"--data", data, "--save", folder / "run"}));
   EXPECT_EQ(saved.status, 1);
-  expect_contains(saved.err, "model.json: found a text that is not UTF-8");
+  expect_contains(saved.err, "--data " + data + ": found byte 0xE9 in the path, expected UTF-8");
   EXPECT_EQ(saved.err.find("epoch"), std::string::npos) << saved.err;
 }
 

@@ -300,6 +300,14 @@ TEST_F(Refusal, NamesTheNode) {
   EXPECT_EQ(of("child_sum_tree_lstm", ternary), "");
   EXPECT_EQ(of("lstm", ternary), "");
   EXPECT_EQ(of("lstm", data::Tree()), "lstm: the example is empty");
+  builder.leaf(1);
+  builder.leaf(2);
+  builder.node(2, 0, /*word=*/3);
+  const data::Tree dependencies = builder.finish();
+  for (const std::string name : {"tree_lstm", "lstm"})
+    EXPECT_EQ(of(name, dependencies),
+              name + " reads words at the leaves: inner node 2 has one, as in a dependency tree");
+  EXPECT_EQ(of("child_sum_tree_lstm", dependencies), "");
   builder.leaf(6, 0);
   const data::Tree unknown = builder.finish();
   for (const models::ModelInfo& info : models::models())
