@@ -27,6 +27,9 @@ bool outlives_batch(const ir::Graph& graph, NodeId id) {
   if (name == "row")
     return graph[node.operands[0]].op->name == "param" &&
            graph[node.operands[1]].op->name == "port";
+  if (name == "reshape")  // a matrix is read in one piece
+    return (node.type.shape.rank() == 1 || graph[node.operands[0]].op->kind == ir::OpClass::leaf) &&
+           outlives_batch(graph, node.operands[0]);
   if (name == "concat" || name == "slice")
     return node.type.shape.rank() == 1 &&
            std::ranges::all_of(node.operands, [&](NodeId o) { return outlives_batch(graph, o); });
@@ -69,21 +72,27 @@ class WeightGradient {
   }
 
  private:
+  /// What a sum runs over: rows, and in each of them `terms` products.
   struct Rows {
     VarId variable = -1;
     RowContext context;
+    ExprId term = -1;  ///< of the row
     ExprId end = -1;
   };
 
-  Rows rows_of(NodeId node) {
+  Rows rows_of(NodeId node, std::int64_t terms = 1) {
     Rows rows;
     rows.variable = builder_.variable();
+    const ExprId at = builder_.var(rows.variable);
+    rows.term = builder_.modulo(at, terms);
     const std::int8_t children = backward_.graph[node].type.children;
     const bool per_child = children != ir::per_instance;
     rows.context = {per_child ? RowDomain::children : RowDomain::instances, children,
-                    builder_.var(rows.variable)};
-    rows.end = builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
-                                   builder_.integer(0));
+                    builder_.divide(at, terms)};
+    rows.end =
+        builder_.multiply(builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
+                                              builder_.integer(0)),
+                          terms);
     return rows;
   }
 
@@ -101,16 +110,22 @@ class WeightGradient {
   }
 
   void outer(const ParamContribution& c, bool accumulate) {
-    const std::int64_t m = backward_.graph[c.left].type.shape.size();
-    const std::int64_t k = backward_.graph[c.right].type.shape.size();
+    const ir::Shape& shape = backward_.graph[c.left].type.shape;
+    const std::int64_t terms = shape.rank() == 2 ? shape[0] : 1, m = shape.size() / terms;
+    const std::int64_t k = backward_.graph[c.right].type.shape.size() / terms;
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, m * k);
     std::int64_t column = 0;
     // One tile loop per piece of the right vector that lies in one piece of memory.
-    const std::size_t pieces = expressions_.segments(c.right, rows_of(c.left).context).size();
+    const std::size_t pieces =
+        expressions_.segments(c.right, rows_of(c.left, terms).context).size();
+    internal_check(terms == 1 || pieces == 1, "{}: a matrix in {} pieces", input_.name, pieces);
     for (std::size_t piece = 0; piece < pieces; ++piece) {
-      const Rows rows = rows_of(c.left);
-      const Segment left = expressions_.segments(c.left, rows.context).front();
-      const Segment right = expressions_.segments(c.right, rows.context)[piece];
+      const Rows rows = rows_of(c.left, terms);
+      Segment left = expressions_.segments(c.left, rows.context).front();
+      Segment right = expressions_.segments(c.right, rows.context)[piece];
+      left.address = builder_.add(left.address, builder_.multiply(rows.term, m));
+      right.address = builder_.add(right.address, builder_.multiply(rows.term, k));
+      right.length /= terms;
       Stage stage;
       stage.outer_product = true;
       stage.extents = {m, right.length};
