@@ -61,6 +61,8 @@ void StepFlags::add(CLI::App& parser) {
   parser.add_option("--load-weights", config.load_weights, "start from the weights of a file")
       ->option_text("FILE");
   add_non_finite_flag(parser, config.non_finite);
+  parser.add_flag("--shuffle", config.shuffle,
+                  "measure each round in an order of its own, so that no minibatch comes twice");
   parser.add_flag("--no-kernel-cache", no_kernel_cache, "compile all kernels anew");
   parser.add_flag("--batches", parts, "show where the time goes, by cell and pass");
   parser.add_option("--json", json, "write all that was measured as JSON, to stdout if no FILE")
@@ -111,7 +113,9 @@ Command add_bench_command(CLI::App& parent) {
       parser->add_subcommand("step", "Whole steps of training or inference on real trees");
   const auto flags = std::make_shared<StepFlags>();
   flags->add(*step);
-  return {parser, [flags] { return bench(*flags); }};
+  const Command device = add_bench_device_command(*parser);
+  return {parser,
+          [flags, device] { return device.parser->parsed() ? device.run() : bench(*flags); }};
 }
 
 }  // namespace espalier::app

@@ -189,10 +189,13 @@ struct Engine::Impl {
     const runtime::Executor::Traffic traffic = executor->traffic();
     statistics.device_launches = traffic.launches - traffic_before.launches;
     statistics.device_copies = traffic.copies - traffic_before.copies;
+    statistics.device_replays = traffic.replays - traffic_before.replays;
     statistics.device_walks = traffic.walks - traffic_before.walks;
     statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
     statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
     statistics.device_products = traffic.products - traffic_before.products;
+    statistics.submit_seconds = traffic.submit_seconds - traffic_before.submit_seconds;
+    statistics.wait_seconds = traffic.wait_seconds - traffic_before.wait_seconds;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;

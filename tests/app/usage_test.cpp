@@ -25,6 +25,7 @@ TEST(Usage, HelpGoesToStdout) {
                                      {"ir", "--help"},
                                      {"bench", "--help"},
                                      {"bench", "step", "--help"},
+                                     {"bench", "device", "--help"},
                                      {"info", "--help"}}) {
     const Output output = run(arguments);
     EXPECT_EQ(output.status, 0);
@@ -96,7 +97,7 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"ir", "lstm", "--pass", "simplfy"}, "nearest: 'simplify'"},
       {{"schedule", "--data", "listops", "--format", "yaml"}, "text, dot, json"},
       {{"bench"}, "subcommand is required"},
-      {{"bench", "stp"}, "unknown verb 'stp': expected one of step"},
+      {{"bench", "stp"}, "unknown verb 'stp': expected one of step, device"},
       {{"bench", "step"}, "--data is required"},
       {{"bench", "step", "--data", "listops", "--bach", "3"}, "nearest: '--batch'"},
       {{"bench", "step", "--data", "listops", "--pass", "backward"}, "train, forward"},
