@@ -18,6 +18,7 @@
 #include "tests/support/engine_trial.h"
 #include "tests/support/host_cuda.h"
 #include "tests/support/kernel_trial.h"
+#include "tests/support/random_frontend.h"
 #include "tests/support/random_programs.h"
 #include "tests/support/shrink.h"
 
@@ -109,11 +110,7 @@ class EngineTrials {
   EngineTrials() { mallopt(M_PERTURB, 0x80); }  // fresh memory holds large numbers
 
   static ir::Program program(std::uint64_t seed) {
-    const std::uint64_t group = seed / engine_seeds_per_program;
-    return random_program(group, {.width = 3 + int(group % 7),
-                                  .ops = 1 + int(group % 5),
-                                  .withheld_gradients = false,
-                                  .few_cells = true});
+    return random_model(seed / engine_seeds_per_program);
   }
 
   Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
@@ -125,6 +122,13 @@ class EngineTrials {
 
  private:
   std::shared_ptr<Scratch> cache_;
+};
+
+class FrontendTrials {
+ public:
+  static constexpr bool shrinks = false;  // the program is not what is at fault
+  static ir::Program program(std::uint64_t seed) { return random_model(seed); }
+  Fault operator()(const ir::Program&, std::uint64_t seed, Progress&) { return try_frontend(seed); }
 };
 
 /// Kernels printed as CUDA C++ and compiled for this machine, many seeds in one text.
@@ -242,17 +246,17 @@ int run(const Trials& trials, const Options& options) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  say(
-      fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} minibatches, "
-                  "{} faults, {} crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
-                  options.kind, options.first, options.last, all.programs, all.interpreted,
-                  all.compiled, all.minibatches,
-                  all.faults, crashes, all.worst, seconds));
+  say(fmt::format(
+      "{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} minibatches, "
+      "{} faults, {} crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
+      options.kind, options.first, options.last, all.programs, all.interpreted, all.compiled,
+      all.minibatches, all.faults, crashes, all.worst, seconds));
   return all.faults + crashes > 0 ? 1 : 0;
 }
 
 int usage() {
-  say("random_check [--kind kernel|cuda|engine] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] [--print]\n"
+  say("random_check [--kind kernel|cuda|engine|frontend] [--seeds A:B] [--jobs N] [--compiled N] "
+      "[--shrunk N] [--print]\n"
       "  --compiled N   every N-th program is compiled as well; 0: none\n"
       "  --shrunk N     so many of each kind of fault are made small and printed in full\n");
   return 2;
@@ -288,6 +292,7 @@ int main_(const std::vector<std::string>& arguments) {
   if (options.kind == "kernel") return run(KernelTrials(options.compiled), options);
   if (options.kind == "engine") return run(EngineTrials(), options);
   if (options.kind == "cuda") return run(CudaTrials(), options);
+  if (options.kind == "frontend") return run(FrontendTrials(), options);
   return usage();
 }
 

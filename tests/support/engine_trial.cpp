@@ -97,7 +97,9 @@ class EngineTrial {
   void record(const Instances& batch, const Between& between) const {
     for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), between);
   }
-  void record(const Instances& batch) const { record(batch, [](ir::CallId) {}); }
+  void record(const Instances& batch) const {
+    record(batch, [](ir::CallId) {});
+  }
   /// Some examples come twice.
   std::uint64_t example(std::uint64_t i) const { return seed_ * 10 + i % 3; }
 
@@ -254,7 +256,7 @@ class EngineTrial {
     return {"not what the oracle says", what + ": " + found};
   }
 
-  std::string compare(const Floats& got, std::uint64_t salts, Oracle::Tensors Expected::*of,
+  std::string compare(const Floats& got, std::uint64_t salts, Oracle::Tensors Expected::* of,
                       const Oracle::Tensors* sizes) const {
     const std::string name = sizes ? "gradient" : "value";
     for (std::size_t i = 0; i < got.size(); ++i)

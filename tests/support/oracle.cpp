@@ -115,7 +115,8 @@ void contribute(const ir::ParamContribution& c, const std::vector<ir::Array>& va
       case Kind::outer: {
         const auto r = part(values[c.right], child);
         for (std::size_t i = 0; i < l.size(); ++i)
-          for (std::size_t k = 0; k < r.size(); ++k) gradient[i * r.size() + k] += term(l[i] * r[k]);
+          for (std::size_t k = 0; k < r.size(); ++k)
+            gradient[i * r.size() + k] += term(l[i] * r[k]);
         break;
       }
     }

@@ -40,8 +40,8 @@ class Oracle {
   double loss(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
               double scale = 1) const;
 
-  /// The gradient of `loss` by every param, through the backward cells of ir/gradient.h. To `sizes`,
-  /// if given, goes the sum of the sizes of each element's terms.
+  /// The gradient of `loss` by every param, through the backward cells of ir/gradient.h. To
+  /// `sizes`, if given, goes the sum of the sizes of each element's terms.
   Tensors gradients(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
                     double scale = 1, Tensors* sizes = nullptr);
 
