@@ -9,13 +9,16 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "codegen/target.h"
 #include "ir/print.h"
 #include "tests/support/engine_trial.h"
+#include "tests/support/host_cuda.h"
 #include "tests/support/kernel_trial.h"
+#include "tests/support/random_frontend.h"
 #include "tests/support/random_programs.h"
 #include "tests/support/shrink.h"
 
@@ -47,6 +50,16 @@ void say(const std::string& text) {
   }
 }
 
+/// A folder in memory, gone with its object.
+struct Scratch {
+  std::filesystem::path path = fmt::format("/dev/shm/espalier-random-check-{}", getpid());
+  ~Scratch() { std::filesystem::remove_all(path); }
+};
+
+/// Seeds of one program or text.
+constexpr std::uint64_t seeds_per_text = 64;
+static_assert(seeds_per_text % engine_seeds_per_program == 0);
+
 class KernelTrials {
  public:
   explicit KernelTrials(std::uint64_t compiled_share) : share_(compiled_share) {
@@ -55,6 +68,7 @@ class KernelTrials {
     targets_.push_back(codegen::cuda_target("sm_80"));
   }
 
+  static constexpr bool shrinks = true;
   static ir::Program program(std::uint64_t seed) { return random_cell(seed); }
 
   Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
@@ -92,33 +106,82 @@ class KernelTrials {
 
 class EngineTrials {
  public:
+  static constexpr bool shrinks = true;
   EngineTrials() { mallopt(M_PERTURB, 0x80); }  // fresh memory holds large numbers
 
   static ir::Program program(std::uint64_t seed) {
-    return random_program(seed, {.width = 3 + int(seed % 7),
-                                 .ops = 1 + int(seed % 5),
-                                 .withheld_gradients = false,
-                                 .few_cells = true});
+    return random_model(seed / engine_seeds_per_program);
   }
 
   Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
-    const Scratch cache;
-    return try_engines(program, seed, cache.path, progress.minibatches);
+    if (!cache_) cache_ = std::make_shared<Scratch>();
+    const Fault fault = try_engines(program, seed, cache_->path, progress.minibatches);
+    if ((seed + 1) % engine_seeds_per_program == 0) cache_.reset();
+    return fault;
   }
 
  private:
-  /// A folder in memory, gone with its object.
-  struct Scratch {
-    std::filesystem::path path = fmt::format("/dev/shm/espalier-random-check-{}", getpid());
-    ~Scratch() { std::filesystem::remove_all(path); }
-  };
+  std::shared_ptr<Scratch> cache_;
 };
 
-/// The seeds from `first` on, every `jobs`-th.
+class FrontendTrials {
+ public:
+  static constexpr bool shrinks = false;  // the program is not what is at fault
+  static ir::Program program(std::uint64_t seed) { return random_model(seed); }
+  Fault operator()(const ir::Program&, std::uint64_t seed, Progress&) { return try_frontend(seed); }
+};
+
+/// Kernels printed as CUDA C++ and compiled for this machine, many seeds in one text.
+class CudaTrials {
+ public:
+  static constexpr bool shrinks = false;  // each try would be compiled
+  static ir::Program program(std::uint64_t seed) { return random_cell(seed); }
+
+  Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
+    if (!host_ || seed / seeds_per_text != text_) compile(seed / seeds_per_text);
+    KernelTrial trial(program, seed);
+    if (Fault fault = trial.check_passes()) return fault;
+    const KernelPath printed{"printed as CUDA", target_,
+                             [&](const codegen::Kernel& kernel, int stage, void* const* buffers,
+                                 std::int64_t begin, std::int64_t end) {
+                               grid_ = grid_ % 7 + 1;
+                               host_->run(host_->add(kernel), stage, buffers, begin, end, grid_);
+                             }};
+    if (Fault fault = trial.check_kernels(printed)) return fault;
+    progress.compiled += 3;
+    progress.worst = std::max(progress.worst, trial.worst());
+    return {};
+  }
+
+ private:
+  void compile(std::uint64_t text) {
+    if (!cache_) cache_ = std::make_shared<Scratch>();
+    setenv("XDG_CACHE_HOME", cache_->path.c_str(), 1);
+    text_ = text;
+    host_ = std::make_shared<HostKernels>();
+    for (std::uint64_t i = 0; i < seeds_per_text; ++i) {
+      const ir::Program of = program(text * seeds_per_text + i);
+      KernelTrial trial(of, text * seeds_per_text + i);
+      if (trial.check_passes()) continue;  // said when its turn comes
+      for (const codegen::Kernel& kernel : trial.kernels(target_)) host_->add(kernel);
+    }
+    host_->compile();
+  }
+
+  codegen::Target target_ = codegen::cuda_target("sm_80");
+  std::shared_ptr<Scratch> cache_;
+  std::shared_ptr<HostKernels> host_;
+  std::uint64_t text_ = 0;
+  unsigned grid_ = 0;
+};
+
+/// The seeds from `first` on, of every `jobs`-th group.
 template <class Trials>
-void work(Trials trials, const Options& options, std::uint64_t first, Progress& progress) {
+void work(Trials trials, const Options& options, unsigned job, std::uint64_t first,
+          Progress& progress) {
   std::map<std::string, int> kinds;
-  for (std::uint64_t seed = first; seed < options.last; seed += options.jobs) {
+  for (std::uint64_t seed = first; seed < options.last; ++seed) {
+    if (seed / seeds_per_text % options.jobs != job) continue;
     progress.seed = seed;
     const ir::Program program = Trials::program(seed);
     if (options.print) say(ir::print(program) + "\n");
@@ -128,6 +191,10 @@ void work(Trials trials, const Options& options, std::uint64_t first, Progress& 
     ++progress.faults;
     if (++kinds[fault.kind] > options.shrunk) {
       say(fmt::format("seed {}: {}\n", seed, fault.kind));
+      continue;
+    }
+    if (!Trials::shrinks) {
+      say(fmt::format("seed {}: {}\n{}\n{}\n", seed, fault.kind, ir::print(program), fault.what));
       continue;
     }
     Progress unused;
@@ -149,12 +216,12 @@ int run(const Trials& trials, const Options& options) {
   const auto begin = [&](unsigned job, std::uint64_t first) {
     const pid_t child = fork();
     if (child == 0) {
-      work(trials, options, first, progress[job]);
+      work(trials, options, job, first, progress[job]);
       _exit(0);
     }
     workers[child] = job;
   };
-  for (unsigned job = 0; job < options.jobs; ++job) begin(job, options.first + job);
+  for (unsigned job = 0; job < options.jobs; ++job) begin(job, options.first);
   std::uint64_t crashes = 0;
   while (!workers.empty()) {
     int status = 0;
@@ -166,7 +233,7 @@ int run(const Trials& trials, const Options& options) {
     say(fmt::format("seed {}: crash, {} {}\n", progress[job].seed,
                     WIFSIGNALED(status) ? "signal" : "status",
                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)));
-    begin(job, progress[job].seed + options.jobs);
+    begin(job, progress[job].seed + 1);
   }
   Progress all;
   for (unsigned job = 0; job < options.jobs; ++job) {
@@ -188,8 +255,8 @@ int run(const Trials& trials, const Options& options) {
 }
 
 int usage() {
-  say("random_check [--kind kernel|engine] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] "
-      "[--print]\n"
+  say("random_check [--kind kernel|cuda|engine|frontend] [--seeds A:B] [--jobs N] [--compiled N] "
+      "[--shrunk N] [--print]\n"
       "  --compiled N   every N-th program is compiled as well; 0: none\n"
       "  --shrunk N     so many of each kind of fault are made small and printed in full\n");
   return 2;
@@ -224,6 +291,8 @@ int main_(const std::vector<std::string>& arguments) {
   }
   if (options.kind == "kernel") return run(KernelTrials(options.compiled), options);
   if (options.kind == "engine") return run(EngineTrials(), options);
+  if (options.kind == "cuda") return run(CudaTrials(), options);
+  if (options.kind == "frontend") return run(FrontendTrials(), options);
   return usage();
 }
 

@@ -40,9 +40,10 @@ class EngineTrial {
     const auto targets = codegen::host_targets();
     options_.strategy = "unbatched";
     options_.share = false;
-    options_.hoist = seed / 3 % 2 == 1;
-    options_.granularity = seed / 6 % 8 == 7 ? ir::Granularity::op : ir::Granularity::cell;
-    options_.target = targets[seed % targets.size()].name;
+    const std::uint64_t group = seed / engine_seeds_per_program;
+    options_.hoist = group / 3 % 2 == 1;
+    options_.granularity = group / 6 % 8 == 7 ? ir::Granularity::op : ir::Granularity::cell;
+    options_.target = targets[group % targets.size()].name;
     options_.seed = seed;
     options_.cache_directory = cache;
     options_.debug.verify = true;

@@ -10,6 +10,10 @@
 
 namespace espalier::test {
 
+/// Compiling takes most of the time: so many seeds in a row are to get the same program, of which
+/// each makes other examples. They share their target, granularity and hoisting too.
+inline constexpr std::uint64_t engine_seeds_per_program = 8;
+
 /// Runs a model of tests/support/random_programs.h. The seed chooses the examples, the params, the
 /// target, the granularity and whether cells are hoisted. The reference runs unbatched, on one
 /// thread, without sharing. Held to its bits: values and losses of every strategy, with one and two

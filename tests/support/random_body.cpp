@@ -39,25 +39,48 @@ class Writer {
         options_(options),
         builder_(GraphBuilder::Mode::record, "in cell '" + cell.name + "'") {}
 
-  void run() {
+  BodyScript run() {
     for (int port = 0; port < int(cell_.ports.size()); ++port) add_port(port);
-    keep(builder_.constant(random_.real(-1, 1), {}));
+    keep(constant(random_.real(-1, 1)));
     for (int params = random_.integer(3); params > 0; --params) keep(param(shape()));
     const std::size_t enough = values_.size() + std::size_t(options_.ops);
     for (int tries = 0; values_.size() < enough && tries < 12 * options_.ops; ++tries) step();
-    for (const Type& field : program_.states[cell_.state].fields)
+    for (const Type& field : program_.states[cell_.state].fields) {
       cell_.outputs.push_back(output(field.shape).id);
+      script_.outputs.push_back(line_.at(cell_.outputs.back()));
+    }
     cell_.graph = builder_.finish(cell_.outputs);
+    return std::move(script_);
   }
 
  private:
+  // ---- what goes into the graph and the script
+
+  Value leaf(std::string_view name, const Type& type, const Attributes& attributes) {
+    return wrote(builder_.leaf(name, type, attributes), {&op(name), {}, attributes, type});
+  }
+  Value constant(double value) {
+    return leaf("constant", {DType::f32, {}, per_instance}, {.number = value});
+  }
+  /// UserError if it does not fit together.
+  Value apply(const Op& op, const std::vector<Value>& operands, const Attributes& attributes = {}) {
+    const Value result = builder_.apply(op, operands, attributes);
+    BodyScript::Line line{&op, {}, attributes, result.type()};
+    for (const Value& operand : operands) line.operands.push_back(line_.at(operand.id));
+    return wrote(result, std::move(line));
+  }
+  Value wrote(Value value, BodyScript::Line line) {
+    line_[value.id] = int(script_.lines.size());
+    script_.lines.push_back(std::move(line));
+    return value;
+  }
+
   // ---- leaves
 
   void add_port(int port) {
     const Port& of = cell_.ports[port];
     if (of.kind == PortKind::index) {
-      indices_.push_back(
-          builder_.leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
+      indices_.push_back(leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
       keep(indices_.back());
       return;
     }
@@ -65,7 +88,7 @@ class Writer {
     for (int field = 0; field < int(fields.size()); ++field) {
       Type type = fields[field];
       if (of.kind == PortKind::children) type.children = std::int8_t(port);
-      keep(builder_.leaf("port", type, {.ints = {port, field}}));
+      keep(leaf("port", type, {.ints = {port, field}}));
     }
   }
 
@@ -78,7 +101,7 @@ class Writer {
       id = int(program_.params.size());
       program_.params.push_back({fmt::format("p{}", id), shape, Initializer::uniform(0.5)});
     }
-    return builder_.leaf("param", {DType::f32, shape, per_instance}, {.ints = {id, 0}});
+    return leaf("param", {DType::f32, shape, per_instance}, {.ints = {id, 0}});
   }
 
   int extent() { return random_.pick(options_.extents); }
@@ -132,17 +155,19 @@ class Writer {
     const double size = largest(x);
     if (size <= limit) return x;
     // Half of them keep all their digits.
-    return size < 1e4 && random_.chance(0.5) ? x * (limit / (size * 1.01)) : bounded(x);
+    if (size > 1e4 || random_.chance(0.5)) return bounded(x);
+    return apply(op("mul"), {x, constant(limit / (size * 1.01))});
   }
 
-  static Value bounded(Value x) { return tanh(x); }
+  Value bounded(Value x) { return apply(op("tanh"), {x}); }
 
   /// The value, moved into the op's domain if that does not hold all moderate numbers.
   Value within_domain(Value x, const Op& op, std::size_t i) {
     const Interval& domain = op.domain[std::min(i, op.domain.size() - 1)];
     if (x.type().dtype == DType::i32 || (domain.low <= -1 && domain.high >= 1)) return x;
     const double low = std::max(domain.low, 0.2), high = std::min(domain.high, 3.0);
-    return bounded(x) * ((high - low) / 2) + (high + low) / 2;
+    const Value scaled = apply(ir::op("mul"), {bounded(x), constant((high - low) / 2)});
+    return apply(ir::op("add"), {scaled, constant((high + low) / 2)});
   }
 
   // ---- values
@@ -163,7 +188,7 @@ class Writer {
       for (const Value& x : operands)
         if (x.type().dtype != operands[0].type().dtype) return {};
     try {
-      const Value result = builder_.apply(op, operands, attributes);
+      const Value result = apply(op, operands, attributes);
       if (result.shape().size() > max_random_elements || !fits(result.id) ||
           !std::isfinite(largest(result)))
         return {};
@@ -451,13 +476,16 @@ class Writer {
   std::vector<Value> values_, indices_;
   std::vector<Array> seen_[samples];
   std::vector<bool> fits_, shared_;
+  BodyScript script_;
+  std::map<NodeId, int> line_;  // the last that gave the node
   std::set<NodeId> read_;
 };
 
 }  // namespace
 
-void write_random_body(Program& program, Cell& cell, Random& random, const BodyOptions& options) {
-  Writer(program, cell, random, options).run();
+BodyScript write_random_body(Program& program, Cell& cell, Random& random,
+                             const BodyOptions& options) {
+  return Writer(program, cell, random, options).run();
 }
 
 }  // namespace espalier::test

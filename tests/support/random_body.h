@@ -17,9 +17,21 @@ struct BodyOptions {
   bool withheld_gradients = true;
 };
 
+/// How a body was written, call by call, with composite ops as they were asked for.
+struct BodyScript {
+  struct Line {
+    const ir::Op* op = nullptr;
+    std::vector<int> operands;  ///< lines
+    ir::Attributes attributes;
+    ir::Type type;  ///< of the result
+  };
+  std::vector<Line> lines;
+  std::vector<int> outputs;  ///< lines
+};
+
 /// Fills in the graph and the outputs of a cell that has its ports and its state; adds params to
 /// the program.
-void write_random_body(ir::Program& program, ir::Cell& cell, Random& random,
-                       const BodyOptions& options);
+BodyScript write_random_body(ir::Program& program, ir::Cell& cell, Random& random,
+                             const BodyOptions& options);
 
 }  // namespace espalier::test

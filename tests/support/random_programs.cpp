@@ -31,15 +31,18 @@ State random_state(std::string name, Random& random, const std::vector<int>& ext
 }
 
 Cell random_cell_of(Program& program, std::string name, std::vector<Port> ports, StateId state,
-                    Random& random, const BodyOptions& options) {
+                    Random& random, const BodyOptions& options,
+                    std::vector<BodyScript>* scripts = nullptr) {
   Cell cell{std::move(name), std::move(ports), state, {}, {}};
-  write_random_body(program, cell, random, options);
+  BodyScript script = write_random_body(program, cell, random, options);
+  if (scripts) scripts->push_back(std::move(script));
   return cell;
 }
 
 }  // namespace
 
-Program random_program(std::uint64_t seed, RandomProgramOptions options) {
+Program random_program(std::uint64_t seed, RandomProgramOptions options,
+                       std::vector<BodyScript>* scripts) {
   internal_check(options.width >= random_index_bound, "a width of {}", options.width);
   Random random(seed);
   Program program;
@@ -67,9 +70,18 @@ Program random_program(std::uint64_t seed, RandomProgramOptions options) {
     const auto& [name, ports, state] = cells[i];
     const bool between = i > 0 && i + 1 < cells.size();
     if (options.few_cells && between && i != only && random.chance(0.6)) continue;
-    program.cells.push_back(random_cell_of(program, name, ports, state, random, body));
+    program.cells.push_back(random_cell_of(program, name, ports, state, random, body, scripts));
   }
   return program;
+}
+
+Program random_model(std::uint64_t seed, std::vector<BodyScript>* scripts) {
+  return random_program(seed,
+                        {.width = 3 + int(seed % 7),
+                         .ops = 1 + int(seed % 5),
+                         .withheld_gradients = false,
+                         .few_cells = true},
+                        scripts);
 }
 
 Program random_cell(std::uint64_t seed) {

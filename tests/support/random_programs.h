@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "ir/program.h"
+#include "tests/support/random_body.h"
 
 namespace espalier::test {
 
@@ -30,7 +32,12 @@ struct RandomProgramOptions {
 ///   node(l, r: child State) -> State           nary(word: index, hs: children State) -> State
 ///   join(l, r: child State) -> Wide            part(x: child Wide, hs: children Wide) -> State
 ///   loss(s: child State, label: index) -> "Loss" {[]}
-ir::Program random_program(std::uint64_t seed, RandomProgramOptions options = {});
+/// To `scripts`, if given, goes how each cell was written.
+ir::Program random_program(std::uint64_t seed, RandomProgramOptions options = {},
+                           std::vector<BodyScript>* scripts = nullptr);
+
+/// A small one of a width of its own, which differentiates smoothly but for kinks.
+ir::Program random_model(std::uint64_t seed, std::vector<BodyScript>* scripts = nullptr);
 
 /// One cell with one to four ports of any kind, of a width of its own.
 ir::Program random_cell(std::uint64_t seed);
