@@ -60,6 +60,7 @@ void StepFlags::add(CLI::App& parser) {
       ->option_text("FILE");
   parser.add_option("--load-weights", config.load_weights, "start from the weights of a file")
       ->option_text("FILE");
+  add_non_finite_flag(parser, config.non_finite);
   parser.add_flag("--no-kernel-cache", no_kernel_cache, "compile all kernels anew");
   parser.add_flag("--batches", parts, "show where the time goes, by cell and pass");
   parser.add_option("--json", json, "write all that was measured as JSON, to stdout if no FILE")

@@ -86,7 +86,8 @@ class StepBench {
 
   void exchange_weights() {
     if (!config_.load_weights.empty())
-      set_params(engine_, read_params(Safetensors(config_.load_weights), model_->program().params));
+      set_params(engine_, read_params(Safetensors(config_.load_weights), model_->program().params,
+                                      config_.non_finite));
     if (!config_.save_weights.empty())
       save_safetensors(config_.save_weights, param_tensors(engine_));
   }

@@ -19,6 +19,7 @@ struct StepBenchConfig {
   int check_steps = 3;
   bool kernel_cache = true;                ///< the user's, on disk
   std::string save_weights, load_weights;  ///< safetensors files; empty: none
+  NonFinite non_finite = NonFinite::refuse;
 };
 
 /// One measured step. Times are in seconds.

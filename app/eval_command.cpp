@@ -26,6 +26,7 @@ struct EvalFlags {
   DataFlags data;
   EngineConfig engine;
   bool confusion = false;
+  NonFinite non_finite = NonFinite::refuse;
 
   void add(CLI::App& parser);
 };
@@ -38,6 +39,7 @@ void EvalFlags::add(CLI::App& parser) {
   add_choice(parser, "--split", split, "which trees", {"train", "dev", "test", "all"}, split);
   add_engine_flags(parser, engine);
   parser.add_flag("--confusion", confusion, "print the confusion matrix too");
+  add_non_finite_flag(parser, non_finite);
   add_json_flag(parser, json);
 }
 
@@ -85,8 +87,10 @@ int evaluate_saved(const EvalFlags& flags) {
       "{}: found data of {} classes and {} tokens, expected {} and {} as in {}", config.spec,
       dataset.classes, dataset.vocabulary.size(), run.model.classes, run.model.vocabulary,
       flags.folder);
+  // Before an engine takes the memory that the program asks for.
+  const auto weights = load_weights(flags.folder, model->program().params, flags.non_finite);
   Engine engine(model->program(), engine_options(flags.engine, 0));
-  set_params(engine, load_weights(flags.folder, engine.program().params));
+  set_params(engine, weights);
 
   const bool sentiment = is_sentiment(dataset);
   const std::vector<data::Tree> trees = all_trees(dataset);

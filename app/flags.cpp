@@ -201,6 +201,12 @@ void add_batch_flag(CLI::App& parser, std::optional<int>& batch) {
       ->option_text("N");
 }
 
+void add_non_finite_flag(CLI::App& parser, NonFinite& value) {
+  parser.add_flag_callback(
+      "--allow-non-finite", [&value] { value = NonFinite::allow; },
+      "load weights though some are NaN or infinite");
+}
+
 void add_json_flag(CLI::App& parser, std::string& file) {
   parser.add_option("--json", file, "write all that was measured as JSON; - is stdout")
       ->option_text("FILE");

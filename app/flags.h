@@ -72,6 +72,9 @@ void add_target_flag(CLI::App& parser, std::string& target);
 /// --batch
 void add_batch_flag(CLI::App& parser, std::optional<int>& batch);
 
+/// --allow-non-finite, for verbs that load weights.
+void add_non_finite_flag(CLI::App& parser, NonFinite& value);
+
 /// --json
 void add_json_flag(CLI::App& parser, std::string& file);
 

@@ -118,6 +118,7 @@ ordered_json to_json(const RunReport& report) {
         {"classes", data.classes}}},
       {"parameters", report.parameters},
       {"epochs", epochs_json(report)},
+      {"metric", metric_name(report.config.labels_at)},
       {"best_epoch", report.training.best_epoch},
       {"interrupted", report.training.interrupted},
       {"stopped_early", report.training.stopped_early},

@@ -134,9 +134,12 @@ class Trainer {
         .keep = [&](const EpochReport& epoch) { keep(epoch.epoch); },
         .interrupted = [&] { return guard_.interrupted(); },
     };
-    report_.training = espalier::train(
-        {.epochs = config_.epochs, .patience = config_.patience, .schedule = config_.schedule},
-        task, optimizer_, progress_);
+    report_.training =
+        espalier::train({.epochs = config_.epochs,
+                         .patience = config_.patience,
+                         .schedule = config_.schedule,
+                         .metric = fmt::format("dev acc ({})", metric_name(config_.labels_at))},
+                        task, optimizer_, progress_);
     best_.restore(engine_);
     if (!report_.training.interrupted) report_.test = accuracy(dataset_.test);
     report_.compilation = engine_.compilation();

@@ -116,8 +116,11 @@ RunConfig TrainFlags::resolve() const {
 }  // namespace
 
 Command add_train_command(CLI::App& parent) {
-  CLI::App* parser = parent.add_subcommand(
-      "train", "Trains a model; keeps the epoch with the best dev accuracy and tests that");
+  CLI::App* parser =
+      parent.add_subcommand("train",
+                            "Trains a model; keeps the epoch with the best dev accuracy and tests "
+                            "that. It is the accuracy "
+                            "where labels count (--loss): at all labelled nodes, or at the roots");
   const auto flags = std::make_shared<TrainFlags>();
   flags->add(*parser);
   return {parser, [flags] {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/pieces.h"
 #include "ir/error.h"
 #include "ir/op.h"
 
@@ -23,6 +24,7 @@ class Planner {
     plan_.treatment.assign(graph.size(), Treatment::view);
     plan_.stage.assign(graph.size(), -1);
     plan_.stored.assign(graph.size(), false);
+    plan_.whole.assign(graph.size(), false);
     plan_.gates.assign(graph.size(), 1);
   }
 
@@ -143,13 +145,14 @@ class Planner {
         return;
       case Treatment::assembled:
         // A concat that only contractions read is read part by part, if the parts can be.
-        if (is_output_[id] || !read_by_tiles_only(id) || !is_addressable(graph_, plan_, id))
-          assemble(id);
+        if (is_output_[id] || !read_by_tiles_only(id) || !pieces(graph_, plan_, id)) assemble(id);
         return;
       case Treatment::tile: {
-        if (!is_addressable(graph_, plan_, node.operands[1])) copy(node.operands[1]);
+        const NodeId vector = node.operands[1];
+        if (!pieces(graph_, plan_, vector)) copy(vector);
         PlannedStage stage = stage_for(node, {node.type.shape[0] / plan_.gates[id]});
         stage.tile = id;
+        stage.factor = pieces(graph_, plan_, vector).value();
         append(stage, id);
         return;
       }
@@ -233,22 +236,15 @@ class Planner {
   void mark_reads(NodeId item, int stage) {
     const Node& node = graph_[item];
     if (treatment(item) == Treatment::tile) {
-      store_sources(node.operands[1]);
+      // What a contraction reads through row pointers has to lie in memory, in one piece.
+      for (const Piece& piece : plan_.stages[std::size_t(stage)].factor)
+        if (piece.stored) plan_.stored[piece.node] = plan_.whole[piece.node] = true;
     } else if (treatment(item) == Treatment::computed) {
       for (NodeId operand : node.operands)
         mark_read(operand, stage, node.op->kind == OpClass::elementwise);
     } else if (treatment(item) == Treatment::view) {
       mark_read(item, stage, true);
     }
-  }
-
-  /// What a contraction reads through row pointers has to lie in memory.
-  void store_sources(NodeId id) {
-    if (plan_.stored[id]) return;
-    if (treatment(id) == Treatment::computed || treatment(id) == Treatment::tile)
-      plan_.stored[id] = true;
-    else
-      for (NodeId operand : graph_[id].operands) store_sources(operand);
   }
 
   void mark_read(NodeId id, int stage, bool same_place) {
@@ -277,37 +273,6 @@ class Planner {
 };
 
 }  // namespace
-
-bool is_addressable(const Graph& graph, const StagePlan& plan, NodeId id) {
-  const Node& node = graph[id];
-  const auto all_operands = [&] {
-    return std::ranges::all_of(node.operands,
-                               [&](NodeId o) { return is_addressable(graph, plan, o); });
-  };
-  switch (plan.treatment[id]) {
-    case Treatment::computed:
-    case Treatment::tile:
-      return true;
-    case Treatment::inlined:
-      return false;
-    case Treatment::assembled:
-      return plan.stored[id] || (node.type.shape.rank() == 1 && all_operands());
-    case Treatment::view:
-      break;
-  }
-  const std::string_view name = node.op->name;
-  if (name == "port" || name == "residual" || name == "output" || name == "cotangent")
-    return node.type.dtype == ir::DType::f32;
-  if (name == "row")
-    return graph[node.operands[0]].op->name == "param" &&
-           graph[node.operands[1]].op->name == "port";
-  const Node* source = node.operands.empty() ? nullptr : &graph[node.operands[0]];
-  if (name == "per_child") return all_operands();
-  if (name == "slice") return source->type.shape.rank() == 1 && all_operands();
-  if (name == "reshape")
-    return all_operands() && (source->op->name != "concat" || plan.stored[node.operands[0]]);
-  return false;
-}
 
 StagePlan plan_stages(const Graph& graph, std::span<const NodeId> outputs, const Target& target) {
   return Planner(graph, outputs, target).run();

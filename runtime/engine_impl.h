@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -338,6 +339,19 @@ struct Engine::Impl {
     return free > 0 ? held() + free : 0;
   }
 
+  /// Those of the executor, and that kernels cannot be kept, in the order in which they are seen.
+  std::span<const std::string> all_warnings() {
+    const std::span<const std::string> found = executor->warnings().subspan(executor_warnings);
+    warnings.insert(warnings.end(), found.begin(), found.end());
+    executor_warnings += found.size();
+    if (cache_problem.empty()) {
+      cache_problem = compiler.cache_problem();
+      if (!cache_problem.empty())
+        warnings.push_back("kernels are not kept for the next run: " + cache_problem);
+    }
+    return warnings;
+  }
+
   ir::ParamId find_param(std::string_view name) const {
     std::vector<std::string_view> names;
     for (std::size_t i = 0; i < program().params.size(); ++i) {
@@ -367,6 +381,10 @@ struct Engine::Impl {
   bool has_gradients = false;            // of any minibatch so far
   std::int64_t needed = 0, limit = 0, peak = 0;
   std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
+
+  std::vector<std::string> warnings;
+  std::size_t executor_warnings = 0;  // of these
+  std::string cache_problem;
 
   bool profiling = false;
   std::vector<LaunchProfile> profile;  // of the minibatch

@@ -162,6 +162,24 @@ class ModelReader {
   ordered_json document_;
 };
 
+/// Where element `position` of a tensor in C order lies, as `[3, 0]`.
+std::string element_text(const ir::Shape& shape, std::int64_t position) {
+  std::vector<std::int64_t> index;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    index.insert(index.begin(), position % shape[axis]);
+    position /= shape[axis];
+  }
+  return fmt::format("[{}]", fmt::join(index, ", "));
+}
+
+void check_finite(const fs::path& file, const ir::Param& param, std::span<const float> values) {
+  const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+  if (bad == values.end()) return;
+  throw UserError(fmt::format(
+      "{}: param '{}': found {} at {}, expected finite numbers, unless others are allowed",
+      file.string(), param.name, *bad, element_text(param.shape, bad - values.begin())));
+}
+
 }  // namespace
 
 void save_model(const fs::path& folder, const SavedModel& model,
@@ -197,7 +215,8 @@ SavedModel load_model(const fs::path& folder) {
 }
 
 std::vector<std::vector<float>> load_weights(const fs::path& folder,
-                                             std::span<const ir::Param> params) {
+                                             std::span<const ir::Param> params,
+                                             NonFinite non_finite) {
   const SavedModel model = load_model(folder);
   const std::string tokens =
       model.vocabulary.empty() ? std::string() : read_whole_file(model.vocabulary);
@@ -208,11 +227,12 @@ std::vector<std::vector<float>> load_weights(const fs::path& folder,
     user_check(saved_with->second == fingerprint(model.program, tokens),
                "{}: found weights that were saved with another {} or {} than those beside it",
                weights.file().string(), kModelFile, kVocabularyFile);
-  return read_params(weights, params);
+  return read_params(weights, params, non_finite);
 }
 
 std::vector<std::vector<float>> read_params(const Safetensors& weights,
-                                            std::span<const ir::Param> params) {
+                                            std::span<const ir::Param> params,
+                                            NonFinite non_finite) {
   std::vector<std::string> differences;
   std::set<std::string_view> wanted;
   std::vector<std::vector<float>> values;
@@ -240,6 +260,9 @@ std::vector<std::vector<float>> read_params(const Safetensors& weights,
           fmt::format("'{}': found {}, expected no such param", tensor.name, show(tensor)));
   user_check(differences.empty(), "{}: the weights are not those of the program\n  {}",
              weights.file().string(), fmt::join(differences, "\n  "));
+  if (non_finite == NonFinite::refuse)
+    for (std::size_t i = 0; i < params.size(); ++i)
+      check_finite(weights.file(), params[i], values[i]);
   return values;
 }
 

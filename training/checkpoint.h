@@ -44,15 +44,22 @@ void check_savable(const SavedModel& model, std::span<const std::string> vocabul
 /// not have written.
 SavedModel load_model(const std::filesystem::path& folder);
 
+/// What becomes of weights among which some are NaN or infinite: a model with such predicts nothing
+/// that means anything.
+enum class NonFinite : std::uint8_t { refuse, allow };
+
 /// The values of all `params` in their order, from the weights in `folder`. UserError if they were
 /// saved with another model.json or vocab.txt than those that are there, and as read_params.
 std::vector<std::vector<float>> load_weights(const std::filesystem::path& folder,
-                                             std::span<const ir::Param> params);
+                                             std::span<const ir::Param> params,
+                                             NonFinite non_finite = NonFinite::refuse);
 
 /// The same from any file, by name. UserError that lists all differences in names, shapes and types
-/// if the tensors are not exactly the params.
+/// if the tensors are not exactly the params; unless allowed, one that names the first element that
+/// is not finite as a float.
 std::vector<std::vector<float>> read_params(const Safetensors& weights,
-                                            std::span<const ir::Param> params);
+                                            std::span<const ir::Param> params,
+                                            NonFinite non_finite = NonFinite::refuse);
 
 /// The setting `name`. UserError, with the nearest name, if it is not there or not of type T.
 template <class T>

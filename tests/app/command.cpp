@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace espalier::app {
 namespace {
@@ -124,6 +125,14 @@ Arguments tiny_training(const Arguments& more) {
   add("--threads", "1");
   result.insert(result.end(), more.begin(), more.end());
   return result;
+}
+
+nlohmann::json train_json(const Arguments& more) {
+  Arguments arguments = tiny_training(more);
+  arguments.insert(arguments.end(), {"--json", "-"});
+  const Output output = run(arguments);
+  EXPECT_EQ(output.status, 0) << output.err;
+  return nlohmann::json::parse(output.out, nullptr, false);
 }
 
 }  // namespace espalier::app

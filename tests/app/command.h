@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,5 +56,7 @@ using test::TemporaryFolder;
 
 /// A training run of less than a second: `train` on generated ListOps, and `more`.
 Arguments tiny_training(const Arguments& more = {});
+/// What it reports as JSON.
+nlohmann::json train_json(const Arguments& more);
 
 }  // namespace espalier::app

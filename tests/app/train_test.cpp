@@ -1,8 +1,10 @@
 // `espalier train` and `eval`: the same bits for the same seed, everything that a run leaves
 // behind, and what a user sees.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -23,14 +25,6 @@ json reproducible(json object) {
   if (object.is_structured())
     for (json& member : object) member = reproducible(member);
   return object;
-}
-
-json train_json(const Arguments& more) {
-  Arguments arguments = tiny_training(more);
-  arguments.insert(arguments.end(), {"--json", "-"});
-  const Output output = run(arguments);
-  EXPECT_EQ(output.status, 0) << output.err;
-  return json::parse(output.out, nullptr, false);
 }
 
 std::string sst_lines(int count, int shift) {
@@ -172,6 +166,37 @@ TEST(Train, SstGivesBinaryAndNodeAccuracy) {
     EXPECT_EQ(test["binary_roots"], 8) << model;
     EXPECT_EQ(test["nodes"], std::string(model) == "lstm" ? 10 : 50) << model;
     EXPECT_EQ(result["options"]["embed_lr"], 0.1);
+  }
+}
+
+TEST(Train, TheBestEpochIsThatOfTheLabelsThatCount) {
+  const TemporaryFolder folder;
+  // Every root is TOP, which is learnt at once; the labels below take longer.
+  std::string text;
+  for (int i = 0; i < 60; ++i) {
+    const auto word = [](int w) { return fmt::format("({} w{})", "ABCDEFGH"[w % 8], w % 40); };
+    text += fmt::format("(TOP (X {} {}) {})\n", word(7 * i), word(3 * i + 1), word(i));
+  }
+  const std::string data = "ptb:" + folder.write("trees.ptb", text);
+  for (const auto& [loss, metric] :
+       {std::pair{"every-node", "all nodes"}, std::pair{"root", "roots"}}) {
+    const json trained =
+        train_json({"--data", data, "--loss", loss, "--epochs", "4", "--save", folder / loss});
+    EXPECT_EQ(trained["metric"], metric);
+    double best = 0;
+    for (const json& epoch : trained["epochs"])
+      best = std::max<double>(best, epoch["dev_accuracy"]);
+    const Output output =
+        run({"eval", "--load", folder / loss, "--data", data, "--split", "dev", "--json", "-"});
+    const json metrics = json::parse(output.out, nullptr, false)["metrics"];
+    EXPECT_EQ(metrics["accuracy"], best) << output.err;
+    const bool at_roots = std::string(metric) == "roots";
+    EXPECT_EQ(metrics[at_roots ? "root_accuracy" : "node_accuracy"], best);
+    EXPECT_EQ(metrics["root_accuracy"], 1.0);
+    EXPECT_EQ(best == 1.0, at_roots) << "the labels below are not learnt yet";
+    EXPECT_NE(read_file(folder / (loss + std::string("/training.log")))
+                  .find(fmt::format(" | dev acc ({}) ", metric)),
+              std::string::npos);
   }
 }
 

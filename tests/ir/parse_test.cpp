@@ -185,6 +185,30 @@ TEST(ParseErrors, OfShapeRules) {
             "m.ir:6:6: add: expected 2 operands, found 1 (in cell 'node')");
 }
 
+/// A row is chosen by a port whose values the recorder checks, and by nothing else.
+TEST(ParseErrors, OfIndices) {
+  const std::string i = "%0 = port i : i32[]\n%1 = param w : f32[10, 300]\n";
+  EXPECT_EQ(refused_body(i + "%2 = iota() : i32[9]\n%3 = row(%2, %0) : i32[]\n"
+                             "%4 = row(%1, %3) : f32[300]"),
+            "m.ir:9:6: row: expected an Index port, or a reshape of one: operand is [] "
+            "(in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = concat(%2, %2, axis=0) : i32[2]\n"
+                             "%4 = slice(%3, axis=0, begin=1) : i32[1]\n"
+                             "%5 = reshape(%4) : i32[]\n%6 = row(%1, %5) : f32[300]"),
+            "m.ir:11:6: row: expected an Index port, or a reshape of one: operand is [] "
+            "(in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = reshape(%2) : i32[]\n"
+                             "%4 = row(%1, %3) : f32[300] return %4"),
+            "m.ir:9:36: found %4 of type f32[300], expected f32[4], field 0 of state 'S'");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = constant(value=1) : f32[1]\n"
+                             "%4 = concat(%2, %3, axis=0) : i32[2]"),
+            "m.ir:9:6: concat: found numbers and indices, expected one kind: operand 1 is [1], "
+            "operand 2 is [1] (in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = constant(value=1) : f32[]\n%3 = equal(%0, %2) : f32[]"),
+            "m.ir:8:6: equal: found an index and a number, expected two of a kind: port 'i' is [], "
+            "operand is [] (in cell 'node')");
+}
+
 TEST(ParseErrors, OfOutputs) {
   EXPECT_EQ(refused_body("%0 = port x.0 : f32[4] return %0, %0"),
             "m.ir:5:31: found 2 outputs, expected 1, one per field of state 'S'");

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -151,6 +152,31 @@ TEST(Checkpoint, ListsAllDifferencesFromTheProgram) {
                 "  'b': found none, expected F32[2]\n"
                 "  'count': found I64[], expected F32[]\n"
                 "  'old': found F32[2], expected no such param");
+}
+
+TEST(Checkpoint, WeightsThatAreNotFiniteMustBeAllowed) {
+  const TemporaryFolder folder;
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  for (const auto& [values, message] :
+       {std::pair{std::vector<float>{1, 2, 3, 4, nan, inf}, "param 'u': found nan at [1, 1]"},
+        std::pair{std::vector<float>{1, 2, -inf, 4, 5, 6}, "param 'u': found -inf at [0, 2]"}}) {
+    save_model(folder / "run", a_model(), kTokens,
+               std::vector{float_tensor("u", {2, 3}, values), float_tensor("b", {2}, kVector)});
+    EXPECT_EQ(refusal([&] { load_weights(folder / "run", kParams); }),
+              folder / "run/model.safetensors" + ": " + message +
+                  ", expected finite numbers, unless others are allowed");
+    EXPECT_EQ(load_weights(folder / "run", kParams, NonFinite::allow)[0][2], values[2]);
+  }
+  // Finite as it is stored, but not as a float.
+  const std::vector<double> large = {1, 1e300};
+  const SafeTensor tensor{.name = "b",
+                          .dtype = "F64",
+                          .shape = {2},
+                          .bytes = {reinterpret_cast<const char*>(large.data()), 16}};
+  save_safetensors(folder / "w", {&tensor, 1});
+  const Safetensors read(folder / "w");
+  expect_part(refusal([&] { read_params(read, std::span(kParams).last(1)); }),
+              "param 'b': found inf at [1]");
 }
 
 TEST(Checkpoint, RefusesAModelFileThatItDidNotWrite) {
