@@ -179,17 +179,17 @@ int run(const Trials& trials, const Options& options) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  say(
-      fmt::format("{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} minibatches, "
-                  "{} faults, {} crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
-                  options.kind, options.first, options.last, all.programs, all.interpreted,
-                  all.compiled, all.minibatches,
-                  all.faults, crashes, all.worst, seconds));
+  say(fmt::format(
+      "{} seeds {}:{}: {} programs, {} kernels interpreted, {} compiled, {} minibatches, "
+      "{} faults, {} crashes; largest error {:.3f} of what is allowed; {:.1f} s\n",
+      options.kind, options.first, options.last, all.programs, all.interpreted, all.compiled,
+      all.minibatches, all.faults, crashes, all.worst, seconds));
   return all.faults + crashes > 0 ? 1 : 0;
 }
 
 int usage() {
-  say("random_check [--kind kernel|engine] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] [--print]\n"
+  say("random_check [--kind kernel|engine] [--seeds A:B] [--jobs N] [--compiled N] [--shrunk N] "
+      "[--print]\n"
       "  --compiled N   every N-th program is compiled as well; 0: none\n"
       "  --shrunk N     so many of each kind of fault are made small and printed in full\n");
   return 2;
