@@ -11,8 +11,10 @@
 #include "app/commands.h"
 #include "app/evaluation.h"
 #include "app/flags.h"
+#include "app/ranges.h"
 #include "app/run_report.h"
 #include "ir/error.h"
+#include "ir/excerpt.h"
 #include "ir/parse.h"
 #include "models/models.h"
 #include "training/checkpoint.h"
@@ -33,9 +35,10 @@ struct EvalFlags {
 
 void EvalFlags::add(CLI::App& parser) {
   parser.add_option("--load", folder, "the run folder of the model")
+      ->check(some_name())
       ->option_text("DIR")
       ->required();
-  data.add(parser, false);
+  data.add_with_saved(parser);
   add_choice(parser, "--split", split, "which trees", {"train", "dev", "test", "all"}, split);
   add_engine_flags(parser, engine);
   parser.add_flag("--confusion", confusion, "print the confusion matrix too");
@@ -72,14 +75,31 @@ std::unique_ptr<models::TreeModel> build_model(const SavedModel& saved,
   return model;
 }
 
+/// As load(); what is wrong with data that model.json names says that others can be named.
+data::Dataset load_data(const EvalFlags& flags, const DataConfig& config, std::string_view model,
+                        const data::LoadOptions& options) {
+  if (!flags.data.is_saved()) return load(config, model, options);
+  try {
+    return load(config, model, options);
+  } catch (const UserError& error) {
+    throw UserError(
+        fmt::format("{} (the data of {}; --data names others)", error.what(), flags.folder));
+  }
+}
+
 int evaluate_saved(const EvalFlags& flags) {
   const SavedModel saved = load_model(flags.folder);
   SavedRun run = saved_run(saved);
+  // Whoever wrote model.json does not choose which files of ours are read.
+  if (flags.data.spec.empty() && !run.data.generated())
+    throw UsageError(
+        fmt::format("--data is required: {} was trained on '{}', which '--data saved' reads",
+                    flags.folder, excerpt(run.data.spec)));
   DataConfig config = flags.data.resolve(run.data);
   run.load.splits = splits_of(flags.split);
   // The limit of a training is none of a file's examples.
   if (flags.split == "all" && !flags.data.examples && !config.generated()) config.examples = 0;
-  data::Dataset dataset = load(config, saved.name, run.load);
+  data::Dataset dataset = load_data(flags, config, saved.name, run.load);
   say_notes(dataset.notes);
   const auto model = build_model(saved, run.model, flags.folder);
   user_check(

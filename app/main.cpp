@@ -1,5 +1,5 @@
 // The `espalier` command. Results go to stdout, all else to stderr; exit 0 done, 1 failed, 2 usage,
-// 130 after Ctrl-C, 143 after SIGTERM.
+// 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -17,6 +17,7 @@
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "app/usual_names.h"
 #include "ir/error.h"
 
 namespace espalier::app {
@@ -51,7 +52,7 @@ std::string unexpected(const CLI::App& root) {
   if (found.starts_with("-")) {
     for (const CLI::Option* option : parser.get_options())
       for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    return fmt::format("unknown flag '{}'; nearest: '{}'", found, nearest(found, names));
+    return unknown_flag(found, names);
   }
   if (has_verb) return fmt::format("unexpected '{}'", found);
   for (const CLI::App* verb : verbs) names.push_back(verb->get_name());
@@ -86,10 +87,12 @@ void fill_standard_streams() {
   }
 }
 
-/// The status, unless stdout does not take what was written.
+/// The status; kFailed in place of kDone if stdout does not take what was written.
 int finish(int status) {
   const bool written = !std::cout.flush().fail() && std::fflush(stdout) == 0;
-  return written ? status : fail("stdout: cannot be written");
+  if (written) return status;
+  const int failed = fail("stdout: cannot be written");
+  return status == kDone ? failed : status;
 }
 
 int parse_and_run(int argc, char** argv) {

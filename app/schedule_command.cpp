@@ -32,11 +32,11 @@ struct ScheduleFlags {
 
 void ScheduleFlags::add(CLI::App& parser) {
   model.add(parser);
-  data.add(parser, true);
+  data.add(parser);
   add_batch_flag(parser, batch);
   add_schedule_flags(parser, engine);
   parser.add_option("--seed", seed, fmt::format("of the order of the trees [{}]", seed))
-      ->check(whole(0, INT64_MAX))
+      ->check(whole(seed_range))
       ->option_text("N");
   add_choice(parser, "--format", format, "how it is printed", {"text", "dot", "json"}, format);
 }

@@ -3,7 +3,7 @@
 namespace espalier::models {
 
 Lstm::Lstm(const ModelOptions& options) : TreeModel("lstm", options) {
-  const int d = options.hidden;
+  const std::int64_t d = options.hidden;
   const Param embed =
       param("embed", {options.vocabulary, options.embed}, Initializer::uniform(0.05));
   const Param w = param("w", {4 * d, options.embed}), u = param("u", {4 * d, d});

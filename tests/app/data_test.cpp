@@ -85,8 +85,10 @@ TEST(Data, EvalNeedsOnlyWhatItEvaluates) {
   };
   EXPECT_EQ(examples(folder / "run", {"--data", "ptb:" + one, "--split", "all"}), 1);
   EXPECT_EQ(examples(folder / "run", {"--data", "ptb:" + one}), 1);
-  EXPECT_EQ(examples(folder / "run", {"--split", "train"}), 2) << "what was trained on";
-  EXPECT_EQ(examples(folder / "run", {"--split", "all"}), 5) << "every example of the file";
+  EXPECT_EQ(examples(folder / "run", {"--data", "saved", "--split", "train"}), 2)
+      << "what was trained on";
+  EXPECT_EQ(examples(folder / "run", {"--data", "saved", "--split", "all"}), 5)
+      << "every example of the file";
   const Output dev =
       run({"eval", "--load", folder / "run", "--data", "ptb:" + one, "--split", "dev"});
   EXPECT_EQ(dev.status, 1);
@@ -117,7 +119,7 @@ TEST(Data, WhatIsToleratedIsSaidOnceAFile) {
   EXPECT_EQ(trained.err.find("note:"), trained.err.rfind("note:")) << trained.err;
   expect_contains(read_file(folder / "run/training.log"), note);
   for (const Arguments& arguments :
-       {Arguments{"eval", "--load", folder / "run", "--split", "dev"},
+       {Arguments{"eval", "--load", folder / "run", "--data", "saved", "--split", "dev"},
         {"schedule", "--data", data, "--model", "lstm"},
         {"bench", "step", "--data", data, "--model", "lstm", "--hidden", "4", "--embed", "4",
          "--batch", "1", "--seconds", "0.01"}}) {

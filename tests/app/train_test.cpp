@@ -209,7 +209,7 @@ TEST(Train, TokensCanBeLabelled) {
                                   "every-node", "--save", folder / "run", "--epochs", "3"});
   EXPECT_EQ(result["data"]["classes"], 3);
   EXPECT_EQ(result["test"]["nodes"], 9);
-  const Output output = run({"eval", "--load", folder / "run", "--confusion"});
+  const Output output = run({"eval", "--load", folder / "run", "--data", "saved", "--confusion"});
   EXPECT_EQ(output.status, 0) << output.err;
   EXPECT_NE(output.out.find("truth \\ predicted"), std::string::npos) << output.out;
   EXPECT_NE(output.out.find("NN"), std::string::npos) << output.out;
@@ -239,7 +239,7 @@ TEST(Train, WordsOfConlluAreTagged) {
   EXPECT_EQ(result["data"]["classes"], 17);
   EXPECT_EQ(result["test"]["nodes"], 12);
   EXPECT_EQ(result["test"]["accuracy"], 1.0);
-  const Output output = run({"eval", "--load", folder / "run", "--confusion"});
+  const Output output = run({"eval", "--load", folder / "run", "--data", "saved", "--confusion"});
   EXPECT_EQ(output.status, 0) << output.err;
   EXPECT_NE(output.out.find("SCONJ"), std::string::npos) << output.out;
   const Output schedule = run({"schedule", "--data", data, "--model", "lstm", "--batch", "3",
@@ -294,6 +294,30 @@ void expect_saved_after(int signal) {
 
 TEST(Train, InterruptSavesAndExitsWith130) { expect_saved_after(SIGINT); }
 TEST(Train, TerminationSavesAndExitsWith143) { expect_saved_after(SIGTERM); }
+TEST(Train, HangUpSavesAndExitsWith129) { expect_saved_after(SIGHUP); }
+
+TEST(Train, ATerminalThatGoesAwayIsAHangUp) {
+  const TemporaryFolder folder;
+  Process process(
+      tiny_training({"--epochs", "100000", "--examples", "1000", "--save", folder / "run"}),
+      {.terminal = true});
+  ASSERT_TRUE(process.wait_for_text("epoch 1/100000 |"));
+  process.hang_up();
+  EXPECT_EQ(process.wait().status, 128 + SIGHUP) << "though nobody reads its stdout";
+  EXPECT_TRUE(json::parse(read_file(folder / "run/metrics.json"))["interrupted"]);
+}
+
+TEST(Train, SignalsThatAreIgnoredStayIgnored) {
+  const TemporaryFolder folder;
+  Process process(tiny_training({"--epochs", "100000", "--examples", "1000"}),
+                  {.ignored = {SIGINT, SIGHUP}});
+  ASSERT_TRUE(process.wait_for_error_text("epoch 1/"));
+  process.signal(SIGINT);
+  process.signal(SIGHUP);
+  ASSERT_TRUE(process.wait_for_error_text("epoch 10/"));
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait().status, 128 + SIGTERM);
+}
 
 TEST(Train, ProcessesShareAKernelCache) {
   const TemporaryFolder folder;

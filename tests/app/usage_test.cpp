@@ -73,6 +73,21 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"train", "--data", "listops", "--lr-schedule", "cosin"}, "nearest: 'cosine'"},
       {{"train", "--data", "listops", "--target", "sse"}, "portable"},
       {{"train", "--data", "listops", "--loss", "leaf"}, "every-node, root"},
+      {{"train", "--data", "listops", "--learning-rate", "1"}, "here it is '--lr'"},
+      {{"train", "--data", "listops", "-lr", "1"}, "unknown flag '-lr'; here it is '--lr'"},
+      {{"train", "--data", "listops", "--Batch_Size=3"}, "here it is '--batch'"},
+      {{"train", "--data", "listops", "--embed_lr", "1"}, "here it is '--embed-lr'"},
+      {{"train", "--data", "listops", "--glove", "vectors.txt"},
+       "unknown flag '--glove'; here it is '--embed', the size of word vectors"},
+      {{"train", "--data", "listops", "--weight-decay", "0"}, "here it is '--l2'"},
+      {{"train", "--data", "listops", "--checkpoint", "m"}, "here it is '--save'"},
+      {{"eval", "--checkpoint", "m"}, "here it is '--load'"},
+      {{"train", "--data", "listops", "--save", ""}, "--save: found '', expected a name"},
+      {{"train", "--data", "listops", "--json", ""}, "--json: found '', expected a name"},
+      {{"train", "--data", "saved"}, "found 'saved', expected listops"},
+      {{"eval", "--load", ""}, "--load: found '', expected a name"},
+      {{"bench", "step", "--data", "listops", "--load-weights", ""}, "--load-weights: found ''"},
+      {{"bench", "step", "--data", "listops", "--json", ""}, "--json: found ''"},
       {{"train", "--data", "listops", "--hidden", "0"},
        "found '0', expected a whole number from 1"},
       {{"train", "--data", "listops", "--hidden", "1000000000"}, "to 65536"},
@@ -146,6 +161,9 @@ TEST(Usage, FailuresExitWithOne) {
       {{"schedule", "--data", "ptb:" + folder / "bare.ptb"}, "found no tree with a label"},
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
       {tiny_training({"--json", folder / "sst"}), "expected a file"},
+      // No file can be made there, by root neither.
+      {tiny_training({"--json", "/proc/espalier.json"}), "/proc/espalier.json: cannot write"},
+      {tiny_training({"--data", "ptb:" + folder / "none", "--save", folder / "run"}), "none"},
       {tiny_training({"--examples", "2"}), "at least 3"},
       {tiny_training({"--device", "cuda"}), "device 'cuda' was asked for, but "},
       {tiny_training({"--device", "cpu", "--tf32", "on"}), "but the engine runs on a CPU"},
@@ -171,7 +189,9 @@ TEST(Usage, FailuresExitWithOne) {
     EXPECT_EQ(output.out, "");
     expect_contains(output.err, "espalier: error: ");
     expect_contains(output.err, message);
+    EXPECT_EQ(output.err.find("epoch 1/"), std::string::npos) << "known before training";
   }
+  EXPECT_FALSE(std::filesystem::exists(folder / "run")) << "nothing was saved";
 }
 
 TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
@@ -205,7 +225,8 @@ TEST(Usage, ClosedStreamsAreNotTheFilesOfTheRun) {
   expect_contains(log, "epoch 2/2");
   EXPECT_EQ(log.find("test accuracy"), std::string::npos) << log;
 
-  output = run(tiny_training({"--save", folder / "run"}), {.streams = {{0, ""}, {2, ""}}});
+  output = run(tiny_training({"--save", folder / "run", "--overwrite"}),
+               {.streams = {{0, ""}, {2, ""}}});
   EXPECT_EQ(output.status, 0);
   expect_contains(output.out, "test accuracy");
   const std::string quiet = read_file(folder / "run/training.log");

@@ -219,6 +219,36 @@ TEST(ParseErrors, OfOutputs) {
             "m.ir:2:31: found 1 outputs, expected 2, one per field of state 'T'");
 }
 
+TEST(Parse, AChainOfAnyLengthIsRead) {
+  std::string text = "program p state S f32[2] cell c(x: child S) -> S { %0 = port x.0 : f32[2]\n";
+  constexpr int ops = 100'000;
+  for (int i = 1; i <= ops; ++i) text += fmt::format("%{} = tanh(%{}) : f32[2]\n", i, i - 1);
+  EXPECT_EQ(parse(text + fmt::format("return %{} }}", ops)).cells[0].graph.size(), ops + 1u);
+  // Nothing in a text nests, however often it opens.
+  for (const char* opened : {"[", "(", "{", "%0 = tanh(", "*"})
+    for (const std::string before : {"program p state S f32", "program p cell c", text.c_str()}) {
+      std::string many = before;
+      for (int i = 0; i < 100'000; ++i) many += opened;
+      EXPECT_LT(refused(many).size(), 200u) << opened;
+    }
+}
+
+TEST(ParseErrors, AreShortHoweverLongTheText) {
+  const std::string name(200'000, 'x'), other = name + "y";
+  for (const std::string& text :
+       {name, "program p " + name, "program p state " + name + " f32[2] state " + name,
+        "program p cell c(x: child " + name + ")", "program p param w [" + name + "]",
+        "program p state " + name + " f32[2] cell c(x: child " + other + ")",
+        "program p state S f32[2] cell " + name +
+            "(x: child S, y: index) -> S { %0 = port x.0 : f32[2] %1 = port y : i32[] %2 = "
+            "matmul(%0, %1) : f32[2]",
+        "program p state S f32[2] cell c(x: child S) -> S { return %" + std::string(200'000, '1'),
+        "program p state S f32[2] cell c(x: child S) -> S { %0 = " + name})
+    EXPECT_LT(refused(text).size(), 500u) << refused(text).substr(0, 500);
+  EXPECT_EQ(refused("program \"a\tb\" \"c\x1b[2Jd\""),
+            "m.ir:1:15: found '\"c\\x1B[2Jd\"', expected 'param', 'state' or 'cell'");
+}
+
 TEST(ParseErrors, EveryBeginningOfAProgramIsRefusedOrRead) {
   const std::string text =
       print(parse("program p param w [2, 2] uniform(0.5) state S f32[2]\n"

@@ -14,6 +14,7 @@
 #include "tests/support/oracle.h"
 #include "tests/support/reference.h"
 #include "tests/support/reference_examples.h"
+#include "tests/support/refusal.h"
 
 namespace espalier::test {
 namespace {
@@ -266,6 +267,22 @@ TEST(ZooTable, ParamsAreThoseOfTheReference) {
       EXPECT_EQ(params[i].shape, ir::Shape(std::span(extents)));
     }
   }
+}
+
+TEST(ZooTable, ShapesDoNotOverflow) {
+  for (const models::ModelInfo& info : models::models())
+    // Gates of 3, 4 or 5 times these widths are few if they are counted in 32 bits.
+    for (const int hidden : {(1 << 30) + 1, 1'431'655'766, 858'993'460, INT32_MAX}) {
+      const std::string message = test::refusal(
+          [&] { info.make({.vocabulary = 2, .embed = 2, .hidden = hidden, .classes = 2}); });
+      EXPECT_NE(message.find("an extent must lie in 1 … 2147483647, found "), std::string::npos)
+          << info.name << ": " << message;
+    }
+  EXPECT_NE(test::refusal([] {
+              models::models()[0].make(
+                  {.vocabulary = INT32_MAX, .embed = 1000, .hidden = 2, .classes = 2});
+            }).find("a shape of more than 2^40 elements"),
+            std::string::npos);
 }
 
 TEST(ZooTable, AnUnknownModelIsRefusedWithTheNearest) {

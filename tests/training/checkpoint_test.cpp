@@ -191,6 +191,16 @@ TEST(Checkpoint, RefusesAModelFileThatItDidNotWrite) {
   const std::string rest = R"(,"model":"m","settings":{},"vocabulary":null,"program":[])";
   expect_part(refusal([&] { load_model(folder / "none"); }), "No such file");
   expect_part(complaint("{"), "found text that is not JSON");
+  expect_part(complaint(start + R"(,"settings":{"x":)" + std::string(1'000'000, '[')),
+              "found JSON nested over 16 deep");
+  expect_part(complaint(start + R"(,"version":2)" + rest + "}"), "found the name 'version' twice");
+  const std::string large(100'000, 'x');
+  for (const std::string& text :
+       {"[\"" + large, start + ",\"" + large + "\":1}", start + R"(,"model":)" + large,
+        R"({"format":"espalier-model","version":")" + large + "\"}",
+        start + R"(,"model":"m","settings":{")" + large + R"(":[]},"program":[]})",
+        start + R"(,"model":"m","settings":{},"program":[],"vocabulary":")" + large + "\"}"})
+    EXPECT_LT(complaint(text).size(), 600u);
   expect_part(complaint("[]"), "expected a model saved by espalier");
   expect_part(complaint(R"({"format":"other"})"), "expected a model saved by espalier");
   expect_part(complaint(R"({"format":"espalier-model"})"), "found no \"version\"");
