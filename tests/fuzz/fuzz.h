@@ -23,15 +23,16 @@ inline void expect(bool condition, const char* what) {
   std::abort();
 }
 
-/// Calls `read`; whether it did not refuse the input. A refusal says something.
+/// Calls `read`; whether it did not refuse the input. A refusal says something, and first `place`.
 template <class Read>
-bool accepts(const Read& read) {
+bool accepts(const Read& read, std::string_view place = "") {
   try {
     read();
     return true;
   } catch (const UserError& error) {
     const std::string_view text = error.what();
     expect(!text.empty(), "a refusal that says why");
+    expect(text.starts_with(place), "a refusal that says where");
     expect(text.size() < 4000, "a refusal that can be read");
     return false;
   }

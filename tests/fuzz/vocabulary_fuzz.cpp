@@ -1,38 +1,21 @@
-// Vocabularies: any bytes are refused with their place, or read so that the tokens, a line each,
-// read back as the same vocabulary.
-#include <cstddef>
-#include <cstdint>
-#include <optional>
+// Vocabularies: what is read has an id for each token, and reads back as the same from its tokens.
 #include <string>
-#include <string_view>
 
 #include "data/vocabulary.h"
-#include "ir/error.h"
+#include "tests/fuzz/fuzz.h"
 
-namespace espalier::data {
-namespace {
+using namespace espalier;
+using namespace espalier::data;
 
-void check(const TextFile& file) {
-  std::optional<Vocabulary> words;
-  try {
-    words = Vocabulary::parse(file);
-  } catch (const UserError& error) {
-    internal_check(std::string_view(error.what()).starts_with("f:"), "no place: {}", error.what());
-    return;
-  }
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const TextFile file = text_file("fuzz", std::string(fuzz::text_of(data, size)));
+  Vocabulary words;
+  if (!fuzz::accepts([&] { words = Vocabulary::parse(file); }, "fuzz:")) return 0;
   std::string text;
-  for (int id = 0; id < words->size(); ++id) {
-    internal_check(words->find(words->token(id)) == id, "token {} has another id", id);
-    text += words->token(id) + "\n";
+  for (int id = 0; id < words.size(); ++id) {
+    fuzz::expect(words.find(words.token(id)) == id, "the id of a token");
+    text += words.token(id) + "\n";
   }
-  internal_check(Vocabulary::parse({"again", text}) == *words, "read back otherwise: {}", text);
-}
-
-}  // namespace
-}  // namespace espalier::data
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-  using namespace espalier::data;
-  check(text_file("f", std::string(reinterpret_cast<const char*>(bytes), size)));
+  fuzz::expect(Vocabulary::parse({"written", text}) == words, "tokens read back the same");
   return 0;
 }
