@@ -1,7 +1,6 @@
 #include "codegen/compiler.h"
 
 #include <chrono>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -116,15 +115,6 @@ CompilerStatistics Compiler::statistics() const {
 std::string Compiler::cache_problem() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->cache.problem();
-}
-
-std::filesystem::path default_cache_directory() {
-  // By the XDG base directory specification, a relative path counts as unset.
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
-    return std::filesystem::path(cache) / "espalier";
-  if (const char* home = std::getenv("HOME"); home && *home)
-    return std::filesystem::path(home) / ".cache" / "espalier";
-  return {};
 }
 
 }  // namespace espalier::codegen

@@ -162,9 +162,11 @@ class MemoryVerifier {
       case ExprKind::idiv:
       case ExprKind::imod: {
         const Linear of = evaluate(expr.operands[0]);
-        check(of.factors.empty(), fmt::format("%{} divides a row", id));
-        result.constant =
-            expr.kind == ExprKind::idiv ? of.constant / expr.integer : of.constant % expr.integer;
+        if (!of.factors.empty())
+          result.factors[id] = 1;  // of an index that chooses
+        else
+          result.constant =
+              expr.kind == ExprKind::idiv ? of.constant / expr.integer : of.constant % expr.integer;
         return result;
       }
       default:

@@ -48,21 +48,27 @@ class WeightGradient {
   }
 
  private:
+  /// What a sum runs over: rows, and in each of them `terms` products.
   struct Rows {
     VarId variable = -1;
     RowContext context;
+    ExprId term = -1;  ///< of the row
     ExprId end = -1;
   };
 
-  Rows rows_of(NodeId node) {
+  Rows rows_of(NodeId node, std::int64_t terms = 1) {
     Rows rows;
     rows.variable = builder_.variable();
+    const ExprId at = builder_.var(rows.variable);
+    rows.term = builder_.modulo(at, terms);
     const std::int8_t children = backward_.graph[node].type.children;
     const bool per_child = children != ir::per_instance;
     rows.context = {per_child ? RowDomain::children : RowDomain::instances, children,
-                    builder_.var(rows.variable)};
-    rows.end = builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
-                                   builder_.integer(0));
+                    builder_.divide(at, terms)};
+    rows.end =
+        builder_.multiply(builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
+                                              builder_.integer(0)),
+                          terms);
     return rows;
   }
 
@@ -94,15 +100,22 @@ class WeightGradient {
   }
 
   void outer(const ParamContribution& c, bool accumulate) {
-    const std::int64_t m = backward_.graph[c.left].type.shape.size();
-    const std::int64_t k = backward_.graph[c.right].type.shape.size();
+    const ir::Shape& shape = backward_.graph[c.left].type.shape;
+    const std::int64_t terms = shape.rank() == 2 ? shape[0] : 1, m = shape.size() / terms;
+    const std::int64_t k = backward_.graph[c.right].type.shape.size() / terms;
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, m * k);
     std::int64_t column = 0;
     // One tile loop per piece of the right vector that lies in one piece of memory.
-    for (const Piece& piece : pieces_of(c.right)) {
-      const Rows rows = rows_of(c.left);
-      const Segment left = segment(c.left, rows);
-      const Segment right = expressions_.segment(piece, rows.context);
+    const std::vector<Piece> right_pieces = pieces_of(c.right);
+    internal_check(terms == 1 || right_pieces.size() == 1, "{}: a matrix in {} pieces", input_.name,
+                   right_pieces.size());
+    for (const Piece& piece : right_pieces) {
+      const Rows rows = rows_of(c.left, terms);
+      Segment left = segment(c.left, rows);
+      Segment right = expressions_.segment(piece, rows.context);
+      left.address = builder_.add(left.address, builder_.multiply(rows.term, m));
+      right.address = builder_.add(right.address, builder_.multiply(rows.term, k));
+      right.length /= terms;
       Stage stage;
       stage.outer_product = true;
       stage.extents = {m, right.length};
@@ -161,7 +174,10 @@ BackwardStorage backward_storage(const BackwardCell& backward) {
   for (const ParamContribution& c : backward.contributions) {
     const auto left = pieces(backward.graph, leaves, c.left);
     if (c.kind == ParamContribution::Kind::rows || !left || left->size() > 1) keep(c.left);
-    if (c.right >= 0 && !pieces(backward.graph, leaves, c.right)) keep(c.right);
+    if (c.right < 0) continue;
+    const auto right = pieces(backward.graph, leaves, c.right);
+    const bool matrix = backward.graph[c.left].type.shape.rank() == 2;  // read in one piece
+    if (!right || (matrix && right->size() > 1)) keep(c.right);
   }
   return storage;
 }

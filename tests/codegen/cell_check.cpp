@@ -161,9 +161,11 @@ double CellCheck::param_roundings(ir::ParamId param, const std::vector<double>& 
     if (c.param != param) continue;
     deepest = std::max(deepest, depth[std::size_t(c.left)]);
     if (c.right >= 0) deepest = std::max(deepest, depth[std::size_t(c.right)]);
-    const std::int8_t children = d_.backward.graph[c.left].type.children;
+    const ir::Type& left = d_.backward.graph[c.left].type;
+    const bool several = c.right >= 0 && left.shape.rank() == 2;
     for (const CellInputs& input : inputs_)
-      terms += children == ir::per_instance ? 1 : input.children[std::size_t(children)];
+      terms += (several ? left.shape[0] : 1) *
+               (left.children == ir::per_instance ? 1 : input.children[std::size_t(left.children)]);
   }
   return deepest + terms + 1;
 }

@@ -56,6 +56,11 @@ const std::vector<View>& views() {
        " %4 = constant(value=2) : f32[4] %5 = outer(%3, %4) : f32[4, 4]*s"
        " %6 = matmul(%2, %5) : f32[1, 4]*s %7 = reshape(%6) : f32[4]*s"
        " %8 = sum_children(%7) : f32[4] return %8 }"},
+      {"RowOfAReshapedValue", "state M f32[2, 2] state R f32[1] f32[1]",
+       "cell c(x: child M, i: index) -> R { %0 = port x.0 : f32[2, 2] %1 = tanh(%0) : f32[2, 2]"
+       " %2 = reshape(%1) : f32[4, 1] %3 = port i : i32[] %4 = row(%2, %3) : f32[1]"
+       " %5 = transpose(%1) : f32[2, 2] %6 = reshape(%5) : f32[4, 1] %7 = row(%6, %3) : f32[1]"
+       " return %4, %7 }"},
       {"ReshapeOfAPartThatLiesApart", "state M f32[2, 2] state R f32[3] f32[2, 4]",
        "cell c(x: child M, z: child M) -> R { %0 = port x.0 : f32[2, 2] %1 = port z.0 : f32[2, 2]"
        " %2 = tanh(%0) : f32[2, 2] %3 = reshape(%2) : f32[4] %4 = param w : f32[3, 4]"

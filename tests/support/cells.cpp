@@ -54,10 +54,14 @@ void accumulate(const ParamContribution& c, const std::vector<Array>& values,
       for (std::size_t i = 0; i < size; ++i) gradient[begin + i] += l[i];
       continue;
     }
-    const std::size_t columns = values[c.right].shape.size();
-    const double* r = values[c.right].data.data() + child * columns;
-    for (std::size_t i = 0; i < size; ++i)
-      for (std::size_t j = 0; j < columns; ++j) gradient[i * columns + j] += l[i] * r[j];
+    const Array& right = values[c.right];
+    const double* r = right.data.data() + child * std::size_t(right.shape.size());
+    const std::size_t terms = left.shape.rank() == 2 ? left.shape[0] : 1;
+    const std::size_t rows = size / terms, columns = std::size_t(right.shape.size()) / terms;
+    for (std::size_t t = 0; t < terms; ++t)
+      for (std::size_t i = 0; i < rows; ++i)
+        for (std::size_t j = 0; j < columns; ++j)
+          gradient[i * columns + j] += l[t * rows + i] * r[t * columns + j];
   }
 }
 

@@ -114,9 +114,12 @@ void contribute(const ir::ParamContribution& c, const std::vector<ir::Array>& va
       }
       case Kind::outer: {
         const auto r = part(values[c.right], child);
-        for (std::size_t i = 0; i < l.size(); ++i)
-          for (std::size_t k = 0; k < r.size(); ++k)
-            gradient[i * r.size() + k] += term(l[i] * r[k]);
+        const auto terms = static_cast<std::size_t>(left.shape.rank() == 2 ? left.shape[0] : 1);
+        const std::size_t m = l.size() / terms, n = r.size() / terms;
+        for (std::size_t t = 0; t < terms; ++t)
+          for (std::size_t i = 0; i < m; ++i)
+            for (std::size_t k = 0; k < n; ++k)
+              gradient[i * n + k] += term(l[t * m + i] * r[t * n + k]);
         break;
       }
     }
