@@ -60,6 +60,27 @@ Values run(const ir::Differentiated& d, std::size_t fields, const CellInputs& in
   return values;
 }
 
+/// Calls body(element of the param, term) for the terms of a contribution that is no row.
+template <class Body>
+void each_term(const ir::ParamContribution& c, const std::vector<Array>& values, const Body& body) {
+  const Array& left = values[std::size_t(c.left)];
+  const std::size_t size = std::size_t(left.shape.size());
+  for (std::size_t child = 0; child < std::size_t(left.count()); ++child) {
+    const double* const l = left.data.data() + child * size;
+    if (c.kind == ir::ParamContribution::Kind::sum) {
+      for (std::size_t i = 0; i < size; ++i) body(i, l[i]);
+      continue;
+    }
+    const Array& right = values[std::size_t(c.right)];
+    const std::size_t products = left.shape.rank() == 2 ? std::size_t(left.shape[0]) : 1;
+    const std::size_t m = size / products, k = std::size_t(right.shape.size()) / products;
+    const double* const r = right.data.data() + child * products * k;
+    for (std::size_t t = 0; t < products; ++t)
+      for (std::size_t i = 0; i < m; ++i)
+        for (std::size_t j = 0; j < k; ++j) body(i * k + j, l[t * m + i] * r[t * k + j]);
+  }
+}
+
 }  // namespace
 
 KernelPath interpreted(const codegen::Target& target) {
@@ -341,20 +362,12 @@ struct KernelTrial::Impl {
           for (const ir::ParamContribution& c : d.backward.contributions) {
             if (std::size_t(c.param) != p || c.kind == Kind::rows) continue;
             written = true;
-            for (const Values& of : values[sums.size() - 1]) {
-              const Array& left = of.backward[std::size_t(c.left)];
-              const std::size_t m = std::size_t(left.shape.size()), k = size / m;
-              for (std::size_t child = 0; child < std::size_t(left.count()); ++child) {
-                if (first) ++count;
-                for (std::size_t at = 0; at < size; ++at) {
-                  double term = left.data[child * m + at / k];
-                  if (c.kind == Kind::outer)
-                    term *= of.backward[std::size_t(c.right)].data[child * k + at % k];
-                  total[at] += term;
-                  if (first) terms[at] += std::abs(term);
-                }
-              }
-            }
+            for (const Values& of : values[sums.size() - 1])
+              each_term(c, of.backward, [&](std::size_t at, double term) {
+                total[at] += term;
+                if (first) terms[at] += std::abs(term);
+                if (first && at == 0) ++count;
+              });
           }
         }
         return sums[salt];
