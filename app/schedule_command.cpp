@@ -81,11 +81,11 @@ Command add_schedule_command(CLI::App& parent) {
   return {parser, [flags] {
             const scheduler::ScheduleReport report = first_minibatch(*flags);
             if (flags->format == "dot")
-              std::cout << scheduler::to_dot(report);
+              scheduler::print_dot(std::cout, report);
             else if (flags->format == "json")
-              std::cout << scheduler::to_json(report);
+              scheduler::print_json(std::cout, report);
             else
-              std::cout << scheduler::to_text(report);
+              scheduler::print_text(std::cout, report);
             std::cout << std::flush;
             return kDone;
           }};

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 
 #include "codegen/cuda_emit.h"
@@ -115,11 +114,7 @@ void check_cells(const std::vector<CellCase>& cases, const Runner& runner, bool 
       const BufferRole role = std::get<0>(key);
       if (role == BufferRole::scratch || role == BufferRole::partial) continue;
       if (role == BufferRole::param_gradient && !ordered_sums) continue;
-      const auto& got = ours.harness().memory().at(key);
-      ASSERT_EQ(got.size(), values.size());
-      // What nobody stores, between rows, is NaN in both.
-      EXPECT_EQ(std::memcmp(got.data(), values.data(), values.size() * sizeof(float)), 0)
-          << "role " << int(role);
+      EXPECT_TRUE(same_bits(ours.harness().memory().at(key), values)) << "role " << int(role);
     }
     if (testing::Test::HasFailure()) return;
   }
@@ -221,10 +216,7 @@ TEST(Gemm, FactorsInBfloat16AreRoundedAlikeByAll) {
                    std::int64_t end) { host.run(host.add(of), stage, buffers, begin, end, 3); });
     }
     for (const auto& [key, values] : wanted.memory())
-      EXPECT_EQ(
-          std::memcmp(ours.memory().at(key).data(), values.data(), values.size() * sizeof(float)),
-          0)
-          << "role " << int(std::get<0>(key));
+      EXPECT_TRUE(same_bits(ours.memory().at(key), values)) << "role " << int(std::get<0>(key));
   }
   EXPECT_GT(rounded, 2);
 }

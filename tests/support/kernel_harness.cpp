@@ -235,4 +235,8 @@ std::vector<float> pack(const codegen::Packing& p, const std::vector<std::vector
   return packed;
 }
 
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 }  // namespace espalier::test

@@ -66,4 +66,7 @@ class KernelHarness {
 std::vector<float> pack(const codegen::Packing& packing,
                         const std::vector<std::vector<double>>& params);
 
+/// Whether the numbers are the same bits; what nobody has stored is NaN in both.
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
+
 }  // namespace espalier::test
