@@ -189,7 +189,12 @@ void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
   adopt(optimizer);
   UpdateExpression* const update = optimizer.expression();
   if (!update) return apply_on_host(parameters, optimizer);
-  apply_here(parameters, optimizer, *update);
+  try {
+    apply_here(parameters, optimizer, *update);
+  } catch (...) {
+    plan_.drop();  // what was to run before the optimizer threw
+    throw;
+  }
   losses_.fetch(plan_);  // the only wait of a step
   optimizer.begin_step({norm(), 1.0});
 }

@@ -40,8 +40,8 @@ class KeptElsewhere {
 
 /// The update of an optimizer that treats every float alike, as a scalar expression: engines
 /// compile it for devices whose memory the host cannot write. `Optimizer::update` means the same. A
-/// step is then prepare, rates, and, once the norm is known, begin_step; if that throws, nothing
-/// changed.
+/// step is then prepare, rates, and, once the norm is known, begin_step; if the norm is not finite,
+/// nothing has changed then, else the updates are done.
 class UpdateExpression {
  public:
   static constexpr int most_kept = 2, most_rates = 8;
@@ -70,7 +70,10 @@ class UpdateExpression {
 };
 
 /// A step is: prepare, begin_step, then every stored float of every param in exactly one update or
-/// update_rows. Those may run on several threads at once, on disjoint ranges.
+/// update_rows. Those may run on several threads at once, on disjoint ranges. Each may throw, which
+/// ends the step: the exception reaches the caller of Engine::train_step, and the engine goes on
+/// with the params as they are. Nothing has changed after prepare and begin_step; after an update,
+/// some floats are new and some are not.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;

@@ -168,14 +168,20 @@ void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
 void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team) {
   optimizer.prepare(stored_);
   optimizer.begin_step({norm, 1.0});
-  team.run([&](int thread) {
-    for (std::size_t p = 0; p < params_.size(); ++p) {
-      if (params_[p].rows && !params_[p].dense)
-        update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
-      else
-        update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
-    }
-  });
+  try {
+    team.run([&](int thread) {
+      for (std::size_t p = 0; p < params_.size(); ++p) {
+        if (params_[p].rows && !params_[p].dense)
+          update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
+        else
+          update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
+      }
+    });
+  } catch (...) {
+    // The optimizer's: nobody knows how far it came.
+    for (std::size_t p = 0; p < params_.size(); ++p) parameters.mark_changed(ir::ParamId(p));
+    throw;
+  }
   for (std::size_t p = 0; p < params_.size(); ++p)
     if (params_[p].rows && !params_[p].dense) parameters.mark_changed(ir::ParamId(p));
 }
