@@ -9,12 +9,26 @@
 
 namespace espalier::runtime {
 
-void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device) {
+void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device,
+                   std::int64_t recorded) {
   const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
-  throw UserError(
+  std::string text =
       fmt::format("the {} {:.2f} MiB, but {} takes {:.2f} MiB",
                   device == Device::cuda ? "GPU's memory for the engine is" : "memory limit is",
-                  mib(limit), what, mib(bytes)));
+                  mib(limit), what, mib(bytes));
+  if (recorded > 0)
+    text += fmt::format(
+        ", of which {:.2f} MiB are the recorded calls of the whole minibatch: record fewer "
+        "examples at once",
+        mib(recorded));
+  throw UserError(text);
+}
+
+std::int64_t model_bytes(const ir::Program& program) {
+  std::int64_t bytes = 0;
+  for (const ir::Param& param : program.params)
+    bytes += 2 * std::int64_t(sizeof(float)) * param.shape.size();
+  return bytes;
 }
 
 codegen::Target target(const EngineOptions& options) {
@@ -58,11 +72,9 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   user_check(options.memory_limit >= 0, "the memory limit must not be negative, found {} bytes",
              options.memory_limit);
-  std::int64_t params = 0;  // values and gradients
-  for (const ir::Param& param : program.params)
-    params += 2 * std::int64_t(sizeof(float)) * param.shape.size();
-  if (options.memory_limit > 0 && params > options.memory_limit)
-    exceeds_limit("the model with its gradients", params, options.memory_limit, Device::cpu);
+  if (options.memory_limit > 0 && model_bytes(program) > options.memory_limit)
+    exceeds_limit("the model with its gradients", model_bytes(program), options.memory_limit,
+                  Device::cpu);
   return options;
 }
 

@@ -18,8 +18,12 @@ EngineOptions checked(EngineOptions options, const ir::Program& program);
 /// What kernels are compiled for; options being checked.
 codegen::Target target(const EngineOptions& options);
 
-/// Throws the UserError that `what` takes more than the limit, or than a GPU has.
+/// What the params and their gradients take.
+std::int64_t model_bytes(const ir::Program& program);
+
+/// Throws the UserError that `what` takes more than the limit, or than a GPU has. `recorded` of the
+/// bytes, if not 0, are calls of other examples too.
 [[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit,
-                                Device device);
+                                Device device, std::int64_t recorded = 0);
 
 }  // namespace espalier::runtime

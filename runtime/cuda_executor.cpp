@@ -47,6 +47,9 @@ class CudaExecutor final : public Executor {
     return launcher_.place(values, bytes);
   }
 
+  void write_inputs(const Memory& memory, Placement& placement, std::size_t first) override {
+    update_.write_inputs(memory, placement, first);
+  }
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override {
     if (!profile) return launcher_.add(plan, 0, plan.size());
     launcher_.submit();
@@ -69,12 +72,16 @@ class CudaExecutor final : public Executor {
     update_.seed_losses(memory, placement, scale);
   }
   void reserve_losses(std::size_t count) override { update_.reserve_losses(count); }
+  void begin_losses(double sum) override { update_.begin_losses(sum); }
   void gather_losses(const Memory& memory, Placement& placement) override {
     update_.gather_losses(memory, placement);
   }
   double take_loss() override { return update_.take_loss(); }
   void collect(const Memory& memory, const Modules& modules, bool accumulates) override {
     update_.collect(memory, modules, accumulates);
+  }
+  void make_gradients(const Memory& memory, const Modules& modules) override {
+    update_.make_gradients(memory, modules);
   }
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override {
     return update_.prepare(memory, modules, accumulates);

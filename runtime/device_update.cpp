@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/inputs.h"
+
 namespace espalier::runtime {
 namespace {
 
@@ -21,18 +23,32 @@ DeviceUpdate::DeviceUpdate(const ir::Program& program, MemoryCounter& counter, E
                            codegen::Compiler& compiler)
     : program_(program),
       plan_(executor, compiler),
+      stored_(stored_params(program)),
       losses_(counter, executor.memory()),
       state_(counter, *executor.memory()),
       blocks_(counter, executor.memory()) {
-  for (const ir::Param& param : program.params) {
+  for (std::size_t p = 0; p < stored_.size(); ++p)
     params_.push_back({.gradient = {counter, executor.memory()}});
-    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size())});
-  }
 }
 
 std::size_t DeviceUpdate::width(ir::ParamId param) const {
   const ir::Shape& shape = program_.params[std::size_t(param)].shape;
   return std::size_t(shape.size() / shape[0]);
+}
+
+void DeviceUpdate::write_inputs(const Memory& memory, Placement& placement, std::size_t first) {
+  visit_inputs(memory, placement, first, [&](const InputRows& rows) {
+    recorded_.clear();
+    for (std::size_t i = 0; i < rows.instances.size(); ++i)
+      recorded_.insert(recorded_.end(), rows.row(i).begin(), rows.row(i).end());
+    const auto n = std::int64_t(rows.elements);
+    const auto make = [&] { return plan_.compile(input_kernel(n, std::int64_t(rows.stride()))); };
+    plan_.add(kernel_for(inputs_, n, make),
+              {plan_.place(recorded_),
+               memory.arenas.value(rows.state, rows.field) + rows.first_row * rows.stride()},
+              std::int64_t(rows.instances.size()));
+  });
+  plan_.run();
 }
 
 void DeviceUpdate::repack(Parameters& parameters) {
@@ -86,7 +102,9 @@ void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool ac
     const auto id = ir::ParamId(p);
     Param& param = params_[p];
     if (param.rows) {
-      param.gradient.collect(memory, modules, id, width(id), accumulates && param.sparse(), plan_);
+      // Perhaps into what a new cell made dense.
+      param.gradient.collect(memory, modules, id, width(id), accumulates && param.only_rows, plan_);
+      param.only_rows = param.sparse();
       if (param.dense) param.gradient.add_to(memory.parameters.gradient(id).data(), plan_);
     } else if (!param.dense && !accumulates) {
       unwritten.push_back(id);
@@ -141,15 +159,20 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
   plan_.add(*norm_, of_norm);
 }
 
-std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
+void DeviceUpdate::make_gradients(const Memory& memory, const Modules& modules) {
   classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (!params_[p].sparse() || params_[p].whole) memory.parameters.gradient(ir::ParamId(p));
+}
+
+std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
+  make_gradients(memory, modules);
   std::size_t bytes = 0;
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     const bool sparse = params_[p].sparse();
     if (!sparse) blocks += square_blocks(std::int64_t(stored_[p].size));
-    if (!sparse || params_[p].whole) memory.parameters.gradient(id);
     if (params_[p].rows) bytes += params_[p].gradient.foretell(memory, modules, id, width(id));
   }
   blocks_.reserve(std::size_t(blocks));
@@ -163,6 +186,11 @@ Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placem
   Staged result = DeviceLosses::staged(placement, gradients);
   result.launches += some_launches;
   result.bytes += bytes_each * (params_.size() + some_launches);
+  visit_inputs(memory, placement, 0, [&](const InputRows& rows) {
+    result.add(rows.instances.size() * rows.elements * sizeof(float));
+    result.add(2 * sizeof(void*));
+    ++result.launches;
+  });
   if (!gradients) return result;
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
@@ -170,7 +198,7 @@ Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placem
     if (!params_[p].rows) continue;
     const auto id = ir::ParamId(p);
     const Staged rows = params_[p].gradient.staged(memory, modules, id, width(id),
-                                                   accumulates && params_[p].sparse());
+                                                   accumulates && params_[p].only_rows);
     result.bytes += rows.bytes;
     result.launches += rows.launches;
   }

@@ -20,12 +20,15 @@ class DeviceUpdate {
                codegen::Compiler& compiler);
 
   // As in Executor.
+  void write_inputs(const Memory& memory, Placement& placement, std::size_t first);
   void repack(Parameters& parameters);
   void seed_losses(const Memory& memory, Placement& placement, float scale);
+  void begin_losses(double sum) { losses_.begin(sum); }
   void gather_losses(const Memory& memory, Placement& placement);
   void reserve_losses(std::size_t count) { losses_.reserve(count); }
   double take_loss() { return losses_.take(plan_); }
   void collect(const Memory& memory, const Modules& modules, bool accumulates);
+  void make_gradients(const Memory& memory, const Modules& modules);
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
   void adopt(Optimizer& optimizer);
   void apply(Parameters& parameters, Optimizer& optimizer);
@@ -36,9 +39,10 @@ class DeviceUpdate {
 
  private:
   struct Param {
-    bool whole = false;  ///< the optimizer changes every row
-    bool dense = false;  ///< some cell's weight kernel writes the gradient
-    bool rows = false;   ///< row contributions exist
+    bool whole = false;      ///< the optimizer changes every row
+    bool dense = false;      ///< some cell's weight kernel writes the gradient
+    bool rows = false;       ///< row contributions exist
+    bool only_rows = false;  ///< what was collected last is `gradient` alone
     DeviceRows gradient;
 
     /// Whether its gradient is a list of rows.
@@ -70,6 +74,8 @@ class DeviceUpdate {
   Kernels<ir::ParamId> clears_;
   Kernels<Updated> updates_;
   std::vector<std::pair<std::int64_t, Compiled>> row_squares_;  // by width
+  std::vector<std::pair<std::int64_t, Compiled>> inputs_;       // by elements of a row
+  std::vector<std::int32_t> recorded_;                          // bits of inputs, before they go up
   Compiled squares_ = nullptr, norm_ = nullptr;
   std::vector<bool> squares_of_;  // which params are dense in squares_
 };

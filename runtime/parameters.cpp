@@ -13,6 +13,13 @@ namespace {
 constexpr std::int64_t rows_a_piece = 16;
 }  // namespace
 
+std::vector<StoredParam> stored_params(const ir::Program& program) {
+  std::vector<StoredParam> stored;
+  for (const ir::Param& param : program.params)
+    stored.push_back({param.name, param.shape, std::size_t(param.shape.size())});
+  return stored;
+}
+
 Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
                        DeviceMemory* device)
     : program_(program), counter_(counter), device_(device) {

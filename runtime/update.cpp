@@ -36,11 +36,10 @@ std::pair<std::size_t, std::size_t> share(std::size_t count, int thread, int thr
 
 }  // namespace
 
-Update::Update(const ir::Program& program, MemoryCounter& counter) : program_(program) {
-  for (const ir::Param& param : program.params) {
-    params_.push_back({false, false, SparseGradient(counter)});
-    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size())});
-  }
+Update::Update(const ir::Program& program, MemoryCounter& counter)
+    : program_(program), stored_(stored_params(program)) {
+  for (std::size_t p = 0; p < stored_.size(); ++p)
+    params_.push_back({false, false, false, SparseGradient(counter)});
 }
 
 std::size_t Update::width(ir::ParamId param) const {
@@ -56,8 +55,17 @@ void Update::classify(const Modules& modules) {
   }
 }
 
-std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+void Update::make_gradients(const Memory& memory, const Modules& modules) {
   classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (!params_[p].rows || params_[p].dense) memory.parameters.gradient(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (params_[p].rows)
+      seen_.reserve(memory.parameters.size(ir::ParamId(p)) / width(ir::ParamId(p)));
+}
+
+std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+  make_gradients(memory, modules);
   std::size_t bytes = 0, squares = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const Param& param = params_[p];
@@ -75,7 +83,7 @@ std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool a
         for (const std::int32_t row : values) seen_[std::size_t(row)] = true;
       }
     const auto rows = std::size_t(std::ranges::count(seen_, true));
-    const bool carries = accumulates && !param.dense;
+    const bool carries = accumulates && param.only_rows;
     bytes += param.sparse.growth(entries, rows, width(id), carries);
     if (!param.dense)
       squares += blocks((rows + (carries ? param.sparse.rows().size() : 0)) * width(id));
@@ -93,7 +101,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
                      ThreadTeam& team) {
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
-    if (accumulates && params_[p].rows && !params_[p].dense)
+    if (accumulates && params_[p].only_rows)  // perhaps into what a new cell made dense
       params_[p].sparse.carry(width(ir::ParamId(p)));
     else
       params_[p].sparse.clear();
@@ -111,6 +119,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     if (params_[p].rows) params_[p].sparse.sort(width(id));
+    params_[p].only_rows = params_[p].rows && !params_[p].dense;
     if (!params_[p].rows && !params_[p].dense && !accumulates)
       std::ranges::fill(memory.parameters.gradient(id), 0.F);
   }

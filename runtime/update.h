@@ -19,7 +19,9 @@ class Update {
   /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0. If
   /// `accumulates`, all comes on top of what was collected before.
   void collect(const Memory& memory, const Modules& modules, bool accumulates, ThreadTeam& team);
-  /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
+  /// Makes the dense gradients that `collect` needs.
+  void make_gradients(const Memory& memory, const Modules& modules);
+  /// The same, and gives the bytes that `collect` will add.
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
   /// Held by lists of rows; the gradients themselves are counted as buffers.
   std::size_t bytes() const;
@@ -32,8 +34,9 @@ class Update {
 
  private:
   struct Param {
-    bool dense = false;  ///< some cell's weight kernel writes the gradient
-    bool rows = false;   ///< row contributions exist
+    bool dense = false;      ///< some cell's weight kernel writes the gradient
+    bool rows = false;       ///< row contributions exist
+    bool only_rows = false;  ///< what was collected last is `sparse` alone
     SparseGradient sparse;
   };
   std::size_t width(ir::ParamId param) const;

@@ -163,7 +163,7 @@ StandardOptimizer::StandardOptimizer(OptimizerOptions options) : options_(std::m
 }
 
 void StandardOptimizer::prepare(std::span<const StoredParam> params) {
-  if (!slots_.empty()) {
+  if (prepared_) {
     const auto same = [](const Slot& slot, const StoredParam& param) {
       return slot.size == param.size && slot.name == param.name;
     };
@@ -189,6 +189,7 @@ void StandardOptimizer::prepare(std::span<const StoredParam> params) {
     slots.push_back(std::move(slot));
   }
   slots_ = std::move(slots);
+  prepared_ = true;
 }
 
 void StandardOptimizer::begin_step(const GradientInfo& gradients) {
@@ -316,6 +317,9 @@ void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, st
 }
 
 std::vector<OptimizerBuffer> StandardOptimizer::buffers() {
+  user_check(prepared_,
+             "optimizer: its buffers are asked for before it knows the params; Engine::prepare "
+             "makes them, or the first step");
   bring_back();
   std::vector<OptimizerBuffer> result;
   for (std::size_t param = 0; param < slots_.size(); ++param) {

@@ -93,8 +93,9 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
   void set_rate_factor(double factor) { rate_factor_ = factor; }
   double rate_factor() const { return rate_factor_; }
 
-  /// What a run that goes on later has to restore: the number of steps and, once prepared, the
-  /// buffers of all params.
+  /// What a run that goes on later has to restore (training_state.h does): the number of steps and
+  /// the buffers of all params. They are made by the first step or Engine::prepare: UserError
+  /// before that.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
   std::vector<OptimizerBuffer> buffers();
@@ -127,6 +128,7 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
 
   OptimizerOptions options_;
   std::vector<Slot> slots_;
+  bool prepared_ = false;
   double rate_factor_ = 1;
   std::int64_t steps_ = 0;
   float scale_ = 1;
