@@ -21,7 +21,8 @@ struct StepFlags {
   ModelFlags model;
   StepBenchConfig config;
   std::optional<int> batch;
-  std::string pass = "train", optimizer = "adagrad", json;
+  std::string pass = "train", optimizer = "adagrad";
+  std::optional<std::string> json;
   std::optional<double> lr;
   bool no_kernel_cache = false, parts = false;
 
@@ -31,7 +32,7 @@ struct StepFlags {
 
 void StepFlags::add(CLI::App& parser) {
   model.add(parser, /*with_dropout=*/false);
-  data.add(parser, true);
+  data.add(parser);
   add_batch_flag(parser, batch);
   add_choice(parser, "--pass", pass, "what is measured", {"train", "forward"}, pass);
   parser.add_option("--seconds", config.seconds, "to measure for, after a warm-up [10]")
@@ -47,7 +48,7 @@ void StepFlags::add(CLI::App& parser) {
   parser
       .add_option("--seed", config.run.seed,
                   fmt::format("of first values and dropout [{}]", config.run.seed))
-      ->check(whole(0, INT64_MAX))
+      ->check(whole(seed_range))
       ->option_text("N");
   parser
       .add_option("--check-steps", config.check_steps,
@@ -57,9 +58,14 @@ void StepFlags::add(CLI::App& parser) {
   parser
       .add_option("--save-weights", config.save_weights,
                   "write the first weights as safetensors before any step")
+      ->check(some_name())
       ->option_text("FILE");
   parser.add_option("--load-weights", config.load_weights, "start from the weights of a file")
+      ->check(some_name())
       ->option_text("FILE");
+  add_non_finite_flag(parser, config.non_finite);
+  parser.add_flag("--shuffle", config.shuffle,
+                  "measure each round in an order of its own, so that no minibatch comes twice");
   parser.add_flag("--no-kernel-cache", no_kernel_cache, "compile all kernels anew");
   parser.add_flag("--batches", parts, "show where the time goes, by cell and pass");
   parser.add_option("--json", json, "write all that was measured as JSON, to stdout if no FILE")
@@ -89,13 +95,17 @@ StepBenchConfig StepFlags::resolve() const {
 }
 
 int bench(const StepFlags& flags) {
-  check_writable(flags.json);
+  // The parser checks nothing that may be left out.
+  if (flags.json && flags.json->empty()) throw UsageError("--json: found '', expected a name");
+  const std::string json = flags.json.value_or("");
+  check_writable(json);
   check_writable(flags.config.save_weights);
   const StepBenchConfig config = flags.resolve();
   const StepBenchReport report = bench_step(config);
+  say_notes(report.notes);
   say_warnings(report.warnings);
-  if (flags.json != "-") std::cout << to_text(config, report, flags.parts) << std::flush;
-  if (!flags.json.empty()) write_json(flags.json, to_json(config, report));
+  if (json != "-") std::cout << to_text(config, report, flags.parts) << std::flush;
+  if (!json.empty()) write_json(json, to_json(config, report));
   return kDone;
 }
 
@@ -109,7 +119,9 @@ Command add_bench_command(CLI::App& parent) {
       parser->add_subcommand("step", "Whole steps of training or inference on real trees");
   const auto flags = std::make_shared<StepFlags>();
   flags->add(*step);
-  return {parser, [flags] { return bench(*flags); }};
+  const Command device = add_bench_device_command(*parser);
+  return {parser,
+          [flags, device] { return device.parser->parsed() ? device.run() : bench(*flags); }};
 }
 
 }  // namespace espalier::app

@@ -69,6 +69,10 @@ struct Figures {
                {"forward", statistic(&StepStatistics::forward_seconds)},
                {"backward", statistic(&StepStatistics::backward_seconds)},
                {"update", statistic(&StepStatistics::update_seconds)}};
+    if (report.on_gpu) {
+      seconds.emplace_back("submit", statistic(&StepStatistics::submit_seconds));
+      seconds.emplace_back("wait", statistic(&StepStatistics::wait_seconds));
+    }
     model_flops = median(report, [](const auto&, const auto& m) { return m.flops; });
     unshared_flops = median(report, [](const auto&, const auto& m) { return m.unshared_flops; });
     calls = median(report, [](const auto&, const auto& m) { return double(m.calls); });
@@ -77,6 +81,10 @@ struct Figures {
     batches = statistic(&StepStatistics::batches);
     device_launches = statistic(&StepStatistics::device_launches);
     device_copies = statistic(&StepStatistics::device_copies);
+    // Of which a median would say 0 or 1.
+    device_replays =
+        double(sum(report, [](const StepSample& s) { return s.statistics.device_replays; })) /
+        double(report.samples.size());
     device_walks = statistic(&StepStatistics::device_walks);
     walked_launches = statistic(&StepStatistics::walked_launches);
     grid_barriers = statistic(&StepStatistics::grid_barriers);
@@ -94,8 +102,8 @@ struct Figures {
   std::vector<std::pair<const char*, double>> seconds;
   double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
   double split_into;
-  double device_launches, device_copies, device_walks, walked_launches, grid_barriers,
-      device_products;
+  double device_launches, device_copies, device_replays, device_walks, walked_launches,
+      grid_barriers, device_products;
   std::int64_t allocations, compilations;
 };
 
@@ -115,7 +123,8 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"parameters", report.parameters},
           {"labels", to_string(run.labels_at)},
           {"batch", run.batch},
-          {"minibatches", report.minibatches.size()},
+          {"minibatches", report.minibatches_a_round},
+          {"shuffle", config.shuffle},
           {"pass", config.training ? "train" : "forward"},
           {"threads", report.threads},
           {"target", report.target},
@@ -239,6 +248,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
       {"first_losses", report.first_losses},
       {"bandwidth", std::move(curve)},
       {"profiled_steps", report.profiled_steps},
+      {"warnings", report.warnings},
       {"parts", parts_json(report)}};
   if (!report.on_gpu) return json;
   // What was not measured is not there.
@@ -249,6 +259,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
     part["floor_seconds"] = part["fraction_of_floor"] = nullptr;
   json["device_launches"] = f.device_launches;
   json["device_copies"] = f.device_copies;
+  json["device_replays"] = f.device_replays;
   json["device_walks"] = f.device_walks;
   json["walked_launches"] = f.walked_launches;
   json["grid_barriers"] = f.grid_barriers;
@@ -294,10 +305,10 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
                               f.lower_bound, f.launches));
   if (report.on_gpu)
     line("device",
-         fmt::format("{:.1f} launches or replays and {:.1f} copies a step; {:.1f} of them "
+         fmt::format("{:.1f} launches and {:.1f} copies a step; {:.1f} of them are replays, {:.1f} "
                      "walk {:.1f} launches with {:.1f} barriers; {:.1f} products are cuBLAS's",
-                     f.device_launches, f.device_copies, f.device_walks, f.walked_launches,
-                     f.grid_barriers, f.device_products));
+                     f.device_launches, f.device_copies, f.device_replays, f.device_walks,
+                     f.walked_launches, f.grid_barriers, f.device_products));
   line("calls",
        fmt::format("{:.0f} a step, run as {:.0f} instances; {:.4g} GFLOP of {:.4g} unshared",
                    f.calls, f.instances, f.model_flops * 1e-9, f.unshared_flops * 1e-9));

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "bench/step_work.h"
+#include "data/minibatches.h"
 #include "ir/error.h"
 #include "ir/flops.h"
 #include "models/models.h"
@@ -30,7 +31,7 @@ EngineOptions options_of(const StepBenchConfig& config) {
   return options;
 }
 
-/// Minibatches are consecutive trees; what is left over at the end is not used.
+/// What is left over at the end of a round is not used.
 std::size_t count_minibatches(const data::Dataset& dataset, int batch) {
   user_check(dataset.train.size() >= static_cast<std::size_t>(batch),
              "{}: found {} training trees, expected at least one minibatch of {}", dataset.name,
@@ -52,12 +53,15 @@ class StepBench {
         model_(models::find_model(config.run.model).make(model_options(config.run, dataset_))),
         engine_(model_->program(), options_of(config)),
         optimizer_({.rule = optimizer_options(config.run).rule}),
-        minibatches_(count_minibatches(dataset_, config.run.batch)) {
+        minibatches_(count_minibatches(dataset_, config.run.batch)),
+        order_(in_file_order()) {
     report_.target = engine_.target();
     report_.on_gpu = engine_.options().device == Device::cuda;
     report_.threads = engine_.options().threads;
+    report_.notes = dataset_.notes;
     report_.classes = dataset_.classes;
     report_.vocabulary = dataset_.vocabulary.size();
+    report_.minibatches_a_round = minibatches_;
     for (const ir::Param& param : model_->program().params)
       report_.parameters += param.shape.size();
   }
@@ -73,28 +77,35 @@ class StepBench {
     report_.peak_resident_bytes = resident_bytes();
     report_.warnings.assign(engine_.warnings().begin(), engine_.warnings().end());
     measure_machine(/*memory=*/true);
-    for (std::size_t i = 0; i < minibatches_; ++i) add_facts(i);
+    add_all_facts();
     return std::move(report_);
   }
 
  private:
-  std::span<const data::Tree> trees(std::size_t minibatch) const {
-    const auto size = static_cast<std::size_t>(config_.run.batch);
-    return std::span(dataset_.train).subspan(minibatch * size, size);
+  data::Minibatches in_file_order() const {
+    return {static_cast<int>(dataset_.train.size()), config_.run.batch, config_.run.seed};
+  }
+
+  /// Places in the training split, in the order of now.
+  std::span<const int> places(std::size_t minibatch) const {
+    return order_[static_cast<int>(minibatch)];
+  }
+  const data::Tree& tree(int place) const {
+    return dataset_.train[static_cast<std::size_t>(place)];
   }
 
   void exchange_weights() {
     if (!config_.load_weights.empty())
-      set_params(engine_, read_params(Safetensors(config_.load_weights), model_->program().params));
+      set_params(engine_, read_params(Safetensors(config_.load_weights), model_->program().params,
+                                      config_.non_finite));
     if (!config_.save_weights.empty())
       save_safetensors(config_.save_weights, param_tensors(engine_));
   }
 
   void record(const Instances& batch, std::size_t minibatch) {
-    const std::span<const data::Tree> examples = trees(minibatch);
-    for (std::size_t i = 0; i < examples.size(); ++i) {
-      batch.begin_example(minibatch * examples.size() + i);
-      model_->record_loss(batch, examples[i]);
+    for (const int place : places(minibatch)) {
+      batch.begin_example(static_cast<std::uint64_t>(place));
+      model_->record_loss(batch, tree(place));
     }
   }
 
@@ -127,7 +138,7 @@ class StepBench {
     std::vector<std::pair<std::int64_t, std::size_t>> by_size;
     for (std::size_t i = 0; i < minibatches_; ++i) {
       std::int64_t nodes = 0;
-      for (const data::Tree& tree : trees(i)) nodes += tree.size();
+      for (const int place : places(i)) nodes += tree(place).size();
       by_size.emplace_back(-nodes, i);
     }
     std::ranges::sort(by_size);
@@ -144,13 +155,20 @@ class StepBench {
   void measure() {
     std::vector<StepSample>& samples = report_.samples;
     const double end = steady_seconds() + config_.seconds;
-    while (steady_seconds() < end || samples.size() < fewest_steps)
-      samples.push_back(step(samples.size() % minibatches_));
+    while (steady_seconds() < end || samples.size() < fewest_steps) {
+      const std::size_t minibatch = samples.size() % minibatches_;
+      if (config_.shuffle && minibatch == 0) order_.start_epoch(round_of(samples.size()));
+      samples.push_back(step(minibatch));
+      if (config_.shuffle) samples.back().minibatch = samples.size() - 1;
+    }
+    order_ = in_file_order();
     report_.peak_bytes = samples.back().statistics.peak_bytes;
     // Every minibatch counts equally often, so that none is favoured for its shape.
     report_.rounds = samples.size() / minibatches_;
     if (report_.rounds > 0) samples.resize(report_.rounds * minibatches_);
   }
+
+  int round_of(std::size_t sample) const { return static_cast<int>(sample / minibatches_); }
 
   /// Times launches one by one, spread over the minibatches, for a tenth of the time.
   void profile() {
@@ -199,11 +217,26 @@ class StepBench {
     if (memory) bench::measure_bandwidth(team, report_.machine);
   }
 
-  void add_facts(std::size_t minibatch) {
+  void add_all_facts() {
+    for (std::size_t i = 0; i < minibatches_; ++i) {
+      const bool profiled = std::ranges::find(profiled_, i) != profiled_.end();
+      if (config_.shuffle && !profiled) continue;
+      const MinibatchFacts facts = facts_of(i, profiled);
+      if (!config_.shuffle) report_.minibatches.push_back(facts);
+    }
+    if (!config_.shuffle) return;
+    for (std::size_t i = 0; i < report_.samples.size(); ++i) {
+      if (i % minibatches_ == 0) order_.start_epoch(round_of(i));
+      report_.minibatches.push_back(facts_of(i % minibatches_, false));
+    }
+  }
+
+  MinibatchFacts facts_of(std::size_t minibatch, bool profiled) {
     MinibatchFacts facts{.trees = config_.run.batch};
-    for (const data::Tree& tree : trees(minibatch)) {
-      facts.nodes += tree.size();
-      for (int node = 0; node < tree.size(); ++node) facts.tokens += tree.is_leaf(node);
+    for (const int place : places(minibatch)) {
+      facts.nodes += tree(place).size();
+      for (int node = 0; node < tree(place).size(); ++node)
+        facts.tokens += tree(place).word(node) != data::Tree::kNone;
     }
     if (config_.run.model == "lstm") facts.nodes = facts.tokens;  // it reads the leaves only
 
@@ -223,12 +256,12 @@ class StepBench {
     facts.calls = recorder_->size();
     facts.instances = graph.size();
     facts.unshared_flops = config_.run.engine.share ? unshared_flops(minibatch) : facts.flops;
-    report_.minibatches.push_back(facts);
-    if (std::ranges::find(profiled_, minibatch) == profiled_.end()) return;
+    if (!profiled) return facts;
     for (std::size_t cell = 0; cell < work.cells.size(); ++cell)
       for (std::size_t part = 0; part < bench::part_names.size(); ++part)
         add_work(fmt::format("{}.{}", program.cells[cell].name, bench::part_names[part]),
                  work.cells[cell], work.cells[cell].parts[part]);
+    return facts;
   }
 
   double unshared_flops(std::size_t minibatch) {
@@ -259,7 +292,8 @@ class StepBench {
   std::unique_ptr<models::TreeModel> model_;
   Engine engine_;
   StandardOptimizer optimizer_;
-  std::size_t minibatches_;
+  std::size_t minibatches_;  // of a round
+  data::Minibatches order_;
   StepBenchReport report_;
   std::vector<std::size_t> profiled_;  // minibatches
 

@@ -1,5 +1,5 @@
-// What `espalier bench step` measures: steps of training or inference over the same minibatches
-// again and again, beside what the machine can do at most. docs/benchmarks.md says how.
+// What `espalier bench step` measures: steps of training or inference over all minibatches again
+// and again, beside what the machine can do at most. docs/benchmarks.md says how.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +17,16 @@ struct StepBenchConfig {
   bool training = true;
   double seconds = 10;  ///< to measure for
   int check_steps = 3;
+  /// Whether each measured round has an order of its own, so that no minibatch comes twice.
+  bool shuffle = false;
   bool kernel_cache = true;                ///< the user's, on disk
   std::string save_weights, load_weights;  ///< safetensors files; empty: none
+  NonFinite non_finite = NonFinite::refuse;
 };
 
 /// One measured step. Times are in seconds.
 struct StepSample {
-  std::size_t minibatch = 0;
+  std::size_t minibatch = 0;  ///< of the report's
   double total = 0, record = 0, loss = 0;
   StepStatistics statistics;
 };
@@ -60,8 +63,9 @@ struct StepBenchReport {
   std::int64_t parameters = 0;
   std::vector<double> first_losses;
   std::size_t warmup_steps = 0, rounds = 0;  ///< rounds: over all minibatches; 0: not even one
-  std::vector<MinibatchFacts> minibatches;
-  std::vector<StepSample> samples;  ///< whole rounds if there is one
+  std::size_t minibatches_a_round = 0;
+  std::vector<MinibatchFacts> minibatches;  ///< of a round; if they are shuffled, of each sample
+  std::vector<StepSample> samples;          ///< whole rounds if there is one
   Engine::Compilation compilation;
   /// Of the engine: at the most by the end of the measured steps, and as predicted for the largest
   /// minibatch as a whole before it first ran.
@@ -69,7 +73,8 @@ struct StepBenchReport {
   std::int64_t peak_resident_bytes = 0;  ///< of the process
   double bytes_gathered = 0;             ///< a step, mean over the profiled ones
   std::size_t profiled_steps = 0;
-  std::vector<PartRow> parts;  ///< in order of their first launch
+  std::vector<PartRow> parts;      ///< in order of their first launch
+  std::vector<std::string> notes;  ///< of the data set
   std::vector<std::string> warnings;
 };
 

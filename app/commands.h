@@ -29,6 +29,7 @@ Command add_eval_command(CLI::App& parent);
 Command add_schedule_command(CLI::App& parent);
 Command add_ir_command(CLI::App& parent);
 Command add_bench_command(CLI::App& parent);
+Command add_bench_device_command(CLI::App& bench);
 Command add_info_command(CLI::App& parent);
 
 }  // namespace espalier::app

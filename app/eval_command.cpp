@@ -11,8 +11,10 @@
 #include "app/commands.h"
 #include "app/evaluation.h"
 #include "app/flags.h"
+#include "app/ranges.h"
 #include "app/run_report.h"
 #include "ir/error.h"
+#include "ir/excerpt.h"
 #include "ir/parse.h"
 #include "models/models.h"
 #include "training/checkpoint.h"
@@ -26,25 +28,33 @@ struct EvalFlags {
   DataFlags data;
   EngineConfig engine;
   bool confusion = false;
+  NonFinite non_finite = NonFinite::refuse;
 
   void add(CLI::App& parser);
 };
 
 void EvalFlags::add(CLI::App& parser) {
   parser.add_option("--load", folder, "the run folder of the model")
+      ->check(some_name())
       ->option_text("DIR")
       ->required();
-  data.add(parser, false);
+  data.add_with_saved(parser);
   add_choice(parser, "--split", split, "which trees", {"train", "dev", "test", "all"}, split);
   add_engine_flags(parser, engine);
   parser.add_flag("--confusion", confusion, "print the confusion matrix too");
+  add_non_finite_flag(parser, non_finite);
   add_json_flag(parser, json);
 }
 
-std::vector<data::Tree> trees_of(data::Dataset& dataset, std::string_view split) {
-  if (split == "train") return std::move(dataset.train);
-  if (split == "dev") return std::move(dataset.dev);
-  if (split == "test") return std::move(dataset.test);
+data::Splits splits_of(std::string_view name) {
+  return name == "train"  ? data::Splits::train
+         : name == "dev"  ? data::Splits::dev
+         : name == "test" ? data::Splits::test
+                          : data::Splits::all_there_are;
+}
+
+/// Of the splits that were loaded.
+std::vector<data::Tree> all_trees(data::Dataset& dataset) {
   std::vector<data::Tree> all = std::move(dataset.train);
   for (auto* part : {&dataset.dev, &dataset.test})
     all.insert(all.end(), std::make_move_iterator(part->begin()),
@@ -65,22 +75,45 @@ std::unique_ptr<models::TreeModel> build_model(const SavedModel& saved,
   return model;
 }
 
+/// As load(); what is wrong with data that model.json names says that others can be named.
+data::Dataset load_data(const EvalFlags& flags, const DataConfig& config, std::string_view model,
+                        const data::LoadOptions& options) {
+  if (!flags.data.is_saved()) return load(config, model, options);
+  try {
+    return load(config, model, options);
+  } catch (const UserError& error) {
+    throw UserError(
+        fmt::format("{} (the data of {}; --data names others)", error.what(), flags.folder));
+  }
+}
+
 int evaluate_saved(const EvalFlags& flags) {
   const SavedModel saved = load_model(flags.folder);
-  const SavedRun run = saved_run(saved);
-  const DataConfig config = flags.data.resolve(run.data);
-  data::Dataset dataset = load(config, saved.name, run.load);
+  SavedRun run = saved_run(saved);
+  // Whoever wrote model.json does not choose which files of ours are read.
+  if (flags.data.spec.empty() && !run.data.generated())
+    throw UsageError(
+        fmt::format("--data is required: {} was trained on '{}', which '--data saved' reads",
+                    flags.folder, excerpt(run.data.spec)));
+  DataConfig config = flags.data.resolve(run.data);
+  run.load.splits = splits_of(flags.split);
+  // The limit of a training is none of a file's examples.
+  if (flags.split == "all" && !flags.data.examples && !config.generated()) config.examples = 0;
+  data::Dataset dataset = load_data(flags, config, saved.name, run.load);
+  say_notes(dataset.notes);
   const auto model = build_model(saved, run.model, flags.folder);
   user_check(
       dataset.classes == run.model.classes && dataset.vocabulary.size() == run.model.vocabulary,
       "{}: found data of {} classes and {} tokens, expected {} and {} as in {}", config.spec,
       dataset.classes, dataset.vocabulary.size(), run.model.classes, run.model.vocabulary,
       flags.folder);
+  // Before an engine takes the memory that the program asks for.
+  const auto weights = load_weights(flags.folder, model->program().params, flags.non_finite);
   Engine engine(model->program(), engine_options(flags.engine, 0));
-  set_params(engine, load_weights(flags.folder, engine.program().params));
+  set_params(engine, weights);
 
   const bool sentiment = is_sentiment(dataset);
-  const std::vector<data::Tree> trees = trees_of(dataset, flags.split);
+  const std::vector<data::Tree> trees = all_trees(dataset);
   const Evaluation result = evaluate(engine, *model, trees, sentiment);
   say_warnings(engine.warnings());
   user_check(result.nodes.total() > 0,

@@ -32,7 +32,8 @@ class Evaluator {
       : engine_(engine),
         model_(model),
         sentiment_(sentiment),
-        result_{.roots = ConfusionMatrix(model.options().classes),
+        result_{.labels_at = model.options().labels_at,
+                .roots = ConfusionMatrix(model.options().classes),
                 .nodes = ConfusionMatrix(model.options().classes),
                 .binary_roots = {}} {}
 
@@ -88,7 +89,11 @@ class Evaluator {
 }  // namespace
 
 double Evaluation::accuracy() const {
-  return roots.total() > 0 ? roots.accuracy() : nodes.accuracy();
+  return labels_at == models::LabelsAt::root ? roots.accuracy() : nodes.accuracy();
+}
+
+std::string_view metric_name(models::LabelsAt labels_at) {
+  return labels_at == models::LabelsAt::root ? "roots" : "all nodes";
 }
 
 bool is_sentiment(const data::Dataset& dataset) {
@@ -122,7 +127,8 @@ std::string to_text(const Evaluation& evaluation, std::string_view split) {
 }
 
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
-  nlohmann::ordered_json json = {{"accuracy", evaluation.accuracy()},
+  nlohmann::ordered_json json = {{"metric", metric_name(evaluation.labels_at)},
+                                 {"accuracy", evaluation.accuracy()},
                                  {"root_accuracy", evaluation.roots.accuracy()},
                                  {"roots", evaluation.roots.total()}};
   if (evaluation.binary_roots) {

@@ -18,14 +18,19 @@
 namespace espalier::app {
 
 struct Evaluation {
+  models::LabelsAt labels_at = models::LabelsAt::every_node;  ///< where the model's loss counts
   ConfusionMatrix roots, nodes;                 ///< nodes: every labelled place, roots too
   std::optional<ConfusionMatrix> binary_roots;  ///< of SST
   std::int64_t examples = 0;
   double seconds = 0;
 
-  /// At the roots; where none of them has a label, at all labelled places.
+  /// Of the predictions that the loss is about, as metric_name says; NaN if nothing has a label
+  /// there. What chooses the best epoch.
   double accuracy() const;
 };
+
+/// Where accuracy() counts: `all nodes` or `roots`.
+std::string_view metric_name(models::LabelsAt labels_at);
 
 /// Whether the binary metric of SST makes sense.
 bool is_sentiment(const data::Dataset& dataset);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string_view>
 
 #include "app/commands.h"
@@ -34,6 +35,22 @@ std::string data_form(const std::string& spec) {
   return fmt::format("found '{}', expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
                      spec);
 }
+
+/// A shell expands ~ where a word begins, not behind `sst:`.
+std::string expand_home(std::string& spec) {
+  const std::size_t path = spec.find(':') + 1;
+  const char* home = std::getenv("HOME");
+  const std::string_view rest = std::string_view(spec).substr(path);
+  if (path > 0 && home && (rest == "~" || rest.starts_with("~/"))) spec.replace(path, 1, home);
+  return {};
+}
+
+constexpr const char* kDataText =
+    "listops: generated expressions; listops:FILE: the published form\n"
+    "sst:DIR: train.txt, dev.txt and test.txt, binary trees with labels 0 to 4\n"
+    "ptb:FILE: bracket trees with any labels, such as (S (NP it) (VP works))\n"
+    "conllu:DIR: *-train.conllu, *-dev.conllu and *-test.conllu\n"
+    "One file is split: its last tenth is test, the tenth before it dev, the rest train";
 
 std::string choice_text(std::string_view description, const std::vector<std::string>& names,
                         std::string_view otherwise) {
@@ -76,27 +93,45 @@ void add_switch(CLI::App& parser, const std::string& flag, bool& value,
       ->option_text("NAME");
 }
 
-void DataFlags::add(CLI::App& parser, bool required) {
-  parser.add_option("--data", spec, "listops | listops:FILE | sst:DIR | ptb:FILE | conllu:DIR")
-      ->check(CLI::Validator(data_form, ""))
-      ->option_text("DATA")
-      ->required(required);
+void DataFlags::add(CLI::App& parser) {
+  add_spec(parser, kDataText)->check(CLI::Validator(data_form, ""))->required();
+  add_rest(parser);
+}
+
+void DataFlags::add_with_saved(CLI::App& parser) {
+  const auto form = [](const std::string& text) {
+    return text == kSaved ? std::string() : data_form(text);
+  };
+  add_spec(parser, fmt::format("{}\n{}: what the model was trained on", kDataText, kSaved))
+      ->check(CLI::Validator(form, ""));
+  add_rest(parser);
+}
+
+CLI::Option* DataFlags::add_spec(CLI::App& parser, const std::string& text) {
+  return parser.add_option("--data", spec, text)
+      ->transform(CLI::Validator(expand_home, ""))
+      ->option_text("DATA");
+}
+
+void DataFlags::add_rest(CLI::App& parser) {
   parser
       .add_option("--examples", examples,
                   fmt::format("listops: expressions to draw [{}]; else the most training trees",
                               recipe("listops", "").data.examples))
-      ->check(whole(1, most_examples))
+      ->check(whole(examples_range))
       ->option_text("N");
   parser.add_option("--max-tokens", max_tokens, "listops: of an expression [60]")
-      ->check(whole(1, most_examples))
+      ->check(whole(max_tokens_range))
       ->option_text("N");
   parser.add_option("--data-seed", seed, "listops: of the generator [42]")
-      ->check(whole(0, INT64_MAX))
+      ->check(whole(seed_range))
       ->option_text("N");
 }
 
 DataConfig DataFlags::resolve(DataConfig base) const {
-  if (!spec.empty() && spec != base.spec) base = {.spec = spec};
+  const bool another =
+      !spec.empty() && !is_saved() && absolute_spec(spec) != absolute_spec(base.spec);
+  if (another) base = {.spec = spec};
   if (!base.generated() && (max_tokens || seed))
     throw UsageError(fmt::format("{} is for '--data listops', which is generated; found '{}'",
                                  max_tokens ? "--max-tokens" : "--data-seed", base.spec));
@@ -108,17 +143,17 @@ DataConfig DataFlags::resolve(DataConfig base) const {
 
 void ModelFlags::add_sizes(CLI::App& parser, bool with_dropout) {
   parser.add_option("--hidden", hidden, "elements of a state " + usual(&RunConfig::hidden))
-      ->check(whole(1, widest))
+      ->check(whole(hidden_range))
       ->option_text("N");
   parser.add_option("--embed", embed, "elements of a word vector " + usual(&RunConfig::embed))
-      ->check(whole(1, widest))
+      ->check(whole(embed_range))
       ->option_text("N");
   if (!with_dropout) return;
   parser
       .add_option(
           "--dropout", dropout,
           "probability of dropping an element before the softmax " + usual(&RunConfig::dropout))
-      ->check(real(0, 0.999))
+      ->check(real(dropout_range))
       ->option_text("P");
 }
 
@@ -179,12 +214,19 @@ void add_engine_flags(CLI::App& parser, EngineConfig& config) {
 
 void add_batch_flag(CLI::App& parser, std::optional<int>& batch) {
   parser.add_option("--batch", batch, "trees in a minibatch " + usual(&RunConfig::batch))
-      ->check(whole(1, most_examples))
+      ->check(whole(batch_range))
       ->option_text("N");
+}
+
+void add_non_finite_flag(CLI::App& parser, NonFinite& value) {
+  parser.add_flag_callback(
+      "--allow-non-finite", [&value] { value = NonFinite::allow; },
+      "load weights though some are NaN or infinite");
 }
 
 void add_json_flag(CLI::App& parser, std::string& file) {
   parser.add_option("--json", file, "write all that was measured as JSON; - is stdout")
+      ->check(some_name())
       ->option_text("FILE");
 }
 

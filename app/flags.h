@@ -15,7 +15,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace espalier::app {
 
@@ -40,10 +41,18 @@ struct DataFlags {
   std::optional<int> examples, max_tokens;
   std::optional<std::uint64_t> seed;
 
-  void add(CLI::App& parser, bool required);
+  void add(CLI::App& parser);
+  /// For a verb that has a saved model, whose own data can be named: `--data saved`.
+  void add_with_saved(CLI::App& parser);
+  bool is_saved() const { return spec == kSaved; }
   /// `base` where nothing was said; a fresh configuration for another data set than that of `base`.
   /// UsageError for flags that do not concern the data.
   DataConfig resolve(DataConfig base) const;
+
+ private:
+  static constexpr std::string_view kSaved = "saved";
+  CLI::Option* add_spec(CLI::App& parser, const std::string& text);
+  void add_rest(CLI::App& parser);
 };
 
 struct ModelFlags {
@@ -71,6 +80,9 @@ void add_target_flag(CLI::App& parser, std::string& target);
 
 /// --batch
 void add_batch_flag(CLI::App& parser, std::optional<int>& batch);
+
+/// --allow-non-finite, for verbs that load weights.
+void add_non_finite_flag(CLI::App& parser, NonFinite& value);
 
 /// --json
 void add_json_flag(CLI::App& parser, std::string& file);

@@ -5,12 +5,12 @@
 #include <filesystem>
 #include <iostream>
 #include <string>
-#include <system_error>
 #include <thread>
 
 #include "app/build_info.h"
 #include "app/commands.h"
 #include "codegen/compiler.h"
+#include "codegen/kernel_cache.h"
 #include "codegen/target.h"
 #include "ir/op.h"
 #include "models/models.h"
@@ -21,8 +21,6 @@
 namespace espalier::app {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::string bytes_text(double bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB"};
   int unit = 0;
@@ -32,22 +30,14 @@ std::string bytes_text(double bytes) {
 
 /// The kernel cache: where it lies, and how much is in it. Another process may change it meanwhile.
 std::string cache_text() {
-  const fs::path folder = codegen::default_cache_directory();
+  const std::filesystem::path folder = codegen::default_cache_directory();
   if (folder.empty()) return "none (neither XDG_CACHE_HOME nor HOME is set)";
-  std::uintmax_t bytes = 0;
-  int files = 0;
-  std::error_code error;
-  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code gone;
-    if (!entry->is_regular_file(gone) || gone) continue;
-    const std::uintmax_t size = entry->file_size(gone);
-    if (gone) continue;
-    bytes += size;
-    ++files;
-  }
-  return fmt::format("{} ({} files, {})", folder.string(), files,
-                     bytes_text(static_cast<double>(bytes)));
+  codegen::KernelCache cache(folder);
+  const codegen::KernelCache::Usage usage = cache.usage();
+  if (!cache.problem().empty()) return "not used: " + cache.problem();
+  return fmt::format("{} ({} {}, {})", folder.string(), usage.files,
+                     usage.files == 1 ? "file" : "files",
+                     bytes_text(static_cast<double>(usage.bytes)));
 }
 
 template <class Table>

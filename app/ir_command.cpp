@@ -52,17 +52,17 @@ void IrFlags::add(CLI::App& parser) {
   add_choice(parser, "MODEL", model.name, "the model", model_names(), model.name);
   model.add_sizes(parser);
   parser.add_option("--vocab", vocabulary, fmt::format("rows of the embedding [{}]", vocabulary))
-      ->check(whole(1, most_examples))
+      ->check(whole(vocabulary_range))
       ->option_text("N");
   parser.add_option("--classes", classes, fmt::format("labels [{}]", classes))
-      ->check(whole(1, most_examples))
+      ->check(whole(classes_range))
       ->option_text("N");
   add_choice(parser, "--granularity", granularity, "cells as written, or one op each",
              {"cell", "op"}, granularity);
   add_choice(parser, "--pass", pass, "only the program after this pass",
              {"trace", "hoist", "fuse_contractions", "simplify", "differentiate"}, "all");
   add_switch(parser, "--hoist", hoist, "the pass that splits what depends on no state off a cell");
-  parser.add_option("--cell", cell, "only this cell")->option_text("NAME");
+  parser.add_option("--cell", cell, "only this cell")->check(some_name())->option_text("NAME");
   parser.add_flag("--kernels", kernels, "the kernels of each cell too");
   add_choice(parser, "--target", target, "what to compile for", ir_targets(), "the first");
 }

@@ -1,17 +1,12 @@
 #include "app/log_stream.h"
 
-#include "ir/error.h"
-
 namespace espalier::app {
 
 LogStream::LogStream(std::ostream& terminal) : std::ostream(nullptr), buffer_(terminal) {
   rdbuf(&buffer_);
 }
 
-void LogStream::keep_in(const std::filesystem::path& file) {
-  buffer_.file.open(file, std::ios::binary | std::ios::trunc);
-  user_check(buffer_.file.is_open(), "{}: cannot be written", file.string());
-}
+void LogStream::keep_in(const std::filesystem::path& file) { buffer_.file.emplace(file); }
 
 std::streambuf::int_type LogStream::Buffer::overflow(int_type c) {
   if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
@@ -21,7 +16,7 @@ std::streambuf::int_type LogStream::Buffer::overflow(int_type c) {
 
 std::streamsize LogStream::Buffer::xsputn(const char* text, std::streamsize size) {
   terminal_.write(text, size);
-  if (file.is_open())
+  if (file)
     for (std::streamsize i = 0; i < size; ++i) put(text[i]);
   return size;
 }
@@ -39,7 +34,7 @@ void LogStream::Buffer::put(char c) {
   } else if (c == '\r') {
     line_.clear();
   } else if (c == '\n') {
-    file << line_ << '\n' << std::flush;
+    file->add(line_);
     line_.clear();
   } else {
     line_ += c;

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
+#include <optional>
 #include <ostream>
 #include <streambuf>
 #include <string>
+
+#include "training/atomic_file.h"
 
 namespace espalier::app {
 
@@ -15,14 +17,14 @@ class LogStream : public std::ostream {
  public:
   explicit LogStream(std::ostream& terminal);
 
-  /// Lines from here on go into `file` too, which starts anew. UserError if it cannot be written.
+  /// Lines from here on go into `file` too, a new one. UserError if it cannot be made.
   void keep_in(const std::filesystem::path& file);
 
  private:
   class Buffer : public std::streambuf {
    public:
     explicit Buffer(std::ostream& terminal) : terminal_(terminal) {}
-    std::ofstream file;
+    std::optional<LogFile> file;
 
    private:
     int_type overflow(int_type c) override;

@@ -1,19 +1,23 @@
 // The `espalier` command. Results go to stdout, all else to stderr; exit 0 done, 1 failed, 2 usage,
-// 130 after Ctrl-C, 143 after SIGTERM.
+// 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "app/usual_names.h"
 #include "ir/error.h"
 
 namespace espalier::app {
@@ -48,7 +52,7 @@ std::string unexpected(const CLI::App& root) {
   if (found.starts_with("-")) {
     for (const CLI::Option* option : parser.get_options())
       for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    return fmt::format("unknown flag '{}'; nearest: '{}'", found, nearest(found, names));
+    return unknown_flag(found, names);
   }
   if (has_verb) return fmt::format("unexpected '{}'", found);
   for (const CLI::App* verb : verbs) names.push_back(verb->get_name());
@@ -64,8 +68,11 @@ int usage_error(const CLI::App& root, std::string_view message) {
   return kUsage;
 }
 
-int fail(std::string_view message) {
-  std::cerr << "espalier: error: " << message << '\n';
+constexpr std::string_view bug = " (this is a bug in espalier: please report it)";
+
+/// Takes no memory of its own: there may be none.
+int fail(std::string_view message, std::string_view more = "") {
+  std::cerr << "espalier: error: " << message << more << '\n';
   return kFailed;
 }
 
@@ -80,13 +87,15 @@ void fill_standard_streams() {
   }
 }
 
-/// The status, unless stdout does not take what was written.
+/// The status; kFailed in place of kDone if stdout does not take what was written.
 int finish(int status) {
   const bool written = !std::cout.flush().fail() && std::fflush(stdout) == 0;
-  return written ? status : fail("stdout: cannot be written");
+  if (written) return status;
+  const int failed = fail("stdout: cannot be written");
+  return status == kDone ? failed : status;
 }
 
-int run(int argc, char** argv) {
+int parse_and_run(int argc, char** argv) {
   CLI::App root("Trains tree-structured neural networks, batched and compiled.", "espalier");
   root.set_version_flag("--version", fmt::format("espalier {}", build_info().version));
   root.set_help_flag("--help", "Print this help and exit");
@@ -108,20 +117,53 @@ int run(int argc, char** argv) {
     return usage_error(root, unknown.empty() ? error.what() : unknown);
   } catch (const UsageError& error) {
     return usage_error(root, error.what());
+  }
+  return usage_error(root, "no verb");
+}
+
+/// Memory may run out in a destructor that allocates, as those of JSON values do, and none of them
+/// may throw: the process ends all the same, but says why.
+[[noreturn]] void end_by_exception() {
+  if (const std::exception_ptr thrown = std::current_exception()) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::bad_alloc&) {
+      std::fflush(nullptr);
+      ::_exit(fail("out of memory"));
+    } catch (const std::exception& error) {
+      fail(error.what(), bug);
+    } catch (...) {
+    }
+  }
+  std::abort();
+}
+
+/// Whether the system has no more memory, or threads, to give.
+bool is_exhausted(const std::system_error& error) {
+  return error.code() == std::errc::not_enough_memory ||
+         error.code() == std::errc::resource_unavailable_try_again;
+}
+
+int run(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
   } catch (const UserError& error) {
     return fail(error.what());
   } catch (const std::bad_alloc&) {
     return fail("out of memory");
+  } catch (const std::system_error& error) {
+    return is_exhausted(error) ? fail("out of memory or threads: ", error.what())
+                               : fail(error.what(), bug);
   } catch (const std::exception& error) {
-    return fail(fmt::format("{} (this is a bug in espalier: please report it)", error.what()));
+    return fail(error.what(), bug);
   }
-  return usage_error(root, "no verb");
 }
 
 }  // namespace
 }  // namespace espalier::app
 
 int main(int argc, char** argv) {
+  std::set_terminate(espalier::app::end_by_exception);
   espalier::app::fill_standard_streams();
   return espalier::app::run(argc, argv);
 }

@@ -28,6 +28,13 @@ CLI::Validator whole(std::int64_t low, std::int64_t high) {
   return in_range(low, high, "whole number");
 }
 
+CLI::Validator some_name() {
+  const auto check = [](const std::string& text) {
+    return text.empty() ? std::string("found '', expected a name") : std::string();
+  };
+  return CLI::Validator(check, "");
+}
+
 CLI::Validator real(double low, double high) { return in_range(low, high, "number"); }
 
 CLI::Validator byte_size() {

@@ -4,15 +4,22 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "app/ranges.h"
 #include "codegen/compiler.h"
+#include "data/text_file.h"
 #include "ir/error.h"
+#include "ir/excerpt.h"
 #include "models/models.h"
+#include "training/atomic_file.h"
 
 namespace espalier::app {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// Labels hold no white space: they were atoms of a bracket file.
 std::vector<std::string> split_words(std::string_view text) {
@@ -25,10 +32,25 @@ std::vector<std::string> split_words(std::string_view text) {
   return words;
 }
 
+std::string_view model_of_any_tree() {
+  return std::ranges::find(models::models(), models::Reads::trees, &models::ModelInfo::reads)->name;
+}
+
 }  // namespace
 
+std::string absolute_spec(const std::string& spec) {
+  const std::size_t path = spec.find(':') + 1;
+  if (path == 0) return spec;  // generated
+  return spec.substr(0, path) + fs::absolute(spec.substr(path)).lexically_normal().string();
+}
+
 data::Dataset load(const DataConfig& config, std::string_view model, data::LoadOptions options) {
-  options.treebank.binary = models::find_model(model).binary;
+  const models::Reads reads = models::find_model(model).reads;
+  options.treebank.binary = reads == models::Reads::binary_trees;
+  options.treebank.binary_reason =
+      fmt::format("{} reads binary trees only, {} any", model, model_of_any_tree());
+  options.conllu = reads == models::Reads::sequences ? data::conllu::Structure::sequence
+                                                     : data::conllu::Structure::dependencies;
   options.listops.seed = config.seed;
   options.listops.max_tokens = config.max_tokens;
   if (config.examples > 0) options.listops.count = config.examples;
@@ -140,7 +162,7 @@ std::string_view to_string(models::LabelsAt labels_at) {
 
 models::LabelsAt labels_at_of(std::string_view name) {
   if (name == "root") return models::LabelsAt::root;
-  user_check(name == "every-node", "loss: found '{}', expected every-node or root", name);
+  user_check(name == "every-node", "loss: found '{}', expected every-node or root", excerpt(name));
   return models::LabelsAt::every_node;
 }
 
@@ -186,6 +208,13 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
 }
 
 Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
+  const std::string spec = absolute_spec(config.data.spec);
+  const std::size_t bad = data::find_not_utf8(spec);
+  user_check(
+      bad == spec.npos,
+      "--data {}: found byte 0x{:02X} in the path, expected UTF-8, for a saved model names its "
+      "data; rename it, or train without --save",
+      spec, static_cast<unsigned char>(spec[std::min(bad, spec.size())]));
   const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
   return {{"vocabulary", number(dataset.vocabulary.size())},
           {"embed", number(config.embed)},
@@ -193,7 +222,7 @@ Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
           {"classes", number(dataset.classes)},
           {"dropout", config.dropout},
           {"loss", std::string(to_string(config.labels_at))},
-          {"data", config.data.spec},
+          {"data", spec},
           {"examples", number(config.data.examples)},
           {"max_tokens", number(config.data.max_tokens)},
           {"data_seed", std::to_string(config.data.seed)},
@@ -202,37 +231,44 @@ Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
 }
 
 SavedRun saved_run(const SavedModel& saved) {
-  const auto number = [&](std::string_view name) {
+  // The file may be anybody's: what a flag would refuse is refused here.
+  const auto within = [](const auto& range, std::string_view name, auto value) {
+    user_check(range.contains(value), "setting '{}': found {}, expected {} to {}", name, value,
+               range.low, range.high);
+    return value;
+  };
+  const auto number = [&](std::string_view name, const Range<std::int64_t>& range) {
     const std::int64_t value = setting<std::int64_t>(saved.settings, name);
-    user_check(value >= 0 && value <= INT32_MAX, "setting '{}': found {}, expected 0 to {}", name,
-               value, INT32_MAX);
-    return static_cast<int>(value);
+    return static_cast<int>(within(range, name, value));
   };
   const auto text = [&](std::string_view name) {
     return setting<std::string>(saved.settings, name);
   };
   const std::string seed_text = text("data_seed");
-  std::uint64_t seed = 0;
+  std::int64_t seed = 0;
   const char* const end = seed_text.data() + seed_text.size();
   const auto [read, error] = std::from_chars(seed_text.data(), end, seed);
   user_check(error == std::errc() && read == end,
-             "setting 'data_seed': found '{}', expected a number", seed_text);
+             "setting 'data_seed': found '{}', expected a number", excerpt(seed_text));
 
   SavedRun run;
-  run.model = {.vocabulary = number("vocabulary"),
-               .embed = number("embed"),
-               .hidden = number("hidden"),
-               .classes = number("classes"),
-               .dropout = setting<double>(saved.settings, "dropout"),
-               .labels_at = labels_at_of(text("loss"))};
+  run.model = {
+      .vocabulary = number("vocabulary", vocabulary_range),
+      .embed = number("embed", embed_range),
+      .hidden = number("hidden", hidden_range),
+      .classes = number("classes", classes_range),
+      .dropout = within(dropout_range, "dropout", setting<double>(saved.settings, "dropout")),
+      .labels_at = labels_at_of(text("loss"))};
   run.data = {.spec = text("data"),
-              .examples = number("examples"),
-              .max_tokens = number("max_tokens"),
-              .seed = seed};
-  run.batch = number("batch");
+              .examples = number("examples", {0, examples_range.high}),  // 0: all
+              .max_tokens = number("max_tokens", max_tokens_range),
+              .seed = static_cast<std::uint64_t>(within(seed_range, "data_seed", seed))};
+  run.batch = number("batch", batch_range);
   run.load.treebank.label_names = split_words(text("label_names"));
   if (run.load.treebank.label_names.empty()) run.load.treebank.classes = run.model.classes;
-  if (!saved.vocabulary.empty()) run.load.vocabulary = data::Vocabulary::load(saved.vocabulary);
+  if (!saved.vocabulary.empty())
+    run.load.vocabulary = data::Vocabulary::parse(data::text_file(
+        saved.vocabulary.string(), read_whole_file(saved.vocabulary, Links::refuse)));
   return run;
 }
 

@@ -19,13 +19,16 @@
 namespace espalier::app {
 
 struct DataConfig {
-  std::string spec;     ///< as data::load_dataset takes it
+  std::string spec;     ///< as data::load_dataset takes it; of a saved model, with its whole path
   int examples = 0;     ///< listops: expressions to draw; else the limit of train; 0: usual, all
   int max_tokens = 60;  ///< listops: of an expression
   std::uint64_t seed = 42;  ///< listops
 
   bool generated() const { return spec == "listops"; }
 };
+
+/// The same data, named from any folder: with its whole path.
+std::string absolute_spec(const std::string& spec);
 
 /// The data set for a model, with its train split cut to the limit. UserErrors of
 /// data::load_dataset; a tree that the model cannot read is one, and data without any label.
@@ -91,7 +94,8 @@ nlohmann::ordered_json to_json(const RunConfig& config);
 /// What a saved model is built again from, and its data loaded.
 Settings saved_settings(const RunConfig& config, const data::Dataset& dataset);
 
-/// A saved model's side of the above. UserError for a setting that is missing or of another type.
+/// A saved model's side of the above. UserError for a setting that is missing, of another type, or
+/// outside the range of its flag.
 struct SavedRun {
   models::ModelOptions model;
   DataConfig data;

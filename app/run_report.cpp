@@ -1,7 +1,9 @@
 #include "app/run_report.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -16,7 +18,21 @@
 namespace espalier::app {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::ordered_json;
+
+/// The file that the user's name of a result stands for: they may have linked it elsewhere.
+fs::path followed(const std::string& file) {
+  std::error_code absent;
+  return fs::weakly_canonical(file, absent);
+}
+
+/// Whether it is replaced: what is no regular file, such as a device or a pipe, is written to.
+bool is_replaced(const fs::path& target) {
+  std::error_code absent;
+  const fs::file_status status = fs::status(target, absent);
+  return !fs::exists(status) || fs::is_regular_file(status);
+}
 
 ordered_json epochs_json(const RunReport& report) {
   auto json = ordered_json::array();
@@ -118,6 +134,7 @@ ordered_json to_json(const RunReport& report) {
         {"classes", data.classes}}},
       {"parameters", report.parameters},
       {"epochs", epochs_json(report)},
+      {"metric", metric_name(report.config.labels_at)},
       {"best_epoch", report.training.best_epoch},
       {"interrupted", report.training.interrupted},
       {"stopped_early", report.training.stopped_early},
@@ -147,12 +164,22 @@ void say_warnings(std::span<const std::string> warnings) {
   for (const std::string& warning : warnings) std::cerr << "espalier: warning: " << warning << '\n';
 }
 
+void say_notes(std::span<const std::string> notes) {
+  for (const std::string& note : notes) std::cerr << "espalier: note: " << note << '\n';
+}
+
 void check_writable(const std::string& file) {
   if (file.empty() || file == "-") return;
-  const std::filesystem::path path(file);
+  const fs::path path(file);
   const auto folder = path.has_parent_path() ? path.parent_path() : ".";
-  user_check(std::filesystem::is_directory(folder), "{}: '{}' is no folder", file, folder.string());
-  user_check(!std::filesystem::is_directory(path), "{}: found a folder, expected a file", file);
+  user_check(fs::is_directory(folder), "{}: '{}' is no folder", file, folder.string());
+  user_check(!fs::is_directory(path), "{}: found a folder, expected a file", file);
+  const fs::path target = followed(file);
+  if (is_replaced(target))
+    Draft(target, {});  // gone at once
+  else
+    user_check(::access(target.c_str(), W_OK) == 0, "{}: cannot be written: {}", file,
+               std::system_category().message(errno));
 }
 
 std::string json_text(const ordered_json& json) {
@@ -165,11 +192,8 @@ void write_json(const std::string& file, const ordered_json& json) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     return;
   }
-  // A link is followed; what is no regular file (a device, a pipe) is written to, not replaced.
-  std::error_code absent;
-  const auto target = std::filesystem::weakly_canonical(file, absent);
-  const auto status = std::filesystem::status(target, absent);
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
+  const fs::path target = followed(file);
+  if (is_replaced(target)) {
     const std::string_view piece = text;
     write_atomically(target, {&piece, 1});
     return;

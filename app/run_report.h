@@ -58,6 +58,9 @@ std::string describe(const data::Dataset& dataset);
 /// A line on stderr for each of an engine's warnings.
 void say_warnings(std::span<const std::string> warnings);
 
+/// The same for what was tolerated in a data set's files.
+void say_notes(std::span<const std::string> notes);
+
 /// UserError if `file` cannot be written; to be known before hours of training. Empty and "-" can.
 void check_writable(const std::string& file);
 /// As text for a file. Bytes that are not UTF-8, such as a file's name may hold, become U+FFFD.

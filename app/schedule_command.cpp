@@ -7,6 +7,7 @@
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/ranges.h"
+#include "app/run_report.h"
 #include "data/minibatches.h"
 #include "ir/recorder.h"
 #include "models/models.h"
@@ -31,11 +32,11 @@ struct ScheduleFlags {
 
 void ScheduleFlags::add(CLI::App& parser) {
   model.add(parser);
-  data.add(parser, true);
+  data.add(parser);
   add_batch_flag(parser, batch);
   add_schedule_flags(parser, engine);
   parser.add_option("--seed", seed, fmt::format("of the order of the trees [{}]", seed))
-      ->check(whole(0, INT64_MAX))
+      ->check(whole(seed_range))
       ->option_text("N");
   add_choice(parser, "--format", format, "how it is printed", {"text", "dot", "json"}, format);
 }
@@ -45,6 +46,7 @@ scheduler::ScheduleReport first_minibatch(const ScheduleFlags& flags) {
   config.data = flags.data.resolve(config.data);
   flags.model.resolve(config);
   const data::Dataset dataset = load(config.data, config.model);
+  say_notes(dataset.notes);
   const auto model = models::find_model(config.model).make(model_options(config, dataset));
 
   ir::Program program = model->program();
@@ -79,11 +81,11 @@ Command add_schedule_command(CLI::App& parent) {
   return {parser, [flags] {
             const scheduler::ScheduleReport report = first_minibatch(*flags);
             if (flags->format == "dot")
-              std::cout << scheduler::to_dot(report);
+              scheduler::print_dot(std::cout, report);
             else if (flags->format == "json")
-              std::cout << scheduler::to_json(report);
+              scheduler::print_json(std::cout, report);
             else
-              std::cout << scheduler::to_text(report);
+              scheduler::print_text(std::cout, report);
             std::cout << std::flush;
             return kDone;
           }};

@@ -7,7 +7,9 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "app/commands.h"
@@ -24,6 +26,7 @@
 #include "training/interrupt.h"
 #include "training/loop.h"
 #include "training/progress.h"
+#include "training/run_folder.h"
 
 namespace espalier::app {
 namespace {
@@ -50,53 +53,67 @@ std::int64_t count_parameters(const ir::Program& program) {
   return sum;
 }
 
-/// The run folder, or nothing if none is wanted.
-class RunFolder {
+/// What stays of a run in its folder, or nothing if that is not wanted.
+class KeptRun {
  public:
-  RunFolder(const std::string& folder, LogStream& log) : folder_(folder) {
-    if (folder.empty()) return;
-    std::error_code error;
-    fs::create_directories(folder_, error);
-    user_check(!error, "{}: cannot make the folder: {}", folder, error.message());
-    log.keep_in(folder_ / "training.log");
+  /// Locks the folder. UserError if another run saves there, or a model would be replaced.
+  explicit KeptRun(const TrainOutputs& outputs) {
+    if (outputs.folder.empty()) return;
+    folder_.emplace(outputs.folder);
+    user_check(outputs.overwrite || !holds_model(folder_->path()),
+               "{}: found a saved model, expected none (--overwrite replaces it)", outputs.folder);
+  }
+
+  /// Before the first epoch. UserError if save_model could not do it.
+  void begin(const RunConfig& config, const data::Dataset& dataset, const models::TreeModel& model,
+             LogStream& log) {
+    if (!folder_) return;
+    config_ = json_text(to_json(config));
+    model_ = {.name = config.model,
+              .program = ir::print(model.program()),
+              .settings = saved_settings(config, dataset),
+              .vocabulary = {}};
+    for (int id = 0; id < dataset.vocabulary.size(); ++id)
+      tokens_.push_back(dataset.vocabulary.token(id));
+    check_savable(model_, tokens_);
+    log.keep_in(folder_->path() / "training.log");
+    // The configuration of a model that is there stays beside it until there is another.
+    if (!holds_model(folder_->path())) save(kConfigFile, config_);
   }
 
   void save(std::string_view file, const std::string& text) const {
-    if (folder_.empty()) return;
+    if (!folder_) return;
     const std::string_view piece = text;
-    write_atomically(folder_ / file, {&piece, 1});
+    write_atomically(folder_->path() / file, {&piece, 1});
   }
 
-  void save_model(const RunConfig& config, const data::Dataset& dataset,
-                  const models::TreeModel& model, const Engine& engine, int epoch) const {
-    if (folder_.empty()) return;
-    espalier::save_model(folder_, described(config, dataset, model), tokens_of(dataset),
-                         param_tensors(engine), {{"epoch", std::to_string(epoch)}});
+  void save_model(const Engine& engine, int epoch) {
+    if (!folder_) return;
+    espalier::save_model(*folder_, model_, tokens_, param_tensors(engine),
+                         {{"epoch", std::to_string(epoch)}}, {{kConfigFile, config_}});
+    // Those of the model that was there.
+    if (!std::exchange(saved_, true))
+      for (const char* file : {kMetricsFile, kEpochsFile}) {
+        std::error_code absent;
+        fs::remove(folder_->path() / file, absent);
+      }
   }
 
-  /// UserError if save_model could not do it; to be known before the first epoch.
-  void check_savable(const RunConfig& config, const data::Dataset& dataset,
-                     const models::TreeModel& model) const {
-    if (folder_.empty()) return;
-    espalier::check_savable(described(config, dataset, model), tokens_of(dataset));
+  void save_metrics(const RunReport& report) const {
+    save(kMetricsFile, json_text(to_json(report)));
+    save(kEpochsFile, epochs_csv(report));
   }
 
  private:
-  static SavedModel described(const RunConfig& config, const data::Dataset& dataset,
-                              const models::TreeModel& model) {
-    return {.name = config.model,
-            .program = ir::print(model.program()),
-            .settings = saved_settings(config, dataset),
-            .vocabulary = {}};
-  }
-  static std::vector<std::string> tokens_of(const data::Dataset& dataset) {
-    std::vector<std::string> tokens;
-    for (int id = 0; id < dataset.vocabulary.size(); ++id)
-      tokens.push_back(dataset.vocabulary.token(id));
-    return tokens;
-  }
+  static constexpr const char* kConfigFile = "config.json";
+  static constexpr const char* kMetricsFile = "metrics.json";
+  static constexpr const char* kEpochsFile = "metrics.csv";
 
-  fs::path folder_;
+  std::optional<RunFolder> folder_;
+  SavedModel model_;
+  std::vector<std::string> tokens_;
+  std::string config_;
+  bool saved_ = false;
 };
 
 /// One run: the parts that the loop calls, and what they measure.
@@ -104,21 +121,21 @@ class Trainer {
  public:
   Trainer(const RunConfig& config, const TrainOutputs& outputs)
       : config_(config),
+        kept_(outputs),
         log_(std::cerr),
         dataset_(load(config.data, config.model)),
         model_(models::find_model(config.model).make(model_options(config, dataset_))),
         engine_(model_->program(), engine_options(config.engine, config.seed)),
         optimizer_(optimizer_options(config)),
         minibatches_(static_cast<int>(dataset_.train.size()), config.batch, config.seed),
-        folder_(outputs.folder, log_),
         progress_(log_, detect_terminal(STDERR_FILENO, outputs.color), "trees"),
         report_(config, dataset_) {
     check_labels(dataset_.train, config.labels_at);
-    folder_.check_savable(config, dataset_, *model_);
+    kept_.begin(config, dataset_, *model_, log_);
     report_.parameters = count_parameters(model_->program());
     report_.target = engine_.target();
     report_.threads = engine_.options().threads;
-    folder_.save("config.json", json_text(to_json(config)));
+    for (const std::string& note : dataset_.notes) progress_.line("note: " + note);
     progress_.line(fmt::format("{}: {}", config.data.spec, describe(dataset_)));
     progress_.line(fmt::format("{}: {} parameters; strategy {}, target {}, {} {}", config.model,
                                report_.parameters, config.engine.strategy, report_.target,
@@ -133,15 +150,17 @@ class Trainer {
         .keep = [&](const EpochReport& epoch) { keep(epoch.epoch); },
         .interrupted = [&] { return guard_.interrupted(); },
     };
-    report_.training = espalier::train(
-        {.epochs = config_.epochs, .patience = config_.patience, .schedule = config_.schedule},
-        task, optimizer_, progress_);
+    report_.training =
+        espalier::train({.epochs = config_.epochs,
+                         .patience = config_.patience,
+                         .schedule = config_.schedule,
+                         .metric = fmt::format("dev acc ({})", metric_name(config_.labels_at))},
+                        task, optimizer_, progress_);
     best_.restore(engine_);
     if (!report_.training.interrupted) report_.test = accuracy(dataset_.test);
     report_.compilation = engine_.compilation();
     report_.seconds = progress_.now() - begun_;
-    folder_.save("metrics.json", json_text(to_json(report_)));
-    folder_.save("metrics.csv", epochs_csv(report_));
+    kept_.save_metrics(report_);
     return report_;
   }
 
@@ -189,19 +208,19 @@ class Trainer {
 
   void keep(int epoch) {
     best_.take(engine_);
-    folder_.save_model(config_, dataset_, *model_, engine_, epoch);
+    kept_.save_model(engine_, epoch);
   }
 
   InterruptGuard guard_;
   double begun_ = steady_seconds();
   const RunConfig& config_;
+  KeptRun kept_;
   LogStream log_;
   data::Dataset dataset_;
   std::unique_ptr<models::TreeModel> model_;
   Engine engine_;
   StandardOptimizer optimizer_;
   data::Minibatches minibatches_;
-  RunFolder folder_;
   Progress progress_;
   std::function<MinibatchReport(int)> engine_step_ = engine_step(
       engine_, optimizer_,

@@ -10,13 +10,14 @@
 namespace espalier::app {
 
 struct TrainOutputs {
-  std::string folder;  ///< of the run; empty: nothing is kept
-  std::string json;    ///< file for all that was measured; `-`: stdout, and the text to stderr
+  std::string folder;      ///< of the run; empty: nothing is kept
+  bool overwrite = false;  ///< a model that is in the folder
+  std::string json;        ///< file for all that was measured; `-`: stdout, and the text to stderr
   ColorChoice color = ColorChoice::automatic;
 };
 
-/// Gives the exit status: 0, or 130 after Ctrl-C and 143 after SIGTERM, once the step is done and
-/// the model saved. UserErrors pass through.
+/// Gives the exit status: 0, or 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, once the
+/// step is done and the model saved. UserErrors pass through.
 int train(const RunConfig& config, const TrainOutputs& outputs);
 
 }  // namespace espalier::app

@@ -64,7 +64,7 @@ void TrainFlags::add_optimizer(CLI::App& parser) {
 
 void TrainFlags::add(CLI::App& parser) {
   model.add(parser);
-  data.add(parser, true);
+  data.add(parser);
   add_batch_flag(parser, batch);
   parser
       .add_option("--epochs", epochs, "passes over the training data " + usual(&RunConfig::epochs))
@@ -78,10 +78,12 @@ void TrainFlags::add(CLI::App& parser) {
   add_optimizer(parser);
   add_engine_flags(parser, engine);
   parser.add_option("--seed", seed, fmt::format("of first values, order and dropout [{}]", seed))
-      ->check(whole(0, INT64_MAX))
+      ->check(whole(seed_range))
       ->option_text("N");
   parser.add_option("--save", outputs.folder, "run folder: the best model, its metrics, the log")
+      ->check(some_name())
       ->option_text("DIR");
+  parser.add_flag("--overwrite", outputs.overwrite, "replace the model that is in that folder");
   add_json_flag(parser, outputs.json);
   add_choice(parser, "--color", color, "colours in the progress", {"auto", "always", "never"},
              color);
@@ -116,8 +118,11 @@ RunConfig TrainFlags::resolve() const {
 }  // namespace
 
 Command add_train_command(CLI::App& parent) {
-  CLI::App* parser = parent.add_subcommand(
-      "train", "Trains a model; keeps the epoch with the best dev accuracy and tests that");
+  CLI::App* parser =
+      parent.add_subcommand("train",
+                            "Trains a model; keeps the epoch with the best dev accuracy and tests "
+                            "that. It is the accuracy "
+                            "where labels count (--loss): at all labelled nodes, or at the roots");
   const auto flags = std::make_shared<TrainFlags>();
   flags->add(*parser);
   return {parser, [flags] {

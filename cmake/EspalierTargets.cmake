@@ -83,19 +83,18 @@ function(espalier_test_support name)
   target_link_libraries(${name} ${scope} ${arg_LINKS} GTest::gtest)
 endfunction()
 
-# espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... TIMEOUT seconds
-#               LIBRARIES folder)
+# Seconds after which a test hangs: no machine is loaded so much that one takes as long.
+set(ESPALIER_TEST_TIMEOUT 3600)
+
+# espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... LIBRARIES folder)
 #
-# Makes the executable <folder>_tests, whose tests ctest knows one by one, labelled <folder>.
-# Libraries that are loaded at run time are looked for in the folder LIBRARIES first. Skipped while
-# it has no sources.
+# Makes the executable <folder>_tests, whose tests ctest knows one by one, labelled <folder>, or
+# <folder>-long if a pattern in ESPALIER_LONG_TESTS matches. Libraries that are loaded at run time
+# are looked for in the folder LIBRARIES first. Skipped while it has no sources.
 function(espalier_test folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT;LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
   if(NOT arg_SOURCES)
     return()
-  endif()
-  if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 300)
   endif()
   set(target ${folder}_tests)
   add_executable(${target} ${arg_SOURCES})
@@ -106,10 +105,30 @@ function(espalier_test folder)
   if(arg_LIBRARIES)
     set(libraries ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${arg_LIBRARIES}")
   endif()
-  # The kernel cache of tests is the build's own: no test reads or fills the user's.
-  gtest_discover_tests(
-    ${target}
-    DISCOVERY_MODE PRE_TEST
-    PROPERTIES LABELS ${folder} TIMEOUT ${arg_TIMEOUT} ENVIRONMENT
-               "XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/test-cache" ${libraries})
+  list(JOIN ESPALIER_LONG_TESTS ":" long)
+  foreach(filter IN ITEMS "-${long}" "${long}")
+    set(label ${folder})
+    if(filter STREQUAL long)
+      string(APPEND label -long)
+    endif()
+    # The kernel cache of tests is the build's own: no test reads or fills the user's.
+    gtest_discover_tests(
+      ${target}
+      TEST_FILTER "${filter}"
+      DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 600
+      PROPERTIES LABELS ${label} TIMEOUT ${ESPALIER_TEST_TIMEOUT} ENVIRONMENT
+                 "XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/test-cache" ${libraries})
+  endforeach()
+endfunction()
+
+# espalier_label_test(<test> <folder>)
+#
+# Label and time limit, as above, of a test that is a command of its own.
+function(espalier_label_test name folder)
+  set(label ${folder})
+  if(name IN_LIST ESPALIER_LONG_TESTS)
+    string(APPEND label -long)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ESPALIER_TEST_TIMEOUT} LABELS ${label})
 endfunction()

@@ -27,6 +27,7 @@ if(ESPALIER_SANITIZE)
   set(ESPALIER_SANITIZE_FLAGS "-fsanitize=${ESPALIER_SANITIZE}" -fno-sanitize-recover=all
                               -fno-omit-frame-pointer)
   # gcc's flow analysis sees the instrumentation and warns about code that is not the user's.
-  add_compile_options(${ESPALIER_SANITIZE_FLAGS} -Wno-maybe-uninitialized)
+  add_compile_options(${ESPALIER_SANITIZE_FLAGS}
+                      $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   add_link_options(${ESPALIER_SANITIZE_FLAGS})
 endif()

@@ -1,7 +1,6 @@
 #include "codegen/compiler.h"
 
 #include <chrono>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -44,7 +43,7 @@ struct Compiler::Impl {
     }
     std::string object = backend->compile(compiled.kernel);
     ++statistics.compilations;
-    if (!cache.store(key, object)) statistics.cache_unwritable = true;
+    cache.store(key, object);
     backend->load(std::move(object), compiled);
   }
 
@@ -76,7 +75,7 @@ struct Compiler::Impl {
     } else {
       object = compile_cubin(source, target.name);
       ++statistics.compilations;
-      if (!cache.store(key, *object)) statistics.cache_unwritable = true;
+      cache.store(key, *object);
     }
     return texts.emplace(source, std::move(*object)).first->second;
   }
@@ -113,13 +112,9 @@ CompilerStatistics Compiler::statistics() const {
   return impl_->statistics;
 }
 
-std::filesystem::path default_cache_directory() {
-  // By the XDG base directory specification, a relative path counts as unset.
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
-    return std::filesystem::path(cache) / "espalier";
-  if (const char* home = std::getenv("HOME"); home && *home)
-    return std::filesystem::path(home) / ".cache" / "espalier";
-  return {};
+std::string Compiler::cache_problem() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->cache.problem();
 }
 
 }  // namespace espalier::codegen

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "codegen/compiled_kernel.h"
 #include "codegen/target.h"
@@ -22,7 +23,6 @@ struct CompilerStatistics {
   std::int64_t disk_hits = 0;     ///< kernels loaded from the cache directory
   std::int64_t memory_hits = 0;   ///< calls that found their kernel here
   double seconds = 0;             ///< spent in compile()
-  bool cache_unwritable = false;  ///< the cache directory could not be written; nothing is lost
 };
 
 class Compiler {
@@ -41,6 +41,9 @@ class Compiler {
   /// must be a GPU.
   const std::string& compile_text(const std::string& source);
   CompilerStatistics statistics() const;
+  /// Why kernels are not kept between runs though a cache directory was given; empty while they
+  /// are. Nothing else is lost.
+  std::string cache_problem() const;
 
  private:
   struct Impl;

@@ -6,9 +6,12 @@
 
 #include <map>
 
+#include "codegen/cpu_memory.h"
+
 namespace espalier::codegen {
 
 HostCpu host_cpu() {
+  const InLlvm scope;
   HostCpu host;
   const llvm::Triple triple(llvm::sys::getProcessTriple());
   if (triple.getArch() == llvm::Triple::x86_64)

@@ -11,7 +11,10 @@
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/TargetParser/Host.h>
 
+#include <new>
+
 #include "codegen/cpu_emit.h"
+#include "codegen/cpu_memory.h"
 #include "ir/error.h"
 
 namespace espalier::codegen {
@@ -57,8 +60,12 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const Target& target) {
 struct Jit::Impl {
   Target target;
   std::unique_ptr<llvm::TargetMachine> machine;
-  std::unique_ptr<llvm::orc::LLJIT> jit;
   int loaded = 0;
+  std::string reported;        // by the JIT, of what it could not load
+  bool out_of_memory = false;  // was among that
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+
+  explicit Impl(const Target& t) : target(t), machine(make_machine(t)) {}
 
   void make(const Kernel& kernel, llvm::raw_pwrite_stream& out, llvm::CodeGenFileType type) {
     llvm::LLVMContext context;
@@ -78,9 +85,18 @@ struct Jit::Impl {
   }
 };
 
-Jit::Jit(const Target& target) : impl_(new Impl{target, make_machine(target), nullptr}) {
+Jit::Jit(const Target& target) {
+  const InLlvm scope;
+  impl_.reset(new Impl(target));
   llvm::orc::JITTargetMachineBuilder builder(impl_->machine->getTargetTriple());
   builder.setCPU(target.cpu);
+  // What it cannot load it tells its session, and the caller only that it could not.
+  const auto keep = [impl = impl_.get()](llvm::Error error) {
+    llvm::handleAllErrors(std::move(error), [&](const llvm::ErrorInfoBase& info) {
+      impl->out_of_memory |= info.convertToErrorCode() == std::errc::not_enough_memory;
+      impl->reported += " (" + info.message() + ")";
+    });
+  };
   impl_->jit = unwrap(llvm::orc::LLJITBuilder()
                           .setJITTargetMachineBuilder(std::move(builder))
                           .setDataLayout(impl_->machine->createDataLayout())
@@ -88,11 +104,16 @@ Jit::Jit(const Target& target) : impl_(new Impl{target, make_machine(target), nu
                           .setPlatformSetUp(llvm::orc::setUpInactivePlatform)
                           .create(),
                       "LLVM's JIT");
+  impl_->jit->getExecutionSession().setErrorReporter(keep);
 }
 
-Jit::~Jit() = default;
+Jit::~Jit() {
+  const InLlvm scope;
+  impl_.reset();
+}
 
 std::string Jit::compile(const Kernel& kernel) {
+  const InLlvm scope;
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
   impl_->make(kernel, out, llvm::CodeGenFileType::ObjectFile);
@@ -100,6 +121,7 @@ std::string Jit::compile(const Kernel& kernel) {
 }
 
 std::string Jit::dump(const Kernel& kernel, bool assembly) {
+  const InLlvm scope;
   if (!assembly) {
     llvm::LLVMContext context;
     llvm::Module module(kernel.name, context);
@@ -116,6 +138,7 @@ std::string Jit::dump(const Kernel& kernel, bool assembly) {
 }
 
 std::vector<StageFunction> Jit::load(std::string_view object, std::size_t stages) {
+  const InLlvm scope;
   llvm::orc::LLJIT& jit = *impl_->jit;
   // A namespace of its own for each kernel: their functions have the same names.
   llvm::orc::JITDylib& library = unwrap(
@@ -123,13 +146,22 @@ std::vector<StageFunction> Jit::load(std::string_view object, std::size_t stages
   auto buffer = llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object.data(), object.size()));
   unwrap(jit.addObjectFile(library, std::move(buffer)), "a kernel's object");
   std::vector<StageFunction> functions;
-  for (std::size_t i = 0; i < stages; ++i)
+  impl_->reported.clear();
+  impl_->out_of_memory = false;
+  for (std::size_t i = 0; i < stages; ++i) {
+    auto found = jit.lookup(library, stage_symbol(i));
+    if (!found && impl_->out_of_memory) {
+      llvm::consumeError(found.takeError());
+      throw std::bad_alloc();
+    }
     functions.push_back(
-        unwrap(jit.lookup(library, stage_symbol(i)), "a kernel's stage").toPtr<StageFunction>());
+        unwrap(std::move(found), "a kernel's stage" + impl_->reported).toPtr<StageFunction>());
+  }
   return functions;
 }
 
 std::string Jit::version() {
+  const InLlvm scope;
   return "LLVM " LLVM_VERSION_STRING " " + llvm::sys::getProcessTriple();
 }
 

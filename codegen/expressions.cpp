@@ -27,6 +27,16 @@ class Addresses : public ir::CoordinateSink {
   KernelBuilder& builder_;
 };
 
+/// Whether a value of that shape, a part of rows of the shape `row`, lies in one piece: beside an
+/// axis on which it is a true part, the axes before have one element.
+bool is_whole(const Shape& shape, const Shape& row) {
+  for (int axis = 0, elements = 1; axis < shape.rank(); ++axis) {
+    if (shape[axis] != row[axis] && elements != 1) return false;
+    elements *= shape[axis];
+  }
+  return true;
+}
+
 }  // namespace
 
 void Expressions::enter(int stage, const RowContext& rows, std::span<const ExprId> coordinates) {
@@ -73,11 +83,9 @@ ExprId Expressions::own_row(const RowContext& rows) {
 }
 
 ExprId Expressions::index_value(NodeId id, const RowContext& rows) {
-  const Node& node = graph_[id];
-  if (node.op->name == "per_child") return index_value(node.operands[0], owner(rows));
-  internal_check(node.op->name == "port", "{}: an index that is no port", input_.name);
-  return builder_.load_index(buffer(BufferRole::port_values, node.attributes.ints[0]),
-                             owner(rows).row);
+  const int port = ir::index_port(graph_, id);
+  internal_check(port >= 0, "{}: an index that is no port", input_.name);
+  return builder_.load_index(buffer(BufferRole::port_values, port), owner(rows).row);
 }
 
 Place Expressions::place_of(const Output& output) {
@@ -103,7 +111,6 @@ ExprId Expressions::address(const Place& place, const RowContext& rows,
 ExprId Expressions::value(NodeId id, const RowContext& rows, std::span<const ExprId> coordinates) {
   const Node& node = graph_[id];
   const Treatment treatment = plan_.treatment[id];
-  // Per-instance values are wanted at child rows only through per_child, which moves the context.
   if (treatment == Treatment::view)
     return node.op->kind == OpClass::leaf ? leaf(node, rows, coordinates)
                                           : movement(node, rows, coordinates);
@@ -120,7 +127,9 @@ ExprId Expressions::value(NodeId id, const RowContext& rows, std::span<const Exp
   }
   internal_check(!places_[id].empty(), "{}: node {} ({}) is read but not stored", input_.name, id,
                  node.op->name);
-  return load(places_[id].front(), rows, coordinates);
+  // A contraction takes what all instances share as it is, also over children.
+  const bool of_owner = node.type.children == ir::per_instance;
+  return load(places_[id].front(), of_owner ? owner(rows) : rows, coordinates);
 }
 
 ExprId Expressions::compute(NodeId id, const RowContext& rows,
@@ -137,8 +146,9 @@ ExprId Expressions::compute(NodeId id, const RowContext& rows,
       return reduction(node, rows, coordinates);
     case OpClass::contraction:
       return contraction(node, rows, coordinates);
-    case OpClass::leaf:
     case OpClass::movement:
+      return movement(node, rows, coordinates);
+    case OpClass::leaf:
     case OpClass::composite:
       break;
   }
@@ -249,19 +259,33 @@ ExprId Expressions::movement(const Node& node, const RowContext& rows,
   return value(operand, rows, source);
 }
 
-std::vector<Segment> Expressions::segments(NodeId id, const RowContext& rows) {
-  const Node& node = graph_[id];
+const Place* Expressions::whole_place(NodeId id) {
+  const auto lies_whole = [&](const Place& place) {
+    return is_whole(graph_[id].type.shape, place.shape);
+  };
+  const auto& all = places(id);
+  const auto found = std::ranges::find_if(all, lies_whole);
+  return found == all.end() ? nullptr : &*found;
+}
+
+Segment Expressions::segment(const Piece& piece, const RowContext& reader) {
+  const Node& node = graph_[piece.node];
+  const RowContext rows = piece.of_owner ? owner(reader) : reader;
   const std::int64_t n = node.type.shape.size();
   const auto [a, b] = node.attributes.ints;
+  const auto at = [&](BufferId buffer, ExprId first) {
+    return Segment{buffer, builder_.add(first, builder_.integer(piece.begin)), piece.length};
+  };
   const auto row_of = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
     const std::int64_t stride = row_stride(n);
-    return std::vector<Segment>{
-        {buffer(role, a, field, stride, children), builder_.multiply(row, stride), n}};
+    return at(buffer(role, a, field, stride, children), builder_.multiply(row, stride));
   };
-  if (const auto found = places_.find(id); found != places_.end() && !found->second.empty()) {
-    const Place& place = found->second.front();
+  if (piece.stored) {
+    const Place* place = whole_place(piece.node);
+    internal_check(place, "{}: node {} ({}) lies nowhere in one piece", input_.name, piece.node,
+                   node.op->name);
     const std::vector<ExprId> zero(node.type.shape.rank(), builder_.integer(0));
-    return {{place.buffer, address(place, rows, zero), n}};
+    return at(place->buffer, address(*place, rows, zero));
   }
   const std::string_view name = node.op->name;
   if (name == "port")
@@ -269,32 +293,10 @@ std::vector<Segment> Expressions::segments(NodeId id, const RowContext& rows) {
   if (name == "output") return row_of(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
   if (name == "cotangent") return row_of(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
   if (name == "residual") return row_of(BufferRole::residual, rows.row, 0, node.type.children);
-  if (name == "per_child") return segments(node.operands[0], owner(rows));
-  if (name == "reshape") return segments(node.operands[0], rows);
-  if (name == "row") {
-    const Node& table = graph_[node.operands[0]];
-    const BufferId from =
-        buffer(BufferRole::param, table.attributes.ints[0], 0, table.type.shape.size());
-    return {{from, builder_.multiply(index_value(node.operands[1], rows), n), n}};
-  }
-  if (node.op->assembles) {
-    std::vector<Segment> all;
-    for (NodeId part : node.operands)
-      std::ranges::move(segments(part, rows), std::back_inserter(all));
-    return all;
-  }
-  internal_check(name == "slice", "{}: '{}' has no address", input_.name, name);
-  std::vector<Segment> cut;
-  std::int64_t position = 0;
-  for (const Segment& segment : segments(node.operands[0], rows)) {
-    const std::int64_t low = std::max<std::int64_t>(b, position);
-    const std::int64_t high = std::min<std::int64_t>(b + n, position + segment.length);
-    if (low < high)
-      cut.push_back({segment.buffer,
-                     builder_.add(segment.address, builder_.integer(low - position)), high - low});
-    position += segment.length;
-  }
-  return cut;
+  internal_check(name == "row", "{}: '{}' has no address", input_.name, name);
+  const Node& table = graph_[node.operands[0]];
+  return at(buffer(BufferRole::param, table.attributes.ints[0], 0, table.type.shape.size()),
+            builder_.multiply(index_value(node.operands[1], rows), n));
 }
 
 }  // namespace espalier::codegen

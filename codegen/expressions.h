@@ -46,12 +46,14 @@ class Expressions {
   /// The value of a node at a coordinate.
   ExprId value(ir::NodeId id, const RowContext& rows, std::span<const ExprId> coordinates);
 
-  /// The vector `id` as segments of memory. Throws InternalError if it is not addressable.
-  std::vector<Segment> segments(ir::NodeId id, const RowContext& rows);
+  /// The memory of a piece, for the row that reads it.
+  Segment segment(const Piece& piece, const RowContext& reader);
 
   /// Adds a place where the node's value is to be stored; the first is where it is loaded from.
   void add_place(ir::NodeId id, const Place& place) { places_[id].push_back(place); }
   const std::vector<Place>& places(ir::NodeId id) { return places_[id]; }
+  /// The first place in which the value lies in one piece, or null.
+  const Place* whole_place(ir::NodeId id);
   Place place_of(const Output& output);
   ExprId address(const Place& place, const RowContext& rows, std::span<const ExprId> coordinates);
 

@@ -15,7 +15,8 @@
 
 namespace espalier::codegen {
 
-/// Rows of a library's operands begin at 32 bytes, so that it may read vectors.
+/// Rows of a library's operands begin at 32 bytes, those of bfloat16 at 16, so that it may read
+/// vectors.
 inline std::int64_t gemm_pitch(std::int64_t columns) { return (columns + 7) / 8 * 8; }
 
 class GemmSplitter {

@@ -5,14 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
+#include <ctime>
+#include <random>
+#include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
+
+#include "codegen/cache_folder.h"
+#include "codegen/sha256.h"
 
 namespace espalier::codegen {
 
@@ -21,31 +22,52 @@ namespace fs = std::filesystem;
 namespace {
 
 // magic, length of the key, length of the object, key, object, checksum of all that
-constexpr std::string_view magic = "espalier kernel 1\n";
+constexpr std::string_view magic = "espalier kernel 2\n";
+constexpr std::size_t checksum_bytes = std::tuple_size_v<Sha256>;
 
-/// FNV-1a with a finaliser (MurmurHash3's), so that every bit of the text reaches every bit.
-std::uint64_t hash(std::string_view text, std::uint64_t seed) {
-  std::uint64_t h = 0xcbf29ce484222325 ^ seed;
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd;
-  h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53;
-  return h ^ (h >> 33);
-}
-
-void append(std::string& text, std::uint64_t number) {
-  text.append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-
-std::string header(std::string_view key, std::string_view object) {
+std::string header(std::string_view key, std::size_t object_bytes) {
   std::string text(magic);
-  append(text, key.size());
-  append(text, object.size());
+  for (const std::uint64_t size : {key.size(), object_bytes})
+    text.append(reinterpret_cast<const char*>(&size), sizeof size);
   return text.append(key);
+}
+
+Sha256 checksum(std::string_view content) { return sha256({content}); }
+
+std::string_view text_of(const Sha256& hash) {
+  return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+// Names: an entry's, `<32 digits>.kernel`; while it is written, with six letters more.
+constexpr std::string_view ending = ".kernel";
+constexpr std::size_t name_digits = 32, random_letters = 6;
+constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
+
+std::string name_of(std::string_view key) {
+  return to_hex(sha256({key})).substr(0, name_digits).append(ending);
+}
+
+std::string temporary_name(std::string_view name) {
+  std::random_device random;
+  std::string result = fmt::format("{}.", name);
+  for (std::size_t i = 0; i < random_letters; ++i) result += letters[random() % letters.size()];
+  return result;
+}
+
+bool is_entry(std::string_view name) {
+  return name.size() == name_digits + ending.size() && name.ends_with(ending) &&
+         name.substr(0, name_digits).find_first_not_of("0123456789abcdef") == name.npos;
+}
+
+bool is_temporary(std::string_view name) {
+  constexpr std::size_t size = name_digits + ending.size();
+  return name.size() == size + 1 + random_letters && is_entry(name.substr(0, size)) &&
+         name[size] == '.' && name.find_first_not_of(letters, size + 1) == name.npos;
 }
 
 bool write_all(int file, std::string_view text) {
   while (!text.empty()) {
-    const ssize_t written = write(file, text.data(), text.size());
+    const ssize_t written = ::write(file, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return false;
     text.remove_prefix(static_cast<std::size_t>(written));
@@ -53,77 +75,73 @@ bool write_all(int file, std::string_view text) {
   return true;
 }
 
-constexpr std::string_view ending = ".kernel", temporary_name = "new.";
-
-struct Entry {
-  fs::path path;
-  fs::file_time_type used;
-  std::int64_t size;
-};
-
 /// The files that are ours; others in the directory are left alone. What others are writing is not
 /// counted, unless it has been left behind.
-std::vector<Entry> entries_in(const fs::path& directory) {
-  std::vector<Entry> entries;
-  const auto abandoned = fs::file_time_type::clock::now() - std::chrono::hours(1);
-  std::error_code error;
-  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
-    // Each may vanish at any time.
-    std::error_code gone;
-    const std::string name = at->path().filename().string();
-    const bool is_temporary = name.starts_with(temporary_name);
-    if ((!name.ends_with(ending) && !is_temporary) || !at->is_regular_file(gone) || gone) continue;
-    const fs::file_time_type used = at->last_write_time(gone);
-    if (gone || (is_temporary && used > abandoned)) continue;
-    const std::uintmax_t size = at->file_size(gone);
-    if (!gone) entries.push_back({at->path(), used, static_cast<std::int64_t>(size)});
-  }
-  return entries;
+std::vector<CacheFolder::File> own_files(const CacheFolder& folder) {
+  std::vector<CacheFolder::File> files = folder.files();
+  const std::time_t abandoned = std::time(nullptr) - 3600;
+  std::erase_if(files, [&](const CacheFolder::File& file) {
+    return !is_entry(file.name) && !(is_temporary(file.name) && file.used.tv_sec < abandoned);
+  });
+  return files;
 }
 
 }  // namespace
 
-fs::path KernelCache::file(std::string_view key) const {
-  return directory_ /
-         fmt::format("{:016x}{:016x}{}", hash(key, 0), hash(key, key.size() + 1), ending);
+std::string entry_bytes(std::string_view key, std::string_view object) {
+  std::string bytes = header(key, object.size()).append(object);
+  return bytes.append(text_of(checksum(bytes)));
 }
 
-std::optional<std::string> KernelCache::load(std::string_view key) const {
-  if (directory_.empty()) return std::nullopt;
-  std::error_code error;
-  const std::uintmax_t size = fs::file_size(file(key), error);
-  if (error) return std::nullopt;
-  std::string text(size, '\0');
-  if (!std::ifstream(file(key), std::ios::binary).read(text.data(), std::ssize(text)))
-    return std::nullopt;
-
-  constexpr std::size_t number = sizeof(std::uint64_t);
-  const std::size_t fixed = magic.size() + 2 * number + key.size() + number;
-  if (text.size() < fixed) return std::nullopt;
-  const std::string_view content(text.data(), text.size() - number);
-  std::uint64_t checksum;
-  std::memcpy(&checksum, text.data() + content.size(), number);
+std::optional<std::string_view> entry_object(std::string_view bytes, std::string_view key) {
+  const std::size_t before = header(key, 0).size();
+  if (bytes.size() < before + checksum_bytes) return std::nullopt;
+  const std::string_view content = bytes.substr(0, bytes.size() - checksum_bytes);
   // The key is compared in full. With it, the header says what length the rest must have.
-  const std::string_view object = content.substr(magic.size() + 2 * number + key.size());
-  if (!content.starts_with(header(key, object)) || checksum != hash(content, 0))
-    return std::nullopt;
-  fs::last_write_time(file(key), fs::file_time_type::clock::now(), error);  // if it can
-  return std::string(object);
+  const std::string_view object = content.substr(before);
+  if (!content.starts_with(header(key, object.size()))) return std::nullopt;
+  if (bytes.substr(content.size()) != text_of(checksum(content))) return std::nullopt;
+  return object;
 }
 
-void KernelCache::trim() {
-  std::vector<Entry> entries = entries_in(directory_);
+KernelCache::KernelCache(fs::path directory, std::int64_t limit)
+    : directory_(std::move(directory)), limit_(limit) {
+  // The path of a link with a slash behind it would be that of the folder it leads to.
+  if (!directory_.empty() && !directory_.has_filename()) directory_ = directory_.parent_path();
+}
+
+fs::path KernelCache::file(std::string_view key) const { return directory_ / name_of(key); }
+
+void KernelCache::note(const std::string& problem) {
+  if (problem_.empty() && !problem.empty())
+    problem_ = fmt::format("{}: {}", directory_.string(), problem);
+}
+
+std::optional<std::string> KernelCache::load(std::string_view key) {
+  if (directory_.empty()) return std::nullopt;
+  const CacheFolder folder(directory_, /*make=*/false);
+  note(folder.problem());
+  std::string bytes;
+  if (!folder || !folder.read(name_of(key), limit_, bytes)) return std::nullopt;
+  const std::optional<std::string_view> object = entry_object(bytes, key);
+  if (!object) return std::nullopt;
+  folder.touch(name_of(key));
+  return std::string(*object);
+}
+
+void KernelCache::trim(const CacheFolder& folder) {
+  std::vector<CacheFolder::File> files = own_files(folder);
   std::int64_t total = 0;
-  for (const Entry& entry : entries) total += entry.size;
+  for (const CacheFolder::File& file : files) total += file.size;
   if (total > limit_) {
-    std::ranges::sort(entries, {}, &Entry::used);
+    std::ranges::sort(files, {}, [](const CacheFolder::File& file) {
+      return std::pair(file.used.tv_sec, file.used.tv_nsec);
+    });
     // A little more than needed, so as not to come here again with each file.
-    for (const Entry& entry : entries) {
+    for (const CacheFolder::File& file : files) {
       if (total <= limit_ - limit_ / 8) break;
-      // It may be gone already: another process removes the same ones.
-      std::error_code ignored;
-      fs::remove(entry.path, ignored);
-      total -= entry.size;
+      folder.remove(file.name);  // another process removes the same ones
+      total -= file.size;
     }
   }
   room_ = std::min(limit_ - total, limit_ / 8);
@@ -131,27 +149,39 @@ void KernelCache::trim() {
 
 bool KernelCache::store(std::string_view key, std::string_view object) {
   if (directory_.empty()) return true;
-  std::string text = header(key, object).append(object);
-  append(text, hash(text, 0));
+  const std::string bytes = entry_bytes(key, object);
+  if (std::ssize(bytes) > limit_) return true;
+  const CacheFolder folder(directory_, /*make=*/true);
+  note(folder.problem());
+  if (!folder) return false;
 
-  std::error_code error;
-  fs::create_directories(directory_, error);
-  std::string temporary = (directory_ / fmt::format("{}XXXXXX", temporary_name)).string();
-  const int descriptor = mkstemp(temporary.data());
-  if (descriptor < 0) return false;
-  const bool written = write_all(descriptor, text);
-  if (close(descriptor) == 0 && written) {
-    // The clock of the file system is coarser: all times come from this one, so that they compare.
-    fs::last_write_time(temporary, fs::file_time_type::clock::now(), error);
-    fs::rename(temporary, file(key), error);
-    if (!error) {
-      room_ -= std::ssize(text);
-      if (room_ < 0) trim();
-      return true;
-    }
+  const std::string name = name_of(key), temporary = temporary_name(name);
+  Descriptor file = folder.create(temporary);
+  bool written = file && write_all(file.number(), bytes) && file.close();
+  if (written) folder.touch(temporary);
+  written = written && folder.rename(temporary, name);
+  if (written) {
+    room_ -= std::ssize(bytes);
+    if (room_ < 0) trim(folder);
+    return true;
   }
-  fs::remove(temporary, error);
+  note(fmt::format("cannot be written: {}", std::system_category().message(errno)));
+  folder.remove(temporary);
   return false;
+}
+
+KernelCache::Usage KernelCache::usage() {
+  Usage usage;
+  if (directory_.empty()) return usage;
+  const CacheFolder folder(directory_, /*make=*/false);
+  note(folder.problem());
+  if (!folder) return usage;
+  for (const CacheFolder::File& file : own_files(folder)) {
+    if (!is_entry(file.name)) continue;
+    ++usage.files;
+    usage.bytes += file.size;
+  }
+  return usage;
 }
 
 }  // namespace espalier::codegen

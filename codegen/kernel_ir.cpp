@@ -48,9 +48,23 @@ float random_uniform(std::uint64_t key, std::uint32_t mask, std::uint32_t counte
   return static_cast<float>(bits >> 8) * 0x1p-24F;
 }
 
+namespace {
+
+std::size_t key(const Buffer& buffer) {
+  return (static_cast<std::size_t>(buffer.role) << 56) ^
+         (static_cast<std::size_t>(buffer.b) << 32) ^ static_cast<std::size_t>(buffer.a);
+}
+
+}  // namespace
+
 BufferId KernelBuilder::buffer(const Buffer& buffer) {
-  for (std::size_t i = 0; i < kernel_.buffers.size(); ++i)
-    if (kernel_.buffers[i] == buffer) return static_cast<BufferId>(i);
+  // The kernel may have had buffers before this builder.
+  while (listed_ < kernel_.buffers.size()) {
+    const Buffer& known = kernel_.buffers[listed_];
+    buffers_.emplace(key(known), static_cast<BufferId>(listed_++));
+  }
+  for (auto [it, end] = buffers_.equal_range(key(buffer)); it != end; ++it)
+    if (kernel_.buffers[it->second] == buffer) return it->second;
   kernel_.buffers.push_back(buffer);
   return static_cast<BufferId>(kernel_.buffers.size() - 1);
 }

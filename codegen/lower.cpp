@@ -30,7 +30,8 @@ class Lowering {
       give_place(output.node, expressions_.place_of(output));
     int scratch = 0;
     for (NodeId id = input_.graph.size() - 1; id >= 0; --id)
-      if (plan_.stored[id] && expressions_.places(id).empty()) {
+      if (plan_.whole[id] ? !expressions_.whole_place(id)
+                          : plan_.stored[id] && expressions_.places(id).empty()) {
         const ir::Type& type = input_.graph[id].type;
         give_place(id, {expressions_.buffer(BufferRole::scratch, scratch++, 0,
                                             row_stride(type.shape.size()), type.children),
@@ -52,8 +53,6 @@ class Lowering {
   void give_place(NodeId id, const Place& place) {
     expressions_.add_place(id, place);
     if (plan_.treatment[id] != Treatment::assembled) return;
-    if (plan_.stage[id] >= 0 && expressions_.places(id).size() > 1)
-      return;  // copied from the first
     const Node& node = input_.graph[id];
     const int axis = node.attributes.ints[0];
     Place part_place = place;
@@ -78,7 +77,7 @@ class Lowering {
     }
     const RowContext rows{planned.rows, planned.port, builder_.var(stage.row)};
     expressions_.enter(index, rows, coordinates);
-    if (planned.tile >= 0) stage.contraction = contraction(planned.tile, rows);
+    if (planned.tile >= 0) stage.contraction = contraction(planned, rows);
     for (NodeId item : planned.items) store(item, rows, coordinates, stage);
     kernel_.stages.push_back(std::move(stage));
   }
@@ -101,7 +100,8 @@ class Lowering {
     }
   }
 
-  Contraction contraction(NodeId tile, const RowContext& rows) {
+  Contraction contraction(const PlannedStage& planned, const RowContext& rows) {
+    const NodeId tile = planned.tile;
     const Node& node = input_.graph[tile];
     Packing packing;
     packing.m = node.type.shape[0];
@@ -116,7 +116,8 @@ class Lowering {
     result.packing = int(found - kernel_.packings.begin());
     result.weights = expressions_.buffer(BufferRole::packed, result.packing, 0, packing.elements());
     std::int64_t k = 0;
-    for (const Segment& segment : expressions_.segments(node.operands[1], rows)) {
+    for (const Piece& piece : planned.factor) {
+      const Segment segment = expressions_.segment(piece, rows);
       result.terms.push_back({segment.buffer, segment.address, k, segment.length});
       k += segment.length;
     }

@@ -23,7 +23,8 @@ class SplitRows {
     std::vector<Stage> last;
     for (const Stage& stage : std::vector(std::move(kernel_.stages)))
       last.push_back(stage.outer_product && !stage.library &&
-                             stage.extents[0] * stage.extents[1] <= most_elements
+                             stage.extents[0] * stage.extents[1] <= most_elements &&
+                             is_over_rows(stage)
                          ? split(stage)
                          : stage);
     // One launch for two products over the same rows: with more, registers do not suffice.
@@ -36,16 +37,21 @@ class SplitRows {
   }
 
  private:
+  /// Not over several products a row.
+  bool is_over_rows(const Stage& stage) const {
+    const auto product = match_outer_product(kernel_, stage, StageAnalysis(kernel_, stage));
+    internal_check(product.has_value(), "kernel '{}': an outer product of another form",
+                   kernel_.name);
+    const Expr& end = kernel_[kernel_[product->sum].operands[1]];
+    return end.kind == ExprKind::load_index &&
+           kernel_.buffers[end.buffer].role == BufferRole::row_count;
+  }
+
   /// Keeps the sums of the parts for later; gives the stage that adds them up.
   Stage split(Stage stage) {
     const StageAnalysis analysis(kernel_, stage);
     const auto product = match_outer_product(kernel_, stage, analysis);
-    internal_check(product.has_value(), "kernel '{}': an outer product of another form",
-                   kernel_.name);
     const Expr sum = kernel_[product->sum], end = kernel_[sum.operands[1]];
-    internal_check(end.kind == ExprKind::load_index &&
-                       kernel_.buffers[end.buffer].role == BufferRole::row_count,
-                   "kernel '{}': a product not over all rows", kernel_.name);
     const int port = kernel_.buffers[end.buffer].a;
     const std::int64_t size = stage.extents[0] * stage.extents[1];
     const ExprId element = b_.add(b_.multiply(b_.var(stage.variables[0]), stage.extents[1]),

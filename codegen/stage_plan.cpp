@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/pieces.h"
 #include "ir/error.h"
 #include "ir/op.h"
 
@@ -16,13 +17,18 @@ using ir::OpClass;
 class Planner {
  public:
   Planner(const Graph& graph, std::span<const NodeId> outputs, const Target& target)
-      : graph_(graph), target_(target), users_(graph.size()), is_output_(graph.size(), false) {
+      : graph_(graph),
+        target_(target),
+        users_(graph.size()),
+        is_output_(graph.size(), false),
+        moves_(graph.size(), 0) {
     for (NodeId id = 0; id < graph.size(); ++id)
       for (NodeId operand : graph[id].operands) users_[operand].push_back(id);
     for (NodeId output : outputs) is_output_[output] = true;
     plan_.treatment.assign(graph.size(), Treatment::view);
     plan_.stage.assign(graph.size(), -1);
     plan_.stored.assign(graph.size(), false);
+    plan_.whole.assign(graph.size(), false);
     plan_.gates.assign(graph.size(), 1);
   }
 
@@ -43,7 +49,14 @@ class Planner {
       case OpClass::leaf:
         return;
       case OpClass::movement:
-        if (node.op->assembles && !only_weights(id)) treatment(id) = Treatment::assembled;
+        if (node.op->assembles) {
+          if (!only_weights(id)) treatment(id) = Treatment::assembled;
+          return;
+        }
+        for (NodeId operand : node.operands) moves_[id] = std::max(moves_[id], moves_[operand] + 1);
+        if (moves_[id] < most_moves || node.type.dtype != ir::DType::f32) return;
+        treatment(id) = Treatment::computed;
+        moves_[id] = 0;
         return;
       case OpClass::elementwise:
         treatment(id) = only_reduced(id) ? Treatment::inlined : Treatment::computed;
@@ -143,13 +156,14 @@ class Planner {
         return;
       case Treatment::assembled:
         // A concat that only contractions read is read part by part, if the parts can be.
-        if (is_output_[id] || !read_by_tiles_only(id) || !is_addressable(graph_, plan_, id))
-          assemble(id);
+        if (is_output_[id] || !read_by_tiles_only(id) || !pieces(graph_, plan_, id)) assemble(id);
         return;
       case Treatment::tile: {
-        if (!is_addressable(graph_, plan_, node.operands[1])) copy(node.operands[1]);
+        const NodeId vector = node.operands[1];
+        if (!pieces(graph_, plan_, vector)) copy(vector);
         PlannedStage stage = stage_for(node, {node.type.shape[0] / plan_.gates[id]});
         stage.tile = id;
+        stage.factor = pieces(graph_, plan_, vector).value();
         append(stage, id);
         return;
       }
@@ -214,10 +228,17 @@ class Planner {
     plan_.stage[item] = int(plan_.stages.size()) - 1;
   }
 
+  /// An address is as long as the chain of movements that it follows; a longer chain is cut.
+  static constexpr int most_moves = 32;
+
+  /// Compile time and the depth of expressions grow with what a stage evaluates, faster than it.
+  static constexpr std::size_t most_items = 128;
+
   /// Puts the item into the first stage from `first` on with the same loop nest.
   void join(const PlannedStage& wanted, NodeId item, int first, bool any_reduce) {
     for (std::size_t s = std::size_t(first); s < plan_.stages.size(); ++s) {
       PlannedStage& stage = plan_.stages[s];
+      if (stage.items.size() >= most_items) continue;
       if (stage.rows != wanted.rows || stage.port != wanted.port || stage.domain != wanted.domain)
         continue;
       if (stage.tile >= 0 ? wanted.vector_reduce
@@ -233,22 +254,15 @@ class Planner {
   void mark_reads(NodeId item, int stage) {
     const Node& node = graph_[item];
     if (treatment(item) == Treatment::tile) {
-      store_sources(node.operands[1]);
+      // What a contraction reads through row pointers has to lie in memory, in one piece.
+      for (const Piece& piece : plan_.stages[std::size_t(stage)].factor)
+        if (piece.stored) plan_.stored[piece.node] = plan_.whole[piece.node] = true;
     } else if (treatment(item) == Treatment::computed) {
       for (NodeId operand : node.operands)
         mark_read(operand, stage, node.op->kind == OpClass::elementwise);
     } else if (treatment(item) == Treatment::view) {
       mark_read(item, stage, true);
     }
-  }
-
-  /// What a contraction reads through row pointers has to lie in memory.
-  void store_sources(NodeId id) {
-    if (plan_.stored[id]) return;
-    if (treatment(id) == Treatment::computed || treatment(id) == Treatment::tile)
-      plan_.stored[id] = true;
-    else
-      for (NodeId operand : graph_[id].operands) store_sources(operand);
   }
 
   void mark_read(NodeId id, int stage, bool same_place) {
@@ -273,41 +287,11 @@ class Planner {
   const Target& target_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<bool> is_output_;
+  std::vector<int> moves_;  // by value: movements, one after the other, that are views
   StagePlan plan_;
 };
 
 }  // namespace
-
-bool is_addressable(const Graph& graph, const StagePlan& plan, NodeId id) {
-  const Node& node = graph[id];
-  const auto all_operands = [&] {
-    return std::ranges::all_of(node.operands,
-                               [&](NodeId o) { return is_addressable(graph, plan, o); });
-  };
-  switch (plan.treatment[id]) {
-    case Treatment::computed:
-    case Treatment::tile:
-      return true;
-    case Treatment::inlined:
-      return false;
-    case Treatment::assembled:
-      return plan.stored[id] || (node.type.shape.rank() == 1 && all_operands());
-    case Treatment::view:
-      break;
-  }
-  const std::string_view name = node.op->name;
-  if (name == "port" || name == "residual" || name == "output" || name == "cotangent")
-    return node.type.dtype == ir::DType::f32;
-  if (name == "row")
-    return graph[node.operands[0]].op->name == "param" &&
-           graph[node.operands[1]].op->name == "port";
-  const Node* source = node.operands.empty() ? nullptr : &graph[node.operands[0]];
-  if (name == "per_child") return all_operands();
-  if (name == "slice") return source->type.shape.rank() == 1 && all_operands();
-  if (name == "reshape")
-    return all_operands() && (source->op->name != "concat" || plan.stored[node.operands[0]]);
-  return false;
-}
 
 StagePlan plan_stages(const Graph& graph, std::span<const NodeId> outputs, const Target& target) {
   return Planner(graph, outputs, target).run();

@@ -13,9 +13,17 @@ namespace espalier::codegen {
 enum class Treatment : std::uint8_t {
   view,       ///< leaves and movements: an address, evaluated where it is read
   inlined,    ///< evaluated inside the only reduction that reads it
-  computed,   ///< element-wise, reduction or plain contraction: one stage
+  computed,   ///< element-wise, reduction, plain contraction or the end of many views: one stage
   tile,       ///< contraction of shared weights with a vector: a stage of its own
   assembled,  ///< concat: its operands are stored side by side
+};
+
+/// Consecutive elements in memory of a value that is read in place; see pieces.h.
+struct Piece {
+  ir::NodeId node = -1;  ///< a leaf or a row of a param, read where it lies, or a stored value
+  std::int64_t begin = 0, length = 0;  ///< elements of it, in C order
+  bool stored = false;                 ///< read from where a stage stored it
+  bool of_owner = false;               ///< the value of the instance that owns the child
 };
 
 /// Loop nest shared by the nodes computed in it.
@@ -25,6 +33,7 @@ struct PlannedStage {
   ir::Shape domain;
   bool vector_reduce = false;
   ir::NodeId tile = -1;
+  std::vector<Piece> factor;      ///< of a tile: the vector that the weights meet
   std::vector<ir::NodeId> items;  ///< computed nodes, and views to be copied into storage
 };
 
@@ -32,6 +41,7 @@ struct StagePlan {
   std::vector<Treatment> treatment;
   std::vector<int> stage;    ///< of a computed node or a copied view; -1 otherwise
   std::vector<bool> stored;  ///< read in another stage or at another coordinate
+  std::vector<bool> whole;   ///< stored, and read as one piece of memory
   std::vector<int> gates;    ///< of a tile
   std::vector<PlannedStage> stages;
 };
@@ -44,8 +54,5 @@ StagePlan plan_stages(const ir::Graph& graph, std::span<const ir::NodeId> output
 /// slicing, reshaping and joining alone.
 std::optional<std::vector<Packing::Block>> weight_blocks(const ir::Graph& graph,
                                                          ir::NodeId weights);
-
-/// Whether the elements of the value lie consecutively in memory without being computed or copied.
-bool is_addressable(const ir::Graph& graph, const StagePlan& plan, ir::NodeId id);
 
 }  // namespace espalier::codegen

@@ -155,7 +155,6 @@ class Verifier {
       for (ExprId id : {store.address, store.value}) reachable(stage, analysis, bound, id, seen);
     }
     check(!stage.stores.empty(), "there is no store");
-    loads_apart_from_stores(stage, seen);
     if (stage.outer_product)
       check(match_outer_product(kernel_, stage, analysis).has_value(), "this is no outer product");
     if (stage.library) library(stage);
@@ -251,41 +250,8 @@ class Verifier {
       k += term.k_length;
       root(term.address, true, row, analysis);
       reachable(stage, analysis, row, term.address, seen);
-      for (const Store& store : stage.stores)
-        check(store.buffer != term.x || apart(stage, analysis, store, term),
-              "a term reads what the stage stores");
     }
     check(k == packing.k, "the terms do not cover k");
-  }
-
-  /// Whether the store and the term are of different elements of one row, as parts of a concat are
-  /// of which one is made from the other.
-  bool apart(const Stage& stage, const StageAnalysis& analysis, const Store& store,
-             const Contraction::Term& term) const {
-    const std::int64_t row = kernel_.buffers[store.buffer].row_elements;
-    const auto by_row = strides(kernel_, analysis, stage.row);
-    if (by_row[store.address] != row || by_row[term.address] != row) return false;
-    const auto stored = range_in_first_row(kernel_, stage, store.address);
-    const auto read = range_in_first_row(kernel_, stage, term.address);
-    if (!stored || !read) return false;
-    const std::int64_t read_end = read->second + term.k_length;
-    const bool within_row = stored->first >= 0 && stored->second < row && read_end <= row;
-    return within_row && (stored->second < read->first || read_end <= stored->first);
-  }
-
-  /// A load from a buffer that the stage stores must be of the element that is stored. Buffers that
-  /// overlap each other (an arena read and written) are beyond this check.
-  void loads_apart_from_stores(const Stage& stage, const std::vector<char>& seen) const {
-    for (ExprId id = 0; id < count(); ++id) {
-      const Expr& expr = kernel_[id];
-      if (!seen[id] || expr.kind != ExprKind::load) continue;
-      bool stored = false, same = false;
-      for (const Store& store : stage.stores) {
-        stored |= store.buffer == expr.buffer;
-        same |= store.buffer == expr.buffer && store.address == expr.operands[0];
-      }
-      check(!stored || same, fmt::format("%{} loads what the stage stores", id));
-    }
   }
 
   const Kernel& kernel_;

@@ -8,9 +8,8 @@ namespace espalier::codegen {
 
 /// Throws InternalError, with the kernel's name, stage and expression, if ids are out of range, an
 /// address or operand is of the wrong type, a variable is used outside its loop, an accumulator
-/// outside a contraction, a stage loads what it stores at another address, the terms of a
-/// contraction do not cover k or read elements that its stage stores, or a stage marked
-/// outer_product is none.
+/// outside a contraction, the terms of a contraction do not cover k, or a stage marked
+/// outer_product is none. What stages read of each other is verify_memory's.
 void verify_kernel(const Kernel& kernel);
 
 }  // namespace espalier::codegen

@@ -5,6 +5,7 @@
 
 #include "codegen/expressions.h"
 #include "codegen/lower.h"
+#include "codegen/pieces.h"
 #include "ir/error.h"
 #include "ir/op.h"
 
@@ -14,24 +15,6 @@ namespace {
 using ir::BackwardCell;
 using ir::NodeId;
 using ir::ParamContribution;
-
-/// A gradient arrives in a row of an arena, which nothing changes once it is whole.
-bool is_cotangent(const ir::Graph& graph, NodeId id) { return graph[id].op->name == "cotangent"; }
-
-/// Whether the value can be read in place long after its batch: rows of arenas and of params.
-bool outlives_batch(const ir::Graph& graph, NodeId id) {
-  const ir::Node& node = graph[id];
-  const std::string_view name = node.op->name;
-  if (name == "port" || name == "residual" || name == "output")
-    return node.type.dtype == ir::DType::f32;
-  if (name == "row")
-    return graph[node.operands[0]].op->name == "param" &&
-           graph[node.operands[1]].op->name == "port";
-  if (name == "concat" || name == "slice")
-    return node.type.shape.rank() == 1 &&
-           std::ranges::all_of(node.operands, [&](NodeId o) { return outlives_batch(graph, o); });
-  return name == "per_child" && outlives_batch(graph, node.operands[0]);
-}
 
 class WeightGradient {
  public:
@@ -43,17 +26,13 @@ class WeightGradient {
                backward.graph,
                {},
                std::vector<ir::Access>(cell.ports.size(), ir::Access::gathered)},
+        plan_(leaves_only(backward.graph)),
         builder_(kernel_),
         expressions_(input_, plan_, builder_, /*deferred=*/true) {
     kernel_.name = input_.name;
-    const auto size = std::size_t(backward.graph.size());
-    plan_ = {std::vector(size, Treatment::view),
-             std::vector(size, -1),
-             std::vector(size, false),
-             std::vector(size, 1),
-             {}};
     for (std::size_t i = 0; i < storage_.stored.size(); ++i) {
       const NodeId node = storage_.stored[i];
+      plan_.treatment[node] = Treatment::computed;  // and stored, by the backward kernel
       expressions_.add_place(node,
                              expressions_.place_of({node, BufferRole::contribution, int(i), 0}));
     }
@@ -69,22 +48,42 @@ class WeightGradient {
   }
 
  private:
+  /// What a sum runs over: rows, and in each of them `terms` products.
   struct Rows {
     VarId variable = -1;
     RowContext context;
+    ExprId term = -1;  ///< of the row
     ExprId end = -1;
   };
 
-  Rows rows_of(NodeId node) {
+  Rows rows_of(NodeId node, std::int64_t terms = 1) {
     Rows rows;
     rows.variable = builder_.variable();
+    const ExprId at = builder_.var(rows.variable);
+    rows.term = builder_.modulo(at, terms);
     const std::int8_t children = backward_.graph[node].type.children;
     const bool per_child = children != ir::per_instance;
     rows.context = {per_child ? RowDomain::children : RowDomain::instances, children,
-                    builder_.var(rows.variable)};
-    rows.end = builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
-                                   builder_.integer(0));
+                    builder_.divide(at, terms)};
+    rows.end =
+        builder_.multiply(builder_.load_index(expressions_.buffer(BufferRole::row_count, children),
+                                              builder_.integer(0)),
+                          terms);
     return rows;
+  }
+
+  std::vector<Piece> pieces_of(NodeId node) const {
+    const auto found = pieces(backward_.graph, plan_, node);
+    internal_check(found.has_value(), "{}: node {} is not kept", input_.name, node);
+    return *found;
+  }
+
+  /// The memory of a value that lies in one piece.
+  Segment segment(NodeId node, const Rows& rows) {
+    const std::vector<Piece> found = pieces_of(node);
+    internal_check(found.size() == 1, "{}: node {} lies in {} pieces", input_.name, node,
+                   found.size());
+    return expressions_.segment(found[0], rows.context);
   }
 
   void finish(Stage stage, const ParamContribution& c, BufferId gradient, ExprId address,
@@ -101,16 +100,22 @@ class WeightGradient {
   }
 
   void outer(const ParamContribution& c, bool accumulate) {
-    const std::int64_t m = backward_.graph[c.left].type.shape.size();
-    const std::int64_t k = backward_.graph[c.right].type.shape.size();
+    const ir::Shape& shape = backward_.graph[c.left].type.shape;
+    const std::int64_t terms = shape.rank() == 2 ? shape[0] : 1, m = shape.size() / terms;
+    const std::int64_t k = backward_.graph[c.right].type.shape.size() / terms;
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, m * k);
     std::int64_t column = 0;
     // One tile loop per piece of the right vector that lies in one piece of memory.
-    const std::size_t pieces = expressions_.segments(c.right, rows_of(c.left).context).size();
-    for (std::size_t piece = 0; piece < pieces; ++piece) {
-      const Rows rows = rows_of(c.left);
-      const Segment left = expressions_.segments(c.left, rows.context).front();
-      const Segment right = expressions_.segments(c.right, rows.context)[piece];
+    const std::vector<Piece> right_pieces = pieces_of(c.right);
+    internal_check(terms == 1 || right_pieces.size() == 1, "{}: a matrix in {} pieces", input_.name,
+                   right_pieces.size());
+    for (const Piece& piece : right_pieces) {
+      const Rows rows = rows_of(c.left, terms);
+      Segment left = segment(c.left, rows);
+      Segment right = expressions_.segment(piece, rows.context);
+      left.address = builder_.add(left.address, builder_.multiply(rows.term, m));
+      right.address = builder_.add(right.address, builder_.multiply(rows.term, k));
+      right.length /= terms;
       Stage stage;
       stage.outer_product = true;
       stage.extents = {m, right.length};
@@ -131,7 +136,7 @@ class WeightGradient {
     const std::int64_t n = backward_.graph[c.left].type.shape.size();
     const BufferId gradient = expressions_.buffer(BufferRole::param_gradient, c.param, 0, n);
     const Rows rows = rows_of(c.left);
-    const Segment left = expressions_.segments(c.left, rows.context).front();
+    const Segment left = segment(c.left, rows);
     Stage stage;
     stage.extents = {n};
     stage.variables = {builder_.variable()};
@@ -161,13 +166,18 @@ int BackwardStorage::contribution(NodeId node) const {
 
 BackwardStorage backward_storage(const BackwardCell& backward) {
   BackwardStorage storage;
+  const StagePlan leaves = leaves_only(backward.graph);
   const auto keep = [&](NodeId node) {
     if (storage.contribution(node) < 0) storage.stored.push_back(node);
   };
+  // What leaves read stays as it is behind the last batch: rows of arenas are written once.
   for (const ParamContribution& c : backward.contributions) {
-    if (c.kind == ParamContribution::Kind::rows || !is_cotangent(backward.graph, c.left))
-      keep(c.left);
-    if (c.right >= 0 && !outlives_batch(backward.graph, c.right)) keep(c.right);
+    const auto left = pieces(backward.graph, leaves, c.left);
+    if (c.kind == ParamContribution::Kind::rows || !left || left->size() > 1) keep(c.left);
+    if (c.right < 0) continue;
+    const auto right = pieces(backward.graph, leaves, c.right);
+    const bool matrix = backward.graph[c.left].type.shape.rank() == 2;  // read in one piece
+    if (!right || (matrix && right->size() > 1)) keep(c.right);
   }
   return storage;
 }

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "ir/error.h"
 
@@ -19,33 +21,19 @@ using Fields = std::array<std::string_view, kFields>;
 
 bool may_hold_spaces(int field) { return field == kForm || field == kLemma || field == kMisc; }
 
-// The bytes of the UTF-8 character that `text` begins with; 0 if that is none.
-std::size_t character_size(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first < 0xC2 || first > 0xF4) return 0;
-  const std::size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  if (text.size() < size) return 0;
-  for (std::size_t i = 1; i < size; ++i)
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  // Spelled too long, a surrogate, or above U+10FFFF.
-  const bool wrong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F) ||
-                     (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
-  return wrong ? 0 : size;
-}
-
 void check_text(const TextFile& file) {
   const std::string_view text = file.text;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t size = character_size(text.substr(at));
+  const std::size_t not_utf8 = std::min(find_not_utf8(text), text.size());
+  for (std::size_t at = 0; at < not_utf8; ++at) {
     const auto byte = static_cast<unsigned char>(text[at]);
-    if (size == 0) file.fail(at, fmt::format("byte 0x{:02X}", byte), "UTF-8");
-    if (byte == '\r') file.fail(at, "a carriage return", "lines that end in a line feed alone");
-    const bool control = (byte < 0x20 && byte != '\t' && byte != '\n') || byte == 0x7F;
-    if (control) file.fail(at, quoted(text.substr(at, 1)), "no control characters");
-    at += size;
+    if (byte == '\r' && !text.substr(at + 1).starts_with('\n'))
+      file.fail(at, "a carriage return", "a line feed after it, or none");
+    const bool control = byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r';
+    if (control || byte == 0x7F) file.fail(at, quoted(text.substr(at, 1)), "no control characters");
   }
+  if (not_utf8 < text.size())
+    file.fail(not_utf8, fmt::format("byte 0x{:02X}", static_cast<unsigned char>(text[not_utf8])),
+              "UTF-8");
 }
 
 // The number ≥ 0 that `text` spells, without a sign or zeros in front.
@@ -59,50 +47,71 @@ std::optional<int> number(std::string_view text) {
 
 class Reader {
  public:
-  Reader(const TextFile& file, Vocabulary& vocabulary) : file_(file), vocabulary_(vocabulary) {}
+  Reader(const TextFile& file, Structure structure, Vocabulary& vocabulary, Tolerated& tolerated)
+      : file_(file), structure_(structure), vocabulary_(vocabulary), tolerated_(tolerated) {}
 
   std::vector<Tree> sentences() {
     std::vector<Tree> result;
-    while (offset_ < file_.text.size()) result.push_back(sentence());
-    if (result.empty()) file_.fail(0, "an empty file", "at least one sentence");
+    while (!at_end())
+      if (read_sentence()) result.push_back(tree());
+    if (result.empty()) file_.fail(0, "no sentence", "at least one");
     return result;
   }
 
  private:
-  int words() const { return static_cast<int>(heads_.size()); }
+  struct Word {
+    int id, tag;
+    std::string_view head;
+  };
 
-  Tree sentence() {
-    const std::size_t begin = offset_;
-    heads_.clear();
+  int words() const { return static_cast<int>(words_.size()); }
+  bool at_end() const { return offset_ == file_.text.size(); }
+
+  // Reads lines up to an empty one or the end of the file. False if they hold no sentence.
+  bool read_sentence() {
+    words_.clear();
     range_ = {};
     range_end_ = empty_nodes_ = 0;
-    bool comments = true;
-    for (;;) {
-      if (offset_ == file_.text.size())
-        file_.fail(offset_, "the end of the file",
-                   fmt::format("an empty line after the sentence that begins on line {}",
-                               file_.line(begin)));
+    in_front_of_range_ = false;
+    bool comments = false, nodes = false;  // nodes: lines that are no comments
+    std::size_t begin = offset_;           // of the last line, or the end of the file
+    for (; !at_end(); begin = offset_) {
       const std::string_view line = next_line();
       if (line.empty()) break;
       if (line[0] != '#') {
-        comments = false;
+        nodes = true;
         read(fields(line));
-      } else if (!comments) {
-        fail(line, "a word or an empty line, for comments stand before the words");
+      } else {
+        comments = true;
+        if (nodes) tolerated_.add("comments between words");
       }
     }
-    finish();
-    builder_.node(words());
-    return builder_.finish();
+    const bool cut = begin == file_.text.size();
+    if (nodes) {
+      if (words_.empty())
+        file_.fail(begin, cut ? "the end of the file" : "an empty line",
+                   "the first word of a sentence");
+      if (cut) tolerated_.add("no empty line at the end");
+      finish();
+    } else {
+      tolerated_.add(comments ? "comments without a sentence" : "empty lines too many");
+    }
+    return nodes;
   }
 
+  // Without its end; empty too if it holds nothing but spaces.
   std::string_view next_line() {
     const std::string_view rest = std::string_view(file_.text).substr(offset_);
-    const std::size_t size = rest.find('\n');
-    if (size == rest.npos)
-      file_.fail(file_.text.size(), "the end of the file", "the end of the line");
-    offset_ += size + 1;
-    return rest.substr(0, size);
+    const std::size_t size = std::min(rest.find('\n'), rest.size());
+    offset_ += std::min(size + 1, rest.size());
+    std::string_view line = rest.substr(0, size);
+    if (line.ends_with('\r')) {
+      tolerated_.add("lines that end in CR LF");
+      line.remove_suffix(1);
+    }
+    if (line.empty() || line.find_first_not_of(' ') != line.npos) return line;
+    tolerated_.add("empty lines of spaces");
+    return line.substr(0, 0);
   }
 
   Fields fields(std::string_view line) const {
@@ -132,26 +141,30 @@ class Reader {
     if (id.find('-') != id.npos) return range(fields);
     if (id.find('.') != id.npos) return empty_node(fields);
     if (number(id) != words() + 1) fail(id, expected_id());
-    word(fields);
+    read_word(fields);
     empty_nodes_ = 0;
     in_front_of_range_ = false;
   }
 
-  void word(const Fields& fields) {
-    const auto tag = std::ranges::find(kTags, fields[kUpos]);
-    if (tag == kTags.end())
-      fail(fields[kUpos],
-           fmt::format("a universal part-of-speech tag ({})", fmt::join(kTags, ", ")));
-    if (!number(fields[kHead])) fail(fields[kHead], "0 or the ID of a word as HEAD");
-    heads_.push_back(fields[kHead]);
+  void read_word(const Fields& fields) {
+    const std::string_view head = fields[kHead];
+    if (!number(head) && (head != "_" || structure_ == Structure::dependencies))
+      fail(head, "0 or the ID of a word as HEAD");
+    if (head == "_") tolerated_.add("HEAD '_'");
+    std::string form(fields[kForm]);
+    for (std::size_t at = 0; (at = form.find(' ', at)) != form.npos;) form.replace(at, 1, "\u00A0");
+    words_.push_back({vocabulary_.intern(form), tag(fields[kUpos]), head});
+  }
 
-    std::string form;
-    for (const char c : fields[kForm])
-      if (c == ' ')
-        form += "\u00A0";
-      else
-        form += c;
-    builder_.leaf(vocabulary_.intern(form), static_cast<int>(tag - kTags.begin()));
+  int tag(std::string_view upos) {
+    if (upos == "_") {
+      tolerated_.add("UPOS '_', which is no label");
+      return Tree::kNone;
+    }
+    const auto tag = std::ranges::find(kTags, upos);
+    if (tag == kTags.end())
+      fail(upos, fmt::format("a universal part-of-speech tag ({})", fmt::join(kTags, ", ")));
+    return static_cast<int>(tag - kTags.begin());
   }
 
   void range(const Fields& fields) {
@@ -189,36 +202,82 @@ class Reader {
   }
 
   // What can be checked when all words are known.
-  void finish() const {
-    // At the line that has just been read, which is empty.
-    if (heads_.empty()) file_.fail(offset_ - 1, "an empty line", "the first word of a sentence");
+  void finish() {
     if (range_end_ > words())
       fail(range_, fmt::format("a range within the {} words of the sentence", words()));
+    if (std::ranges::any_of(words_, [](const Word& word) { return word.head == "_"; })) return;
+    const std::optional<Complaint> complaint = complaint_about_heads();
+    if (!complaint) return;
+    if (structure_ == Structure::dependencies) fail(complaint->piece, complaint->expected);
+    tolerated_.add("sentences whose HEADs make no tree");
+  }
+
+  struct Complaint {
+    std::string_view piece;
+    std::string expected;
+  };
+
+  // Nothing if they make one tree.
+  std::optional<Complaint> complaint_about_heads() const {
     int root = 0;
     for (int i = 1; i <= words(); ++i) {
       const int head = head_of(i);
       if (head > words())
-        fail(heads_[i - 1], fmt::format("0 or the ID of one of the {} words as HEAD", words()));
+        return Complaint{word(i).head,
+                         fmt::format("0 or the ID of one of the {} words as HEAD", words())};
       if (head == 0 && root > 0)
-        fail(heads_[i - 1], fmt::format("one root, which is word {} already", root));
+        return Complaint{word(i).head, fmt::format("one root, which is word {} already", root)};
       if (head == 0) root = i;
     }
-    if (root == 0) fail(heads_[0], "HEAD 0 at exactly one word of the sentence, and there is none");
-    check_tree();
-  }
-
-  // From every word the heads lead to the root.
-  void check_tree() const {
+    if (root == 0)
+      return Complaint{word(1).head,
+                       "HEAD 0 at exactly one word of the sentence, and there is none"};
+    // From every word the heads lead to the root.
     std::vector<int> seen_from(words() + 1, 0);
     for (int i = 1; i <= words(); ++i) {
       int at = i;
       for (; at != 0 && seen_from[at] == 0; at = head_of(at)) seen_from[at] = i;
       if (at != 0 && seen_from[at] == i)
-        fail(heads_[at - 1], fmt::format("a HEAD that leads word {} to the root", at));
+        return Complaint{word(at).head, fmt::format("a HEAD that leads word {} to the root", at)};
+    }
+    return std::nullopt;
+  }
+
+  Tree tree() {
+    structure_ == Structure::sequence ? build_sequence() : build_dependencies();
+    return builder_.finish();
+  }
+
+  void build_sequence() {
+    for (const Word& word : words_) builder_.leaf(word.id, word.tag);
+    builder_.node(words());
+  }
+
+  // Depth first from the root, without recursion: a chain may be as long as the sentence.
+  void build_dependencies() {
+    std::vector<int> next_child(words() + 1, 0), sibling(words() + 1, 0), arity(words() + 1, 0);
+    for (int i = words(); i >= 1; --i) {
+      ++arity[head_of(i)];
+      sibling[i] = std::exchange(next_child[head_of(i)], i);
+    }
+    std::vector<int> path = {next_child[0]};
+    while (!path.empty()) {
+      const int at = path.back();
+      if (const int child = next_child[at]; child > 0) {
+        next_child[at] = sibling[child];
+        path.push_back(child);
+        continue;
+      }
+      if (arity[at] == 0)
+        builder_.leaf(word(at).id, word(at).tag);
+      else
+        builder_.node(arity[at], word(at).tag, word(at).id);
+      path.pop_back();
     }
   }
 
-  int head_of(int id) const { return *number(heads_[id - 1]); }
+  const Word& word(int id) const { return words_[id - 1]; }
+  int head_of(int id) const { return *number(word(id).head); }
 
   std::size_t at(std::string_view piece) const { return piece.data() - file_.text.data(); }
 
@@ -227,12 +286,14 @@ class Reader {
   }
 
   const TextFile& file_;
+  const Structure structure_;
   Vocabulary& vocabulary_;
+  Tolerated& tolerated_;
   TreeBuilder builder_;
   std::size_t offset_ = 0;  // of the next line
   // Of the sentence so far.
-  std::vector<std::string_view> heads_;  // a number each
-  std::string_view range_;               // the last one
+  std::vector<Word> words_;
+  std::string_view range_;  // the last one
   int range_end_ = 0;
   bool in_front_of_range_ = false;  // the last line was a range
   int empty_nodes_ = 0;             // since the last word
@@ -240,9 +301,14 @@ class Reader {
 
 }  // namespace
 
-std::vector<Tree> parse(const TextFile& file, Vocabulary& vocabulary) {
+Treebank parse(const TextFile& file, Structure structure, Vocabulary& vocabulary) {
   check_text(file);
-  return Reader(file, vocabulary).sentences();
+  Treebank bank;
+  bank.classes = static_cast<int>(kTags.size());
+  bank.label_names.assign(kTags.begin(), kTags.end());
+  bank.tolerated = file.tolerated;
+  bank.trees = Reader(file, structure, vocabulary, bank.tolerated).sentences();
+  return bank;
 }
 
 }  // namespace espalier::data::conllu

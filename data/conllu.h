@@ -1,15 +1,14 @@
-// Sentences of Universal Dependencies in CoNLL-U (universaldependencies.org/format.html), for
-// taggers: a sentence becomes a flat tree, a root without label over a leaf for each word, labelled
-// with its UPOS. Multiword ranges (3-4) and empty nodes (5.1) are checked but are no part of the
-// sequence, and the dependency tree is checked but not kept.
+// Sentences of Universal Dependencies in CoNLL-U (universaldependencies.org/format.html): text →
+// trees whose words are labelled with their UPOS. Multiword ranges (3-4) and empty nodes (5.1) are
+// checked but are no part of a tree, since no word's HEAD is one.
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "data/text_file.h"
-#include "data/tree.h"
+#include "data/treebank.h"
 #include "data/vocabulary.h"
 
 namespace espalier::data::conllu {
@@ -19,14 +18,22 @@ inline constexpr std::array<std::string_view, 17> kTags = {
     "ADJ",  "ADP",  "ADV",   "AUX",   "CCONJ", "DET", "INTJ", "NOUN", "NUM",
     "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"};
 
+/// What becomes of a sentence.
+enum class Structure : std::uint8_t {
+  sequence,      ///< a root without word and label over a leaf for each word, in their order
+  dependencies,  ///< a node for each word, over the words whose HEAD it is, in their order
+};
+
 /// Reads the sentences of a file; at least one. Words are the FORMs as they stand, through
 /// `vocabulary.intern`; a space within one becomes U+00A0, since no token holds white space.
 ///
-/// UserError FILE:LINE:COLUMN for anything but the format: UTF-8 without control characters; lines
-/// that end in LF alone, the last too; comments before the words; ten fields, none empty, with
-/// spaces only within FORM, LEMMA and MISC; IDs 1, 2, … with ranges before their first word and
-/// empty nodes in order; a known UPOS on every word; HEADs that make one tree with one root; an
-/// empty line after every sentence, the last too, and nowhere else.
-std::vector<Tree> parse(const TextFile& file, Vocabulary& vocabulary);
+/// UserError FILE:LINE:COLUMN for anything but the format: UTF-8 without control characters; ten
+/// fields, none empty, with spaces only within FORM, LEMMA and MISC; IDs 1, 2, … with ranges before
+/// their first word and empty nodes in order; a known UPOS on every word; HEADs that make one tree
+/// with one root; an empty line after every sentence and nowhere else. Tolerated, since nothing can
+/// be misread: a byte order mark; lines that end in CR LF; empty lines too many, of spaces, or
+/// missing at the end; comments anywhere; UPOS '_', which is no label; and in a sequence, which
+/// needs none, HEAD '_' and HEADs that make no tree.
+Treebank parse(const TextFile& file, Structure structure, Vocabulary& vocabulary);
 
 }  // namespace espalier::data::conllu

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -15,15 +16,37 @@
 namespace espalier::data {
 namespace {
 
-void split_by_position(std::vector<Tree> trees, Dataset& dataset) {
-  user_check(trees.size() >= 3, "{}: found {} trees, expected at least 3 for train, dev and test",
-             dataset.name, trees.size());
-  const auto tenth = std::max<std::ptrdiff_t>(1, std::ssize(trees) / 10);
-  const auto begin = std::make_move_iterator(trees.begin());
-  const auto end = std::make_move_iterator(trees.end());
-  dataset.train.assign(begin, end - 2 * tenth);
-  dataset.dev.assign(end - 2 * tenth, end - tenth);
-  dataset.test.assign(end - tenth, end);
+void take_note(const std::string& file, const Tolerated& tolerated, Dataset& dataset) {
+  if (const std::string text = tolerated.to_text(); !text.empty())
+    dataset.notes.push_back(fmt::format("{}: accepted {}", file, text));
+}
+
+void split_by_position(std::vector<Tree> trees, Splits wanted, Dataset& dataset) {
+  user_check(wanted != Splits::each || trees.size() >= 3,
+             "{}: found {} trees, expected at least 3 for train, dev and test", dataset.name,
+             trees.size());
+  const std::ptrdiff_t size = std::ssize(trees), tenth = std::max<std::ptrdiff_t>(1, size / 10);
+  const auto at = [&](std::ptrdiff_t place) {
+    return std::make_move_iterator(trees.begin() + std::max<std::ptrdiff_t>(0, place));
+  };
+  dataset.train.assign(at(0), at(size - 2 * tenth));
+  dataset.dev.assign(at(size - 2 * tenth), at(size - tenth));
+  dataset.test.assign(at(size - tenth), at(size));
+  const auto& asked = wanted == Splits::train ? dataset.train
+                      : wanted == Splits::dev ? dataset.dev
+                                              : dataset.test;
+  user_check(!asked.empty(),
+             "{}: found {}, of which the last is test and the one before it dev: nothing is left "
+             "for {}",
+             dataset.name, size == 1 ? "1 tree" : "2 trees",
+             wanted == Splits::train ? "train" : "dev");
+}
+
+void drop_unwanted(Splits wanted, Dataset& dataset) {
+  if (wanted == Splits::each || wanted == Splits::all_there_are) return;
+  if (wanted != Splits::train) dataset.train.clear();
+  if (wanted != Splits::dev) dataset.dev.clear();
+  if (wanted != Splits::test) dataset.test.clear();
 }
 
 // Ids are in order of first appearance and training comes first: what dev and test alone hold has
@@ -43,39 +66,69 @@ void load_listops(const std::string& file, const LoadOptions& options, Dataset& 
   user_check(!dataset.vocabulary.frozen() || dataset.vocabulary == listops::vocabulary(),
              "{}: found a vocabulary of {} tokens, expected that of ListOps", dataset.name,
              dataset.vocabulary.size());
-  split_by_position(
-      file.empty() ? listops::generate(options.listops) : listops::parse(read_text_file(file)),
-      dataset);
+  if (file.empty()) {
+    split_by_position(listops::generate(options.listops), options.splits, dataset);
+  } else {
+    const TextFile text = read_text_file(file);
+    split_by_position(listops::parse(text), options.splits, dataset);
+    take_note(file, text.tolerated, dataset);
+  }
   dataset.vocabulary = listops::vocabulary();
   dataset.classes = listops::kClasses;
 }
 
-void load_sst(const std::string& folder, const LoadOptions& options, Dataset& dataset) {
-  const std::filesystem::path path(folder);
-  std::error_code error;
-  user_check(std::filesystem::is_directory(path, error),
-             "{}: expected a directory with train.txt, dev.txt and test.txt", folder);
-  const auto read = [&](const char* file) {
-    Treebank bank = parse_sst(read_text_file(path / file), options.treebank, dataset.vocabulary);
+// Loads the files of a folder, one a split. `find(split, needed)` gives a file's path, or nothing
+// if it is neither there nor needed; `parse(TextFile)` gives a Treebank.
+template <class Find, class Parse>
+void load_folder(Splits wanted, Find find, Parse parse, Dataset& dataset) {
+  const auto load = [&](Splits split, const char* name, std::vector<Tree>& trees) {
+    const bool needed = wanted == Splits::each || wanted == split ||
+                        (split == Splits::train && !dataset.vocabulary.frozen());
+    if (!needed && wanted != Splits::all_there_are) return;
+    const std::optional<std::filesystem::path> path = find(name, needed);
+    if (!path) return;
+    const TextFile file = read_text_file(*path);
+    Treebank bank = parse(file);
+    trees = std::move(bank.trees);
     dataset.classes = bank.classes;
-    return std::move(bank.trees);
+    dataset.label_names = std::move(bank.label_names);
+    take_note(file.name, bank.tolerated, dataset);
   };
-  dataset.train = read("train.txt");
+  load(Splits::train, "train", dataset.train);
   dataset.vocabulary.freeze();
-  dataset.dev = read("dev.txt");
-  dataset.test = read("test.txt");
+  load(Splits::dev, "dev", dataset.dev);
+  load(Splits::test, "test", dataset.test);
+  user_check(!dataset.train.empty() || !dataset.dev.empty() || !dataset.test.empty(),
+             "{}: found no file of a split, expected at least one", dataset.name);
+}
+
+void load_sst(const std::filesystem::path& folder, const LoadOptions& options, Dataset& dataset) {
+  std::error_code error;
+  user_check(std::filesystem::is_directory(folder, error),
+             "{}: expected a directory with train.txt, dev.txt and test.txt", folder.string());
+  const auto find = [&](std::string_view split, bool needed) {
+    std::filesystem::path path = folder / fmt::format("{}.txt", split);
+    return needed || std::filesystem::exists(path, error) ? std::optional(std::move(path))
+                                                          : std::nullopt;
+  };
+  const auto parse = [&](const TextFile& file) {
+    return parse_sst(file, options.treebank, dataset.vocabulary);
+  };
+  load_folder(options.splits, find, parse, dataset);
 }
 
 void load_ptb(const std::string& file, const LoadOptions& options, Dataset& dataset) {
   Treebank bank = parse_ptb(read_text_file(file), options.treebank, dataset.vocabulary);
   dataset.classes = bank.classes;
   dataset.label_names = std::move(bank.label_names);
-  split_by_position(std::move(bank.trees), dataset);
+  take_note(file, bank.tolerated, dataset);
+  split_by_position(std::move(bank.trees), options.splits, dataset);
   if (!dataset.vocabulary.frozen()) forget_words_outside_train(dataset);
 }
 
-// The one file in `folder` whose name has this ending.
-std::filesystem::path only_file(const std::filesystem::path& folder, std::string_view ending) {
+// The one file in `folder` whose name has this ending; nothing if there is none and none is needed.
+std::optional<std::filesystem::path> only_file(const std::filesystem::path& folder,
+                                               std::string_view ending, bool needed) {
   std::vector<std::string> names;
   std::error_code error;
   const std::filesystem::directory_iterator entries(folder, error);
@@ -83,6 +136,7 @@ std::filesystem::path only_file(const std::filesystem::path& folder, std::string
   for (const auto& entry : entries)
     if (std::string name = entry.path().filename().string(); name.ends_with(ending))
       names.push_back(std::move(name));
+  if (names.empty() && !needed) return std::nullopt;
   std::ranges::sort(names);
   user_check(names.size() == 1, "{}: found {}, expected exactly one file *{}", folder.string(),
              names.empty() ? "none" : fmt::format("{}", fmt::join(names, " and ")), ending);
@@ -90,28 +144,26 @@ std::filesystem::path only_file(const std::filesystem::path& folder, std::string
 }
 
 void load_conllu(const std::string& folder, const LoadOptions& options, Dataset& dataset) {
-  dataset.classes = static_cast<int>(conllu::kTags.size());
-  dataset.label_names.assign(conllu::kTags.begin(), conllu::kTags.end());
   const TreebankOptions& wanted = options.treebank;
   user_check(!wanted.binary,
-             "{}: found sentences, which are sequences of words, expected a model that reads them, "
-             "such as lstm; this one reads binary trees",
-             dataset.name);
-  user_check(wanted.classes == 0 &&
-                 (wanted.label_names.empty() || wanted.label_names == dataset.label_names),
+             "{}: found sentences with dependency trees, expected a model that reads them{}",
+             dataset.name,
+             wanted.binary_reason.empty() ? "" : fmt::format(" ({})", wanted.binary_reason));
+  user_check(wanted.classes == 0 && (wanted.label_names.empty() ||
+                                     std::ranges::equal(wanted.label_names, conllu::kTags)),
              "{}: found part-of-speech tags as labels, expected the {} of the model", dataset.name,
              wanted.classes > 0 ? wanted.classes : std::ssize(wanted.label_names));
   std::error_code error;
   user_check(std::filesystem::is_directory(folder, error),
              "{}: expected a directory with *-train.conllu, *-dev.conllu and *-test.conllu",
              folder);
-  const auto read = [&](std::string_view ending) {
-    return conllu::parse(read_text_file(only_file(folder, ending)), dataset.vocabulary);
+  const auto find = [&](std::string_view split, bool needed) {
+    return only_file(folder, fmt::format("-{}.conllu", split), needed);
   };
-  dataset.train = read("-train.conllu");
-  dataset.vocabulary.freeze();
-  dataset.dev = read("-dev.conllu");
-  dataset.test = read("-test.conllu");
+  const auto parse = [&](const TextFile& file) {
+    return conllu::parse(file, options.conllu, dataset.vocabulary);
+  };
+  load_folder(options.splits, find, parse, dataset);
 }
 
 }  // namespace
@@ -137,6 +189,7 @@ Dataset load_dataset(std::string_view spec, const LoadOptions& options) {
         "unknown data {}: expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
         quoted(spec)));
   dataset.vocabulary.freeze();
+  drop_unwanted(options.splits, dataset);
   return dataset;
 }
 

@@ -10,6 +10,11 @@ void Scanner::skip_blanks() {
   while (!at_end() && !at('\n') && is_space(file_.text[offset_])) ++offset_;
 }
 
+void Scanner::skip_line() {
+  const std::size_t size = rest().find('\n');
+  offset_ = size == rest().npos ? file_.text.size() : offset_ + size + 1;
+}
+
 bool Scanner::accept(char c) {
   if (!at(c)) return false;
   ++offset_;
@@ -33,7 +38,7 @@ void Scanner::fail(std::string_view expected) const {
     if (at_end()) return "the end of the file";
     if (at('\n')) return "the end of the line";
     if (at('\0')) return "a NUL byte";
-    return quoted(at_atom() ? rest_of_atom() : std::string_view(file_.text).substr(offset_, 1));
+    return quoted(at_atom() ? rest_of_atom() : rest().substr(0, 1));
   };
   file_.fail(offset_, found(), expected);
 }
@@ -41,7 +46,7 @@ void Scanner::fail(std::string_view expected) const {
 std::string_view Scanner::rest_of_atom() const {
   std::size_t end = offset_;
   while (end < file_.text.size() && in_atom(file_.text[end])) ++end;
-  return std::string_view(file_.text).substr(offset_, end - offset_);
+  return rest().substr(0, end - offset_);
 }
 
 }  // namespace espalier::data

@@ -17,11 +17,14 @@ class Scanner {
   std::size_t offset() const { return offset_; }
   bool at_end() const { return offset_ == file_.text.size(); }
   bool at(char c) const { return !at_end() && file_.text[offset_] == c; }
+  bool at(std::string_view text) const { return rest().starts_with(text); }
   bool at_atom() const { return !at_end() && in_atom(file_.text[offset_]); }
 
   /// Skips white space; skip_blanks stops at the end of a line.
   void skip_space();
   void skip_blanks();
+  /// Skips all that is left of the line, its end too.
+  void skip_line();
 
   /// Steps over `c` if it is next, and says whether it was.
   bool accept(char c);
@@ -37,6 +40,7 @@ class Scanner {
 
  private:
   static bool in_atom(char c) { return c != '(' && c != ')' && !is_space(c); }
+  std::string_view rest() const { return std::string_view(file_.text).substr(offset_); }
   std::string_view rest_of_atom() const;
 
   const TextFile& file_;

@@ -8,11 +8,14 @@
 #include <string>
 #include <string_view>
 
+#include "data/tolerated.h"
+
 namespace espalier::data {
 
 struct TextFile {
   std::string name;  // as the user gave it; opens every message
   std::string text;
+  Tolerated tolerated = {};  // before any reader saw the text
 
   /// The line that holds the byte at `offset`.
   std::size_t line(std::size_t offset) const;
@@ -22,11 +25,19 @@ struct TextFile {
                          std::string_view expected) const;
 };
 
-/// Reads all of a file. UserError if it is missing, a directory, or cannot be read.
+/// The text of `bytes`: a byte order mark of UTF-8 in front is no part of it, but tolerated.
+TextFile text_file(std::string name, std::string bytes);
+
+/// Reads all of a regular file or a pipe. UserError if it is missing, is anything else (a device
+/// may have no end), or cannot be read.
 TextFile read_text_file(const std::filesystem::path& path);
 
+/// The offset of the first byte that is not UTF-8 (RFC 3629), npos if there is none.
+std::size_t find_not_utf8(std::string_view text);
+
 /// A piece of a text for a message: in single quotes, cut when long, and with the bytes that would
-/// not show spelled out: control bytes as \xNN, no-break space and byte order mark as \uNNNN.
+/// not show spelled out: those of control characters and those that are not UTF-8 as \xNN, no-break
+/// space and byte order mark as \uNNNN.
 std::string quoted(std::string_view piece);
 
 /// Space, \t, \n, \v, \f, \r. U+00A0 and the like are not white space: words may hold them.

@@ -6,14 +6,14 @@ namespace espalier::data {
 
 void TreeBuilder::leaf(int word, int label) { add(word, label); }
 
-void TreeBuilder::node(int arity, int label) {
+void TreeBuilder::node(int arity, int label, int word) {
   const int ready = static_cast<int>(finished_.size());
   user_check(arity >= 1 && arity <= ready,
              "tree: found {} finished subtrees, expected {} to join under a node", ready, arity);
   const auto first = finished_.end() - arity;
   tree_.children_.insert(tree_.children_.end(), first, finished_.end());
   finished_.erase(first, finished_.end());
-  add(Tree::kNone, label);
+  add(word, label);
 }
 
 void TreeBuilder::add(int word, int label) {

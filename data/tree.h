@@ -1,5 +1,6 @@
 // One labelled ordered tree in flat arrays. Made by TreeBuilder (the readers and generators of
 // data/), consumed by models, which walk it in postorder, with fold, or by recursion over TreeRef.
+// The words of a constituency tree are at its leaves; a dependency tree has one at every node.
 // Always holds: children precede their parent, a subtree is a contiguous run of nodes, the root is
 // last. Nothing here recurses, so a tree may be as deep as memory allows.
 #pragma once
@@ -17,7 +18,7 @@ namespace espalier::data {
 /// Nodes are numbered 0 … size() − 1 in postorder. Only TreeBuilder makes one that is not empty.
 class Tree {
  public:
-  /// The word of an inner node, and the label of an unlabelled one.
+  /// The word of a node without one, and the label of an unlabelled one.
   static constexpr int kNone = -1;
 
   int size() const { return static_cast<int>(words_.size()); }
@@ -30,7 +31,7 @@ class Tree {
   }
   bool is_leaf(int node) const { return child_begin_[node] == child_begin_[node + 1]; }
 
-  /// The vocabulary id of a leaf, kNone for an inner node.
+  /// The vocabulary id of the node's own word, kNone if it has none. A leaf has one.
   int word(int node) const { return words_[node]; }
   int label(int node) const { return labels_[node]; }
 
@@ -54,8 +55,9 @@ class TreeBuilder {
   /// Adds a leaf.
   void leaf(int word, int label = Tree::kNone);
 
-  /// Joins the last `arity` finished subtrees under a new node. UserError if there are fewer.
-  void node(int arity, int label = Tree::kNone);
+  /// Joins the last `arity` finished subtrees under a new node, which may have a word of its own.
+  /// UserError if there are fewer.
+  void node(int arity, int label = Tree::kNone, int word = Tree::kNone);
 
   /// Hands the tree over and starts anew. UserError unless exactly one subtree is left.
   Tree finish();
@@ -134,7 +136,7 @@ void walk(const Tree& tree, Open&& open, Close&& close) {
   }
 }
 
-/// The words of the leaves from left to right: the tree as a sequence of tokens.
+/// The words of the leaves from left to right: a tree without inner words as a sequence of tokens.
 std::vector<int> leaves(const Tree& tree);
 
 /// The labels of the leaves from left to right: one label a token.

@@ -35,11 +35,12 @@ std::string_view escaped(std::string_view token) {
   return token == "(" ? "-LRB-" : token == ")" ? "-RRB-" : token;
 }
 
-// The integer 0 … bound − 1 that `text` spells.
+// The integer 0 … bound − 1 that `text` spells, in one way only: 01 and -0 are none.
 std::optional<int> integer_below(int bound, std::string_view text) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (text != std::to_string(value)) return std::nullopt;
   return 0 <= value && value < bound ? std::optional(value) : std::nullopt;
 }
 
@@ -107,22 +108,30 @@ struct Form {
   bool tree_a_line;
   bool label_on_every_node;
   bool binary;
+  std::string binary_reason;  // ends complaints about nodes that are not
+  std::string label_hint;     // ends complaints about labels
 };
+
+std::string with_reason(std::string expected, const std::string& reason) {
+  return reason.empty() ? expected : fmt::format("{} ({})", expected, reason);
+}
 
 // Keeps the open brackets on a stack of its own, so that nesting is bounded by memory only.
 class Parser {
  public:
-  Parser(const TextFile& file, Form form, bool unescape, Labels& labels, Vocabulary& vocabulary)
+  Parser(const TextFile& file, const Form& form, bool unescape, Labels& labels,
+         Vocabulary& vocabulary, Tolerated& tolerated)
       : file_(file),
         scanner_(file),
         form_(form),
         unescape_(unescape),
         labels_(labels),
-        vocabulary_(vocabulary) {}
+        vocabulary_(vocabulary),
+        tolerated_(tolerated) {}
 
   std::vector<Tree> trees() {
     std::vector<Tree> result;
-    for (scanner_.skip_space(); !scanner_.at_end(); scanner_.skip_space()) {
+    for (skip_between(); !scanner_.at_end(); skip_between()) {
       result.push_back(tree());
       if (form_.tree_a_line) end_line();
     }
@@ -131,6 +140,18 @@ class Parser {
   }
 
  private:
+  void skip_between() {
+    for (scanner_.skip_space(); at_comment(); scanner_.skip_space()) {
+      tolerated_.add("comments");
+      scanner_.skip_line();
+    }
+  }
+
+  // Between trees only: within one, # is a token or a label.
+  bool at_comment() const {
+    return scanner_.at('#') || scanner_.at('%') || scanner_.at(';') || scanner_.at("*x*");
+  }
+
   struct Bracket {
     int label;
     int children = 0;
@@ -151,7 +172,7 @@ class Parser {
   // '(' [label], and for a leaf also token ')'.
   void open() {
     if (!open_.empty() && form_.binary && open_.back().children == 2)
-      fail("')' after two children");
+      fail(with_reason("')' after two children", form_.binary_reason));
     if (!scanner_.accept('(')) fail(open_.empty() ? "'(' or the end of the file" : "'(' or ')'");
     if (!open_.empty()) ++open_.back().children;
 
@@ -164,7 +185,7 @@ class Parser {
       if (scanner_.at(')') && !form_.label_on_every_node) return leaf(first, label);
       label = label_number(first, begin);
     } else if (form_.label_on_every_node) {
-      fail(labels_.expected());
+      fail(expected_label());
     }
     if (scanner_.at_atom()) return leaf(scanner_.atom(), label);
     if (!scanner_.at('(')) fail("a token or '('");
@@ -172,6 +193,7 @@ class Parser {
   }
 
   void leaf(std::string_view token, int label) {
+    if (find_not_utf8(token) != token.npos) tolerated_.add("tokens that are not UTF-8");
     skip();
     if (!scanner_.accept(')')) fail("')' after the token of a leaf");
     builder_.leaf(vocabulary_.intern(unescape_ ? unescaped(token) : token), label);
@@ -180,7 +202,8 @@ class Parser {
   void close() {
     const auto [label, children] = open_.back();
     const bool wrapper = open_.size() == 1 && label == Tree::kNone && children == 1;
-    if (form_.binary && children == 1 && !wrapper) fail("'(' of a second child");
+    if (form_.binary && children == 1 && !wrapper)
+      fail(with_reason("'(' of a second child", form_.binary_reason));
     scanner_.accept(')');
     open_.pop_back();
     if (!wrapper) builder_.node(children, label);
@@ -192,10 +215,15 @@ class Parser {
   }
 
   int label_number(std::string_view text, std::size_t begin) {
+    if (const std::size_t bad = find_not_utf8(text); bad != text.npos)
+      file_.fail(begin + bad, fmt::format("the label {}", quoted(text)),
+                 "UTF-8 (a file in Latin-1 must be converted)");
     const std::optional<int> number = labels_.number(text);
-    if (!number) file_.fail(begin, quoted(text), labels_.expected());
+    if (!number) file_.fail(begin, quoted(text), expected_label());
     return *number;
   }
+
+  std::string expected_label() const { return with_reason(labels_.expected(), form_.label_hint); }
 
   void skip() { form_.tree_a_line ? scanner_.skip_blanks() : scanner_.skip_space(); }
 
@@ -209,19 +237,21 @@ class Parser {
 
   const TextFile& file_;
   Scanner scanner_;
-  const Form form_;
+  const Form& form_;
   const bool unescape_;
   Labels& labels_;
   Vocabulary& vocabulary_;
+  Tolerated& tolerated_;
   TreeBuilder builder_;
   std::vector<Bracket> open_;
   std::size_t tree_begin_ = 0;
 };
 
-Treebank parse(const TextFile& file, Form form, Labels labels, bool unescape,
+Treebank parse(const TextFile& file, const Form& form, Labels labels, bool unescape,
                Vocabulary& vocabulary) {
   Treebank bank;
-  bank.trees = Parser(file, form, unescape, labels, vocabulary).trees();
+  bank.tolerated = file.tolerated;
+  bank.trees = Parser(file, form, unescape, labels, vocabulary, bank.tolerated).trees();
   std::move(labels).finish(bank);
   return bank;
 }
@@ -230,12 +260,22 @@ Treebank parse(const TextFile& file, Form form, Labels labels, bool unescape,
 
 Treebank parse_sst(const TextFile& file, const TreebankOptions& options, Vocabulary& vocabulary) {
   const int classes = options.classes > 0 ? options.classes : kSstClasses;
-  return parse(file, {.tree_a_line = true, .label_on_every_node = true, .binary = true},
+  return parse(file,
+               {.tree_a_line = true,
+                .label_on_every_node = true,
+                .binary = true,
+                .binary_reason = "ptb:FILE may hold trees of any arity",
+                .label_hint = "ptb:FILE may hold any labels"},
                Labels(classes, {}), options.unescape, vocabulary);
 }
 
 Treebank parse_ptb(const TextFile& file, const TreebankOptions& options, Vocabulary& vocabulary) {
-  return parse(file, {.tree_a_line = false, .label_on_every_node = false, .binary = options.binary},
+  return parse(file,
+               {.tree_a_line = false,
+                .label_on_every_node = false,
+                .binary = options.binary,
+                .binary_reason = options.binary_reason,
+                .label_hint = ""},
                Labels(options.classes, options.label_names), options.unescape, vocabulary);
 }
 
@@ -248,7 +288,11 @@ std::string bracketed(const Tree& tree, const Vocabulary& vocabulary,
     text += '(';
     if (label != Tree::kNone)
       text += label_names.empty() ? std::to_string(label) : label_names[label];
-    if (!tree.is_leaf(node)) return;
+    if (!tree.is_leaf(node)) {
+      user_check(tree.word(node) == Tree::kNone,
+                 "tree node {}: found a word at an inner node, expected words at leaves", node);
+      return;
+    }
     if (label != Tree::kNone) text += ' ';
     text += escaped(vocabulary.token(tree.word(node)));
   };

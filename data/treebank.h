@@ -1,7 +1,8 @@
 // Bracket trees with labels: text → trees. Two forms: SST (Socher et al. 2013), a binary tree with
 // integer labels on each line, and PTB (Penn Treebank .mrg), trees of any arity and any labels over
 // any number of lines. Grammar: tree := '(' [label] (token | tree+) ')'. Only '(', ')' and ASCII
-// white space delimit. Blank lines separate; nothing else is skipped.
+// white space delimit; lines may end in CR LF. Between trees, blank lines and comments are skipped:
+// from '#', '%', ';' or '*x*' (the header of files of the Penn Treebank) to the end of the line.
 #pragma once
 
 #include <span>
@@ -15,10 +16,13 @@
 namespace espalier::data {
 
 struct TreebankOptions {
-  /// Labels are the integers 0 … classes − 1. If 0: five for SST; for PTB as label_names says.
+  /// Labels are the integers 0 … classes − 1, without zeros in front. If 0: five for SST; for PTB
+  /// as label_names says.
   int classes = 0;
   /// PTB: refuse an inner node without exactly two children. SST always does.
   bool binary = false;
+  /// Who asks for binary trees and what to do about it: ends a complaint about a node that is not.
+  std::string binary_reason = {};
   /// Read the tokens -LRB- -RRB- -LSB- -RSB- -LCB- -RCB- as ( ) [ ] { }.
   bool unescape = false;
   /// PTB: the known label texts, label = place; any other is an error. If empty and `classes` is 0,
@@ -31,10 +35,13 @@ struct Treebank {
   std::vector<Tree> trees;               // at least one; words are ids of the given vocabulary
   int classes = 0;                       // labels are below this
   std::vector<std::string> label_names;  // [classes]; empty if the labels are integers themselves
+  Tolerated tolerated;
 };
 
 /// Reads one labelled binary tree a line. Every node has a label. Tokens go through
-/// `vocabulary.intern`. UserError FILE:LINE:COLUMN for anything else, and for a file without trees.
+/// `vocabulary.intern`; those that are not UTF-8 are taken byte by byte. UserError FILE:LINE:COLUMN
+/// for anything else, for a label that is not UTF-8, and for a file without trees. Tolerated: a
+/// byte order mark, comments, tokens that are not UTF-8.
 Treebank parse_sst(const TextFile& file, const TreebankOptions& options, Vocabulary& vocabulary);
 
 /// Reads trees that may span lines. Labels may be absent (Tree::kNone; a bracket with a single
@@ -44,6 +51,7 @@ Treebank parse_ptb(const TextFile& file, const TreebankOptions& options, Vocabul
 
 /// The tree on one line, as SST writes it: `(3 (2 It) (4 works))`. The tokens ( and ) are escaped;
 /// a root that parse_ptb would take for a wrapper gets one, so that reading gives the tree back.
+/// UserError for a word at an inner node, which has no place in it.
 std::string bracketed(const Tree& tree, const Vocabulary& vocabulary,
                       std::span<const std::string> label_names = {});
 

@@ -1,10 +1,13 @@
 #include "data/vocabulary.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <fstream>
+#include <cerrno>
+#include <random>
 #include <system_error>
 
-#include "data/text_file.h"
 #include "ir/error.h"
 
 namespace espalier::data {
@@ -14,6 +17,37 @@ namespace {
 std::size_t bad_byte(std::string_view token) {
   const auto bad = std::ranges::find_if(token, [](char c) { return is_space(c) || c == '\0'; });
   return bad == token.end() ? token.npos : bad - token.begin();
+}
+
+bool write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+/// Gives the file new content, whole or not at all, through a new file beside it whose name nobody
+/// can foretell. What the file was, a link too, is replaced.
+void replace_file(const std::filesystem::path& file, std::string_view text) {
+  std::random_device random;
+  std::filesystem::path draft;
+  int opened = -1;
+  do {
+    draft = file.parent_path() /
+            fmt::format(".{}.{:08x}{:08x}.tmp", file.filename().string(), random(), random());
+    opened = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (opened < 0 && errno == EEXIST);
+  bool written = opened >= 0 && write_all(opened, text) && ::fsync(opened) == 0;
+  int reason = errno;
+  if (opened >= 0) ::close(opened);
+  if (written && ::rename(draft.c_str(), file.c_str()) == 0) return;
+  if (written) reason = errno;
+  if (opened >= 0) ::unlink(draft.c_str());
+  throw UserError(fmt::format("{}: cannot write the file: {}", file.string(),
+                              std::system_category().message(reason)));
 }
 
 }  // namespace
@@ -44,19 +78,15 @@ void Vocabulary::truncate(int size) {
 }
 
 void Vocabulary::save(const std::filesystem::path& file) const {
-  std::filesystem::path draft = file;
-  draft += ".tmp";
-  std::ofstream stream(draft, std::ios::binary);
-  for (const std::string& token : tokens_) stream << token << '\n';
-  stream.close();
-  user_check(!stream.fail(), "{}: cannot write the file", draft.string());
-  std::error_code error;
-  std::filesystem::rename(draft, file, error);
-  user_check(!error, "{}: cannot write the file: {}", file.string(), error.message());
+  std::string text;
+  for (const std::string& token : tokens_) {
+    text += token;
+    text += '\n';
+  }
+  replace_file(file, text);
 }
 
-Vocabulary Vocabulary::load(const std::filesystem::path& path) {
-  const TextFile file = read_text_file(path);
+Vocabulary Vocabulary::parse(const TextFile& file) {
   const std::string_view text = file.text;
   Vocabulary result;
   std::size_t begin = 0;

@@ -11,6 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "data/text_file.h"
+
 namespace espalier::data {
 
 /// A token is not empty and holds no ASCII white space and no NUL; any other byte may be in it.
@@ -44,9 +46,12 @@ class Vocabulary {
   /// Writes vocab.txt, whole or not at all. UserError if it cannot be written.
   void save(const std::filesystem::path& file) const;
 
-  /// Reads vocab.txt; the result is frozen. UserError with file:line:column unless line 1 is
-  /// `<unk>` and every line is a token that no other line holds. CRLF is accepted.
-  static Vocabulary load(const std::filesystem::path& file);
+  /// The text of a vocab.txt; the result is frozen. UserError with file:line:column unless line 1
+  /// is `<unk>` and every line is a token that no other line holds. CR LF is accepted.
+  static Vocabulary parse(const TextFile& file);
+
+  /// Reads vocab.txt.
+  static Vocabulary load(const std::filesystem::path& file) { return parse(read_text_file(file)); }
 
   /// Same tokens, same ids.
   bool operator==(const Vocabulary& other) const { return tokens_ == other.tokens_; }

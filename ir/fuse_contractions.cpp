@@ -16,6 +16,11 @@ class Fusion {
     for (const Node& node : cell.graph.nodes())
       for (NodeId operand : node.operands) ++uses_[operand];
     for (NodeId output : cell.outputs) ++uses_[output];
+    inner_.assign(cell.graph.size(), false);
+    for (const Node& node : cell.graph.nodes())
+      if (is_add(node))
+        for (NodeId term : node.operands)
+          inner_[term] = is_add(cell.graph[term]) && joins(term, node);
   }
 
   Cell run() {
@@ -29,7 +34,7 @@ class Fusion {
  private:
   Value copy(NodeId id) {
     const Node& node = cell_.graph[id];
-    if (node.op->name == "add") {
+    if (is_add(node) && !inner_[id]) {
       std::vector<NodeId> products, others;
       collect(id, products, others);
       if (products.size() > 1) return fused(products, others);
@@ -39,15 +44,24 @@ class Fusion {
     return copy_node(builder_, node, operands);
   }
 
-  /// The terms of a tree of additions that nobody else reads.
-  void collect(NodeId id, std::vector<NodeId>& products, std::vector<NodeId>& others) const {
-    for (NodeId term : cell_.graph[id].operands) {
+  static bool is_add(const Node& node) { return node.op->name == "add"; }
+
+  /// Whether the term belongs to the sum alone.
+  bool joins(NodeId term, const Node& sum) const {
+    return uses_[term] == 1 && cell_.graph[term].type == sum.type;
+  }
+
+  /// The terms of a tree of additions that nobody else reads, from left to right.
+  void collect(NodeId root, std::vector<NodeId>& products, std::vector<NodeId>& others) const {
+    const Node& sum = cell_.graph[root];
+    std::vector<NodeId> waiting{sum.operands.rbegin(), sum.operands.rend()};
+    while (!waiting.empty()) {
+      const NodeId term = waiting.back();
+      waiting.pop_back();
       const Node& node = cell_.graph[term];
-      if (uses_[term] > 1 || node.type != cell_.graph[id].type)
-        others.push_back(term);
-      else if (node.op->name == "add")
-        collect(term, products, others);
-      else if (is_weighted(node))
+      if (inner_[term])
+        waiting.insert(waiting.end(), node.operands.rbegin(), node.operands.rend());
+      else if (joins(term, sum) && is_weighted(node))
         products.push_back(term);
       else
         others.push_back(term);
@@ -76,6 +90,7 @@ class Fusion {
   const Cell& cell_;
   GraphBuilder builder_;
   std::vector<int> uses_;
+  std::vector<bool> inner_;  // additions that belong to another one
   std::vector<Value> copies_;
 };
 

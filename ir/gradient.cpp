@@ -62,6 +62,18 @@ class Differentiator {
         builder_(GraphBuilder::Mode::simplify, "in cell '" + cell.name + "'") {}
 
   Differentiated run() {
+    walk();
+    return finish();
+  }
+
+  /// Marks the params to which the cell contributes.
+  void mark_reached(std::vector<bool>& params) {
+    walk();
+    for (const ParamContribution& c : contributions_) params[c.param] = true;
+  }
+
+ private:
+  void walk() {
     values_ = copy_graph(builder_, cell_.graph);
     for (const Value& value : values_)
       internal_check(value.id < builder_.size(), "the copy of '{}' is incomplete", cell_.name);
@@ -69,10 +81,8 @@ class Differentiator {
     seed();
     // Copies keep the order of the cell, so a reverse walk meets every user before its operands.
     for (NodeId id = forward_size_ - 1; id >= 0; --id) visit(builder_.value(id));
-    return finish();
   }
 
- private:
   void seed() {
     for (std::size_t field = 0; field < cell_.outputs.size(); ++field) {
       const Value output = values_[cell_.outputs[field]];
@@ -157,31 +167,57 @@ class Differentiator {
     for (const Cotangent& slice : slices) contribute(id, embed_slice(builder_, type, slice));
   }
 
-  void contribute(ParamId id, Value value) {
-    using Kind = ParamContribution::Kind;
-    if (is(value, "add")) {
-      contribute(id, operand(value, 0));
-      return contribute(id, operand(value, 1));
-    }
-    if (is(value, "constant") && value.node().attributes.number == 0) return;
-    ParamContribution contribution{id, Kind::sum, value.id, -1, -1};
-    if (is(value, "outer")) {
-      const Value left = operand(value, 0), right = operand(value, 1);
-      if (const int port = hot_port(left); port >= 0) {
-        contribution = {id, Kind::rows, right.id, -1, port};
-      } else if (right.shape().rank() == 1) {
-        contribution = {id, Kind::outer, left.id, right.id, -1};
+  /// Adds the contributions that a cotangent is the sum of, in their order.
+  void contribute(ParamId id, Value cotangent) {
+    std::vector<Value> terms{cotangent};
+    while (!terms.empty()) {
+      const Value term = arranged(terms.back());
+      terms.pop_back();
+      if (is(term, "add")) {
+        terms.push_back(operand(term, 1));
+        terms.push_back(operand(term, 0));
+      } else if (!is(term, "constant") || term.node().attributes.number != 0) {
+        contributions_.push_back(contribution(id, term));
       }
     }
-    contributions_.push_back(contribution);
+  }
+
+  /// The same numbers in the same order, whatever their axes: a gradient is summed as a list.
+  static Value arranged(Value value) {
+    while (is(value, "reshape")) value = operand(value, 0);
+    return value;
+  }
+
+  Value flat(Value value) {
+    return builder_.apply("reshape", {value}, {.shape = {value.shape().size()}});
+  }
+
+  ParamContribution contribution(ParamId id, Value value) {
+    using Kind = ParamContribution::Kind;
+    if (is(value, "outer")) {
+      const Value left = operand(value, 0), right = operand(value, 1);
+      const int port = hot_port(left);
+      if (port >= 0 && left.shape()[0] == program_.params[id].shape[0])
+        return {id, Kind::rows, arranged(right).id, -1, port};
+      return {id, Kind::outer, left.id, flat(right).id, -1};
+    }
+    const bool transposed = is(value, "transpose");
+    const Value product = transposed ? operand(value, 0) : value;
+    if (is(product, "matmul") && product.shape().rank() == 2) {
+      // Σ over the meeting axis of outer products, if that keeps fewer numbers than their sum.
+      const Value a = operand(product, 0), b = operand(product, 1);
+      if (a.shape().size() + b.shape().size() <= product.shape().size()) {
+        const Value columns = builder_.apply("transpose", {a});
+        return {id, Kind::outer, (transposed ? b : columns).id, (transposed ? columns : b).id, -1};
+      }
+    }
+    return {id, Kind::sum, value.id, -1, -1};
   }
 
   /// The Index port p if `value` is one_hot(p), else -1.
-  static int hot_port(Value value) {
+  int hot_port(Value value) const {
     if (!is(value, "equal") || !is(operand(value, 0), "iota")) return -1;
-    Value index = operand(value, 1);
-    if (is(index, "broadcast")) index = operand(index, 0);
-    return is(index, "port") ? index.node().attributes.ints[0] : -1;
+    return index_port(builder_.graph(), operand(value, 1).id);
   }
 
   /// Splits the joint graph: backward targets are rebuilt over leaves; forward values that they
@@ -203,11 +239,12 @@ class Differentiator {
     }
 
     GraphBuilder out(GraphBuilder::Mode::simplify, builder_.context());
-    std::map<NodeId, Value> made;
+    made_.assign(builder_.size(), {});
+    find_cheap();
     Differentiated result{cell_, {}};
     result.forward.graph = {};
     std::vector<NodeId> residuals;
-    for (NodeId& target : targets) target = split(target, out, made, residuals).id;
+    for (NodeId& target : targets) target = split(target, out, residuals).id;
 
     backward.graph = split_products(out.finish(targets), targets, builder_.context());
     std::size_t next = 0;
@@ -238,45 +275,69 @@ class Differentiator {
     return builder_.leaf("constant", type, {{}, 0, type.shape});
   }
 
-  /// The field of the state that a forward value is.
-  std::optional<int> output_field(NodeId id) const {
-    for (std::size_t field = 0; field < cell_.outputs.size(); ++field)
-      if (values_[cell_.outputs[field]].id == id) return int(field);
-    return std::nullopt;
+  /// Finds which forward values can be had in the backward kernel without one more residual: what
+  /// is read there anyway, and what only element-wise and movement ops make of such values.
+  void find_cheap() {
+    field_.assign(forward_size_, -1);
+    for (std::size_t field = cell_.outputs.size(); field-- > 0;)
+      field_[values_[cell_.outputs[field]].id] = int(field);
+    users_.assign(forward_size_, {});
+    lacking_.assign(forward_size_, 0);
+    cheap_.assign(forward_size_, false);
+    for (NodeId id = 0; id < forward_size_; ++id)
+      for (NodeId operand : builder_.node(id).operands) {
+        users_[operand].push_back(id);
+        ++lacking_[id];
+      }
+    for (NodeId id = 0; id < forward_size_; ++id)
+      if (builder_.node(id).op->kind == OpClass::leaf || field_[id] >= 0) make_cheap(id);
   }
 
-  /// Whether a forward value can be had in the backward kernel without one more residual.
-  bool cheap(NodeId id) {
-    if (const auto known = cheap_.find(id); known != cheap_.end()) return known->second;
-    const Node& node = builder_.node(id);
-    bool result = node.op->kind == OpClass::leaf || output_field(id);
-    if (!result && (node.op->kind == OpClass::elementwise || node.op->kind == OpClass::movement))
-      result = std::ranges::all_of(node.operands, [&](NodeId o) { return cheap(o); });
-    return cheap_[id] = result;
-  }
-
-  Value split(NodeId id, GraphBuilder& out, std::map<NodeId, Value>& made,
-              std::vector<NodeId>& residuals) {
-    if (const auto found = made.find(id); found != made.end()) return found->second;
-    const Node& node = builder_.node(id);
-    Value value;
-    if (node.op->kind == OpClass::leaf) {
-      value = out.leaf(node.op->name, node.type, node.attributes);
-    } else if (const std::optional<int> field = output_field(id)) {
-      value = out.leaf("output", node.type, {.ints = {*field, 0}});
-    } else if (id < forward_size_ && node.op->kind != OpClass::movement && !cheap(id)) {
-      // A movement is looked through: what it moves is kept instead.
-      value = out.leaf("residual", node.type, {.ints = {int(residuals.size()), 0}});
-      residuals.push_back(id);
-      cheap_.clear();  // what can be had from this one has become cheap
-      cheap_[id] = true;
-    } else {
-      std::vector<Value> operands;
-      for (NodeId o : node.operands) operands.push_back(split(o, out, made, residuals));
-      value = out.apply(*node.op, operands, node.attributes);
+  /// Also what becomes cheap with it.
+  void make_cheap(NodeId id) {
+    std::vector<NodeId> fresh{id};
+    while (!fresh.empty()) {
+      const NodeId now = fresh.back();
+      fresh.pop_back();
+      if (cheap_[now]) continue;
+      cheap_[now] = true;
+      for (NodeId user : users_[now]) {
+        const OpClass kind = builder_.node(user).op->kind;
+        if (--lacking_[user] == 0 && (kind == OpClass::elementwise || kind == OpClass::movement))
+          fresh.push_back(user);
+      }
     }
-    made.emplace(id, value);
-    return value;
+  }
+
+  /// The value as the backward graph has it.
+  Value split(NodeId target, GraphBuilder& out, std::vector<NodeId>& residuals) {
+    std::vector<NodeId> waiting{target};
+    while (!waiting.empty()) {
+      const NodeId id = waiting.back();
+      const Node& node = builder_.node(id);
+      const bool forward = id < forward_size_;
+      if (made_[id]) {
+        waiting.pop_back();
+      } else if (node.op->kind == OpClass::leaf) {
+        made_[id] = out.leaf(node.op->name, node.type, node.attributes);
+      } else if (forward && field_[id] >= 0) {
+        made_[id] = out.leaf("output", node.type, {.ints = {field_[id], 0}});
+      } else if (forward && node.op->kind != OpClass::movement && !cheap_[id]) {
+        // A movement is looked through: what it moves is kept instead.
+        made_[id] = out.leaf("residual", node.type, {.ints = {int(residuals.size()), 0}});
+        residuals.push_back(id);
+        make_cheap(id);
+      } else {
+        const std::size_t before = waiting.size();
+        for (std::size_t i = node.operands.size(); i-- > 0;)
+          if (!made_[node.operands[i]]) waiting.push_back(node.operands[i]);
+        if (waiting.size() > before) continue;
+        std::vector<Value> operands;
+        for (NodeId o : node.operands) operands.push_back(made_[o]);
+        made_[id] = out.apply(*node.op, operands, node.attributes);
+      }
+    }
+    return made_[target];
   }
 
   const Program& program_;
@@ -287,13 +348,26 @@ class Differentiator {
   std::vector<bool> reaches_;
   std::map<NodeId, std::vector<Cotangent>> cotangents_;
   std::vector<ParamContribution> contributions_;
-  std::map<NodeId, bool> cheap_;
+
+  // By forward value.
+  std::vector<int> field_;  // of the state that it is, or -1
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<int> lacking_;  // operands that are not cheap
+  std::vector<bool> cheap_;
+  std::vector<Value> made_;  // by value of the joint graph
 };
 
 }  // namespace
 
 Differentiated differentiate(const Program& program, const Cell& cell) {
   return Differentiator(program, cell).run();
+}
+
+std::vector<bool> reached_params(const Program& program) {
+  std::vector<bool> reached(program.params.size(), false);
+  for (const Cell& cell : program.cells)
+    Differentiator(program, simplify(cell)).mark_reached(reached);
+  return reached;
 }
 
 }  // namespace espalier::ir

@@ -17,12 +17,14 @@ struct ChildGradient {
 };
 
 /// How a param's gradient is formed over all instances of the cell (or over all children of a port,
-/// where the values are per child; left and right are so together).
+/// where the values are per child; left and right are so together). Numbers lie in the order of the
+/// param's, in whatever axes.
 struct ParamContribution {
   enum class Kind : std::uint8_t {
-    outer,  ///< Σ left ⊗ right, left [m] and right [k]: a matmul's weights
-    sum,    ///< Σ left, of the param's shape: a bias
-    rows,   ///< left [d], added to row `index` of the param: an embedding
+    outer,  ///< Σ left ⊗ right, left [m] and right [k]: a matmul's weights; or [n, m] and [n, k]:
+            ///< n such products a time
+    sum,    ///< Σ left, of the param's size: a bias
+    rows,   ///< left, added to row `index` of the param: an embedding
   };
   ParamId param = -1;
   Kind kind = Kind::sum;
@@ -49,5 +51,8 @@ struct Differentiated {
 /// lie between it and such values, and else becomes a residual. Through an op without gradient
 /// nothing flows.
 Differentiated differentiate(const Program& program, const Cell& cell);
+
+/// For each param, whether a gradient reaches it: whether some cell contributes to it.
+std::vector<bool> reached_params(const Program& program);
 
 }  // namespace espalier::ir

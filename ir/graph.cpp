@@ -14,13 +14,12 @@ std::size_t mix(std::size_t seed, std::size_t value) {
   return seed ^ (value + 0x9e3779b97f4a7c15 + (seed << 6) + (seed >> 2));
 }
 
-std::size_t hash(const Op& op, const Type& type, std::span<const NodeId> operands,
-                 const Attributes& attributes) {
-  std::size_t seed = std::hash<const void*>()(&op);
-  for (NodeId operand : operands) seed = mix(seed, static_cast<std::size_t>(operand));
-  for (int value : attributes.ints) seed = mix(seed, static_cast<std::size_t>(value));
-  seed = mix(seed, std::bit_cast<std::uint64_t>(attributes.number));
-  return mix(seed, static_cast<std::size_t>(type.shape.size()));
+std::size_t hash(const Node& node) {
+  std::size_t seed = std::hash<const void*>()(node.op);
+  for (NodeId operand : node.operands) seed = mix(seed, static_cast<std::size_t>(operand));
+  for (int value : node.attributes.ints) seed = mix(seed, static_cast<std::size_t>(value));
+  seed = mix(seed, std::bit_cast<std::uint64_t>(node.attributes.number));
+  return mix(seed, static_cast<std::size_t>(node.type.shape.size()));
 }
 
 std::vector<Type> types_of(std::span<const Value> values) {
@@ -80,12 +79,25 @@ Shape broadcast_shape(const ShapeContext& operands) {
   return Shape(std::span<const std::int64_t>(extents));
 }
 
-bool is_shared(const Graph& graph, NodeId id) {
+void Graph::append(Node node) {
+  bool shared = false;
+  if (node.op && node.op->kind == OpClass::leaf)
+    shared = node.op->name == "param" || node.op->name == "constant" || node.op->name == "iota";
+  else if (node.op && node.op->kind == OpClass::movement && !node.op->takes_index)
+    shared = std::ranges::all_of(node.operands,
+                                 [&](NodeId o) { return o >= 0 && o < size() && shared_[o]; });
+  nodes_.push_back(std::move(node));
+  shared_.push_back(shared);
+}
+
+int index_port(const Graph& graph, NodeId id) {
+  const auto looks_through = [](std::string_view op) {
+    return op == "reshape" || op == "broadcast" || op == "per_child";
+  };
+  while (looks_through(graph[id].op->name)) id = graph[id].operands[0];
   const Node& node = graph[id];
-  if (node.op->kind == OpClass::leaf)
-    return node.op->name == "param" || node.op->name == "constant" || node.op->name == "iota";
-  return node.op->kind == OpClass::movement && !node.op->takes_index &&
-         std::ranges::all_of(node.operands, [&](NodeId o) { return is_shared(graph, o); });
+  const bool is_index = node.op->name == "port" && node.type.dtype == DType::i32;
+  return is_index ? node.attributes.ints[0] : -1;
 }
 
 const Node& Value::node() const { return builder->node(id); }
@@ -93,24 +105,23 @@ const Node& Value::node() const { return builder->node(id); }
 GraphBuilder::GraphBuilder(Mode mode, std::string context)
     : mode_(mode), context_(std::move(context)) {}
 
-Value GraphBuilder::intern(const Op& op, Type type, std::vector<NodeId> operands,
-                           const Attributes& attributes) {
-  const std::size_t key = hash(op, type, operands, attributes);
-  for (auto [it, end] = table_.equal_range(key); it != end; ++it) {
-    const Node& node = graph_.nodes_[it->second];
-    if (node.op == &op && node.type == type && node.operands == operands &&
-        node.attributes == attributes)
-      return {this, it->second};
-  }
-  graph_.nodes_.push_back({&op, type, std::move(operands), attributes});
-  const NodeId id = graph_.size() - 1;
-  table_.emplace(key, id);
-  return {this, id};
+NodeId GraphBuilder::find(std::size_t key, const Node& node) const {
+  for (auto [it, end] = table_.equal_range(key); it != end; ++it)
+    if (graph_[it->second] == node) return it->second;
+  return -1;
+}
+
+Value GraphBuilder::intern(Node node) {
+  const std::size_t key = hash(node);
+  if (const NodeId known = find(key, node); known >= 0) return {this, known};
+  graph_.append(std::move(node));
+  table_.emplace(key, graph_.size() - 1);
+  return {this, graph_.size() - 1};
 }
 
 Value GraphBuilder::leaf(std::string_view name, Type type, Attributes attributes) {
   const Op& op = ir::op(name);
-  return intern(op, type, {}, canonical(op, attributes, type));
+  return intern({&op, type, {}, canonical(op, attributes, type)});
 }
 
 Value GraphBuilder::constant(double value, Shape shape) {
@@ -149,7 +160,10 @@ Value GraphBuilder::apply(const Op& op, std::span<const Value> operands, Attribu
   fit(op, attributes, values);
   const std::vector<Type> types = types_of(values);
   std::vector<NodeId> ids = ids_of(values);
-  const Type type = op.type({op, types, attributes, this, ids});
+  const ShapeContext context{op, types, attributes, this, ids};
+  const Type type = op.type(context);
+  if (op.takes_index && index_port(graph_, ids[1]) < 0)
+    context.fail("expected an Index port, or a reshape of one: " + context.describe(1));
   if (op.kind == OpClass::composite) {
     const Value result = op.expand(*this, values, attributes);
     internal_check(result.type() == type, "{}: its expansion has type {}, its rule says {}",
@@ -157,17 +171,53 @@ Value GraphBuilder::apply(const Op& op, std::span<const Value> operands, Attribu
     return result;
   }
   attributes = canonical(op, attributes, type);
-  if (mode_ == Mode::simplify) {
-    const std::size_t key = hash(op, type, ids, attributes);
-    const Node node{&op, type, ids, attributes};
-    for (auto [it, end] = rewritten_.equal_range(key); it != end; ++it)
-      if (it->second.first == node) return {this, it->second.second};
-    if (const Value simpler = simplify(*this, op, values, attributes, type)) {
-      rewritten_.emplace(key, std::pair(node, simpler.id));
-      return simpler;
+  Node node{&op, type, std::move(ids), attributes};
+  return mode_ == Mode::record ? intern(std::move(node)) : rewritten(std::move(node));
+}
+
+namespace {
+
+/// Rewrites nest as deep as the expression that a slice moves through. Deeper than this, the
+/// outermost one begins with `node`, so that the machine's stack does not bound a cell's size.
+constexpr int most_nested = 100;
+struct NestedTooDeep {
+  Node node;
+};
+
+}  // namespace
+
+Value GraphBuilder::rewritten(Node node) {
+  if (nested_ > 0) return rewrite(node);
+  std::vector<Node> waiting{std::move(node)};
+  Value result;
+  while (!waiting.empty()) {
+    try {
+      result = rewrite(waiting.back());
+      waiting.pop_back();
+    } catch (NestedTooDeep& deeper) {
+      waiting.push_back(std::move(deeper.node));
     }
   }
-  return intern(op, type, std::move(ids), attributes);
+  return result;
+}
+
+Value GraphBuilder::rewrite(const Node& node) {
+  const std::size_t key = hash(node);
+  for (auto [it, end] = rewritten_.equal_range(key); it != end; ++it)
+    if (it->second.first == node) return {this, it->second.second};
+  if (const NodeId known = find(key, node); known >= 0) return {this, known};
+  if (nested_ == most_nested) throw NestedTooDeep{node};
+  struct Nesting {
+    int& depth;
+    explicit Nesting(int& d) : depth(d) { ++depth; }
+    ~Nesting() { --depth; }
+  } const nesting(nested_);
+  std::vector<Value> values;
+  for (NodeId id : node.operands) values.push_back(value(id));
+  const Value simpler = simplify(*this, *node.op, values, node.attributes, node.type);
+  if (!simpler) return intern(node);
+  rewritten_.emplace(key, std::pair(node, simpler.id));
+  return simpler;
 }
 
 Graph GraphBuilder::finish(std::span<NodeId> outputs) const {
@@ -183,7 +233,7 @@ Graph GraphBuilder::finish(std::span<NodeId> outputs) const {
     Node node = graph_[id];
     for (NodeId& operand : node.operands) operand = renumbered[operand];
     renumbered[id] = result.size();
-    result.nodes_.push_back(std::move(node));
+    result.append(std::move(node));
   }
   for (NodeId& output : outputs) output = renumbered[output];
   return result;

@@ -49,23 +49,31 @@ class Graph {
   /// A graph of these nodes, unchecked: for tests of what ir/verify.h refuses.
   static Graph unchecked(std::vector<Node> nodes) {
     Graph graph;
-    graph.nodes_ = std::move(nodes);
+    for (Node& node : nodes) graph.append(std::move(node));
     return graph;
   }
 
   std::span<const Node> nodes() const { return nodes_; }
   const Node& operator[](NodeId id) const { return nodes_[id]; }
   NodeId size() const { return static_cast<NodeId>(nodes_.size()); }
+  bool is_shared(NodeId id) const { return shared_[id]; }
 
   bool operator==(const Graph&) const = default;
 
  private:
   friend class GraphBuilder;
+  void append(Node node);
+
   std::vector<Node> nodes_;
+  std::vector<bool> shared_;
 };
 
 /// Whether the value is the same for every instance: a param, a constant, or moved from such.
-bool is_shared(const Graph& graph, NodeId id);
+inline bool is_shared(const Graph& graph, NodeId id) { return graph.is_shared(id); }
+
+/// The Index port that is the index `id`, itself or repeated to a shape; -1 if `id` is something
+/// else. What chooses a row must be one: the recorder checks its values against the rows.
+int index_port(const Graph& graph, NodeId id);
 
 /// A node under construction, with arithmetic; the graph-value instance of gradient bodies.
 struct Value {
@@ -100,6 +108,7 @@ class GraphBuilder {
   Value leaf(std::string_view op, Type type, Attributes attributes);
   Value constant(double value, Shape shape = {});
 
+  const Graph& graph() const { return graph_; }
   const Node& node(NodeId id) const { return graph_.nodes_[id]; }
   NodeId size() const { return graph_.size(); }
   Value value(NodeId id) { return {this, id}; }
@@ -114,7 +123,12 @@ class GraphBuilder {
  private:
   /// Makes operands fit each other: broadcast to one shape, spread over children.
   void fit(const Op& op, const Attributes& attributes, std::vector<Value>& operands);
-  Value intern(const Op& op, Type type, std::vector<NodeId> operands, const Attributes& attributes);
+  /// The node, or what simplification makes of it.
+  Value rewritten(Node node);
+  Value rewrite(const Node& node);
+  Value intern(Node node);
+  /// The node that equals it, whose hash is `key`, or -1.
+  NodeId find(std::size_t key, const Node& node) const;
 
   Mode mode_;
   std::string context_;
@@ -123,6 +137,7 @@ class GraphBuilder {
   // Likewise what simplification made of a node: asked for again, it is not rewritten again, so
   // that slices of an expression with shared parts take linear time.
   std::unordered_multimap<std::size_t, std::pair<Node, NodeId>> rewritten_;
+  int nested_ = 0;  // rewrites within rewrites
 };
 
 // clang-format off

@@ -30,7 +30,8 @@ bool is_recurrent(const Program& program, const Cell& cell) {
 /// Finds what can be hoisted out of a cell and writes the two halves.
 class Splitter {
  public:
-  explicit Splitter(const Cell& cell) : cell_(cell), graph_(cell.graph) {
+  explicit Splitter(const Cell& cell)
+      : cell_(cell), graph_(cell.graph), field_(cell.graph.size(), -1) {
     for (NodeId id = 0; id < graph_.size(); ++id) {
       free_.push_back(is_free(id));
       contracts_.push_back(free_.back() && contracts(graph_[id]));
@@ -68,9 +69,8 @@ class Splitter {
     result.ports.push_back({"hoisted", PortKind::child, state});
     std::vector<Value> copies(graph_.size());
     for (NodeId id = 0; id < graph_.size(); ++id) {
-      const auto found = std::ranges::find(hoisted_, id);
-      const auto field = static_cast<int>(found - hoisted_.begin());
-      if (found != hoisted_.end())
+      const int field = field_[id];
+      if (field >= 0)
         copies[id] = builder.leaf("port", graph_[id].type, {.ints = {port, field}});
       else if (reads[id])
         copies[id] = copy(builder, id, copies);
@@ -109,16 +109,19 @@ class Splitter {
     while (graph_[id].op->kind == OpClass::movement && !graph_[id].op->takes_index &&
            graph_[id].operands.size() == 1)
       id = graph_[id].operands[0];
-    if (std::ranges::find(hoisted_, id) == hoisted_.end()) hoisted_.push_back(id);
+    if (field_[id] >= 0) return;
+    field_[id] = static_cast<int>(hoisted_.size());
+    hoisted_.push_back(id);
   }
 
   /// The nodes that `outputs` need, `cuts` and what only they need left out.
   std::vector<bool> needed(const std::vector<NodeId>& outputs,
                            const std::vector<NodeId>& cuts) const {
-    std::vector<bool> result(graph_.size(), false);
+    std::vector<bool> result(graph_.size(), false), cut(graph_.size(), false);
     for (NodeId output : outputs) result[output] = true;
+    for (NodeId id : cuts) cut[id] = true;
     for (NodeId id = graph_.size(); id-- > 0;) {
-      if (std::ranges::find(cuts, id) != cuts.end()) result[id] = false;
+      if (cut[id]) result[id] = false;
       if (!result[id]) continue;
       for (NodeId operand : graph_[id].operands) result[operand] = true;
     }
@@ -161,6 +164,7 @@ class Splitter {
   const Graph& graph_;
   std::vector<bool> free_, contracts_;  // by node
   std::vector<NodeId> hoisted_;
+  std::vector<int> field_;  // node → its position in hoisted_, or -1
   std::vector<int> ports_;  // old → new, of the half being written
 };
 

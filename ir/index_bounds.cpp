@@ -5,17 +5,6 @@
 #include "ir/op.h"
 
 namespace espalier::ir {
-namespace {
-
-/// The Index port that `id` is, through movements, or -1.
-int index_port(const Graph& graph, NodeId id) {
-  while (graph[id].op->kind == OpClass::movement) id = graph[id].operands[0];
-  const Node& node = graph[id];
-  const bool is_index = node.op->name == "port" && node.type.dtype == DType::i32;
-  return is_index ? node.attributes.ints[0] : -1;
-}
-
-}  // namespace
 
 std::vector<IndexBound> index_bounds(const Program& program, const Cell& cell) {
   std::map<int, IndexBound> bounds;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ir/error.h"
+#include "ir/excerpt.h"
 
 namespace espalier::ir {
 namespace {
@@ -35,7 +36,7 @@ void Lexer::fail(std::string_view expected) const {
   const std::string found =
       token_.kind == Token::Kind::end
           ? "the end of the text"
-          : "'" + std::string(text_.substr(token_.begin, position_ - token_.begin)) + "'";
+          : "'" + excerpt(text_.substr(token_.begin, position_ - token_.begin)) + "'";
   fail(token_, fmt::format("found {}, expected {}", found, expected));
 }
 

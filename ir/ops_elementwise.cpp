@@ -33,9 +33,12 @@ std::vector<Value> differentiate(const GradientContext& context) {
 }
 
 Type elementwise_type(const ShapeContext& context) {
-  const bool compares = context.op.name == "equal";
-  for (std::size_t i = 0; i < context.operands.size() && !compares; ++i)
-    context.check_number(int(i));
+  if (context.op.name == "equal")
+    context.check(context.operands[0].dtype == context.operands[1].dtype,
+                  "found an index and a number, expected two of a kind: " + context.describe(0) +
+                      ", " + context.describe(1));
+  else
+    for (std::size_t i = 0; i < context.operands.size(); ++i) context.check_number(int(i));
   return {DType::f32, context.shape(0), context.operands[0].children};
 }
 

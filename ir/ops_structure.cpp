@@ -137,6 +137,9 @@ Type concat_type(const ShapeContext& c) {
   std::int64_t extent = 0;
   for (std::size_t i = 0; i < c.operands.size(); ++i) {
     const Shape& shape = c.shape(int(i));
+    c.check(c.operands[i].dtype == c.operands[0].dtype,
+            "found numbers and indices, expected one kind: " + c.describe(0) + ", " +
+                c.describe(int(i)));
     c.check(shape.rank() == c.shape(0).rank() && shape.without(axis) == c.shape(0).without(axis),
             "shapes differ beside the joined axis: " + c.describe(0) + ", " + c.describe(int(i)));
     extent += shape[axis];

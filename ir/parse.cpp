@@ -6,6 +6,7 @@
 
 #include "ir/build.h"
 #include "ir/error.h"
+#include "ir/excerpt.h"
 #include "ir/lexer.h"
 #include "ir/op.h"
 #include "ir/verify.h"
@@ -57,7 +58,7 @@ class Parser {
   std::string new_name(const std::vector<Named>& items) {
     const Token name = lexer_.name("a name");
     if (find(items, name.text) >= 0)
-      lexer_.fail(name, fmt::format("found '{}' again, expected a new name", name.text));
+      lexer_.fail(name, fmt::format("found '{}' again, expected a new name", excerpt(name.text)));
     return name.text;
   }
 
@@ -76,9 +77,9 @@ class Parser {
 
   [[noreturn]] void unknown(const Token& name, std::string_view expected,
                             std::span<const std::string_view> names) const {
-    std::string text = fmt::format("found '{}', expected {}", name.text, expected);
+    std::string text = fmt::format("found '{}', expected {}", excerpt(name.text), expected);
     if (!names.empty())
-      text += fmt::format("; the nearest is '{}'", nearest_name(name.text, names));
+      text += fmt::format("; the nearest is '{}'", excerpt(nearest_name(name.text, names)));
     lexer_.fail(name, text);
   }
 
@@ -108,7 +109,7 @@ class Parser {
     const Token name = lexer_.token();
     const int port = known(ports, "port");
     if (ports[port].kind != PortKind::children || port > INT8_MAX)
-      lexer_.fail(name, fmt::format("found '{}', expected a Children port", name.text));
+      lexer_.fail(name, fmt::format("found '{}', expected a Children port", excerpt(name.text)));
     return port;
   }
 
@@ -171,12 +172,13 @@ class Parser {
     cell.state = known(program_.states, "state");
     lexer_.expect("{");
 
-    GraphBuilder builder(GraphBuilder::Mode::record, "in cell '" + cell.name + "'");
+    GraphBuilder builder(GraphBuilder::Mode::record, "in cell '" + excerpt(cell.name) + "'");
     builder.describe = [&](const Node& node) -> std::string {
       const int position = node.attributes.ints[0];
       if (node.op->name == "param")
-        return fmt::format("param '{}'", program_.params[position].name);
-      return node.op->name == "port" ? fmt::format("port '{}'", cell.ports[position].name) : "";
+        return fmt::format("param '{}'", excerpt(program_.params[position].name));
+      return node.op->name == "port" ? fmt::format("port '{}'", excerpt(cell.ports[position].name))
+                                     : "";
     };
     values_.clear();
     while (!lexer_.accept("return")) node(builder, cell);
@@ -199,13 +201,14 @@ class Parser {
       const std::size_t field = cell.outputs.size();
       if (field < state.fields.size() && output.type() != state.fields[field])
         lexer_.fail(name, fmt::format("found %{} of type {}, expected {}, field {} of state '{}'",
-                                      name.text, to_string(output.type()),
-                                      to_string(state.fields[field]), field, state.name));
+                                      excerpt(name.text), to_string(output.type()),
+                                      to_string(state.fields[field]), field, excerpt(state.name)));
       cell.outputs.push_back(output.id);
     } while (lexer_.accept(","));
     if (cell.outputs.size() != state.fields.size())
-      lexer_.fail(begin, fmt::format("found {} outputs, expected {}, one per field of state '{}'",
-                                     cell.outputs.size(), state.fields.size(), state.name));
+      lexer_.fail(begin,
+                  fmt::format("found {} outputs, expected {}, one per field of state '{}'",
+                              cell.outputs.size(), state.fields.size(), excerpt(state.name)));
     lexer_.expect("}");
   }
 
@@ -213,14 +216,15 @@ class Parser {
     const Token name = lexer_.value("a value (%0, %1, …)");
     const auto found = values_.find(name.text);
     if (found == values_.end())
-      lexer_.fail(name, fmt::format("found %{}, expected a value given before", name.text));
+      lexer_.fail(name,
+                  fmt::format("found %{}, expected a value given before", excerpt(name.text)));
     return found->second;
   }
 
   void node(GraphBuilder& builder, const Cell& cell) {
     const Token name = lexer_.value("a value (%0, %1, …) or 'return'");
     if (values_.contains(name.text))
-      lexer_.fail(name, fmt::format("found %{} again, expected a new value", name.text));
+      lexer_.fail(name, fmt::format("found %{} again, expected a new value", excerpt(name.text)));
     lexer_.expect("=");
     const Token word = lexer_.name("an op");
     const Op& op = find_op(word);
@@ -276,7 +280,7 @@ class Parser {
     const std::size_t fields = program_.states[state].fields.size();
     if (field < 0 || field >= std::int64_t(fields))
       lexer_.fail(number, fmt::format("found field {}, expected 0 to {}: state '{}'", field,
-                                      fields - 1, program_.states[state].name));
+                                      fields - 1, excerpt(program_.states[state].name)));
     return {.ints = {port, int(field)}};
   }
 
@@ -297,9 +301,10 @@ class Parser {
       }
       const Token name = lexer_.name("a value (%0, %1, …) or an attribute");
       if (std::erase(missing, name.text) == 0)
-        lexer_.fail(name, missing.empty()
-                              ? fmt::format("found '{}', expected a value or ')'", name.text)
-                              : fmt::format("found '{}', expected '{}'", name.text, missing[0]));
+        lexer_.fail(name,
+                    missing.empty()
+                        ? fmt::format("found '{}', expected a value or ')'", excerpt(name.text))
+                        : fmt::format("found '{}', expected '{}'", excerpt(name.text), missing[0]));
       lexer_.expect("=");
       if (name.text == op.attributes.number)
         attributes.number = lexer_.number("a number");

@@ -141,6 +141,8 @@ class GraphVerifier {
               "operand {} has type {}, the result {}", i, to_string(types[i]),
               to_string(node.type));
     }
+    check(!op.takes_index || index_port(graph_, node.operands[1]) >= 0,
+          "its index is no Index port, nor a reshape of one");
     try {
       has_type(node, op.type({op, types, node.attributes, nullptr, {}}));
     } catch (const UserError& error) {
@@ -208,15 +210,19 @@ void verify_contribution(const ParamContribution& c, const Graph& graph, const C
   const Type left = graph[c.left].type;
   bool fits = left.dtype == DType::f32;
   if (c.kind == Kind::sum) {
-    fits = fits && left.shape == param.shape && c.right == -1;
+    fits = fits && left.shape.size() == param.shape.size() && c.right == -1;
   } else if (c.kind == Kind::rows) {
-    fits = fits && param.shape.rank() > 0 && left.shape == param.shape.without_first() &&
-           c.right == -1 && c.index_port >= 0 && c.index_port < int(cell.ports.size()) &&
+    fits = fits && param.shape.rank() > 0 &&
+           left.shape.size() * param.shape[0] == param.shape.size() && c.right == -1 &&
+           c.index_port >= 0 && c.index_port < int(cell.ports.size()) &&
            cell.ports[c.index_port].kind == PortKind::index;
   } else {
     const Type right = graph[c.right].type;
-    fits = fits && left.shape.rank() == 1 && right.shape.rank() == 1 &&
-           param.shape == Shape{left.shape[0], right.shape[0]} && left.children == right.children;
+    const int rank = left.shape.rank();
+    fits = fits && (rank == 1 || rank == 2) && right.shape.rank() == rank &&
+           (rank == 1 || left.shape[0] == right.shape[0]) &&
+           left.shape[rank - 1] * right.shape[rank - 1] == param.shape.size() &&
+           left.children == right.children;
   }
   verifier.check(fits, "a contribution does not fit param '{}' of shape {}", param.name,
                  to_string(param.shape));

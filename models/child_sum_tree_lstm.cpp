@@ -14,7 +14,7 @@ LstmState combine(const Tensor& iou, const Tensor& f, const Children<LstmState>&
 
 ChildSumTreeLstm::ChildSumTreeLstm(const ModelOptions& options)
     : TreeModel("child_sum_tree_lstm", options) {
-  const int d = options.hidden, e = options.embed;
+  const std::int64_t d = options.hidden, e = options.embed;
   const Param embed = param("embed", {options.vocabulary, e}, Initializer::uniform(0.05));
   const Param w_iou = param("w_iou", {3 * d, e}), u_iou = param("u_iou", {3 * d, d});
   const Param b_iou = param("b_iou", {3 * d});

@@ -1,5 +1,6 @@
 // The Child-Sum Tree-LSTM of Tai et al. 2015, equations 2–8: any number of children, whose order
-// does not matter, and a forget gate for each. One row of models/models.cpp.
+// does not matter, and a forget gate for each. Over dependency trees, where every node has a word,
+// it is their Dependency Tree-LSTM. One row of models/models.cpp.
 #pragma once
 
 #include <vector>

@@ -3,7 +3,7 @@
 namespace espalier::models {
 
 Lstm::Lstm(const ModelOptions& options) : TreeModel("lstm", options) {
-  const int d = options.hidden;
+  const std::int64_t d = options.hidden;
   const Param embed =
       param("embed", {options.vocabulary, options.embed}, Initializer::uniform(0.05));
   const Param w = param("w", {4 * d, options.embed}), u = param("u", {4 * d, d});
@@ -22,8 +22,12 @@ Lstm::Lstm(const ModelOptions& options) : TreeModel("lstm", options) {
 
 void Lstm::encode(const Instances& instances, const data::Tree& tree) {
   Call<LstmState> state = instances(start);
-  for (int i = 0; i < tree.size(); ++i)
-    if (tree.is_leaf(i)) states_[i] = state = instances(step, tree.word(i), state);
+  for (int i = 0; i < tree.size(); ++i) {
+    if (tree.is_leaf(i))
+      states_[i] = state = instances(step, tree.word(i), state);
+    else
+      check_no_word(tree, i);
+  }
   if (options().labels_at == LabelsAt::root) states_[tree.root()] = state;
 }
 

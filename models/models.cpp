@@ -19,12 +19,12 @@ std::unique_ptr<TreeModel> make(const ModelOptions& options) {
 
 constexpr std::array table = {
     ModelInfo{"tree_lstm", "binary constituency Tree-LSTM (Tai et al. 2015, section 3.2)",
-              make<TreeLstm>, /*binary=*/true},
+              make<TreeLstm>, Reads::binary_trees},
     ModelInfo{"child_sum_tree_lstm",
               "Child-Sum Tree-LSTM over any number of children (Tai et al. 2015, section 3.1)",
-              make<ChildSumTreeLstm>, /*binary=*/false},
+              make<ChildSumTreeLstm>, Reads::trees},
     ModelInfo{"lstm", "LSTM over the leaves, which are read as a sequence of tokens", make<Lstm>,
-              /*binary=*/false},
+              Reads::sequences},
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // header, a source and a row here; it is definitions only, whoever trains it owns the engine.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -10,10 +11,14 @@
 
 namespace espalier::models {
 
+/// Which trees a model takes: those whose inner nodes all have two children and no word of their
+/// own; any; or the leaves of any tree without inner words, as one sequence.
+enum class Reads : std::uint8_t { binary_trees, trees, sequences };
+
 struct ModelInfo {
   std::string_view name, summary;
   std::unique_ptr<TreeModel> (*make)(const ModelOptions&);
-  bool binary = false;  ///< reads binary trees only
+  Reads reads = Reads::trees;
 };
 
 std::span<const ModelInfo> models();

@@ -5,7 +5,7 @@
 namespace espalier::models {
 
 TreeLstm::TreeLstm(const ModelOptions& options) : TreeModel("tree_lstm", options) {
-  const int d = options.hidden;
+  const std::int64_t d = options.hidden;
   const Param embed =
       param("embed", {options.vocabulary, options.embed}, Initializer::uniform(0.05));
   const Param w_leaf = param("w_leaf", {3 * d, options.embed}), b_leaf = param("b_leaf", {3 * d});
@@ -33,6 +33,7 @@ void TreeLstm::encode(const Instances& instances, const data::Tree& tree) {
       continue;
     }
     const auto children = tree.children(i);
+    check_no_word(tree, i);
     user_check(children.size() == 2, "{} reads binary trees: node {} has {} children", name(), i,
                children.size());
     states_[i] = instances(node, states_[children[0]], states_[children[1]]);

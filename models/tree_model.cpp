@@ -30,6 +30,12 @@ void TreeModel::visit_labels(const Instances& instances, const data::Tree& tree,
     if (states_[node].recorder && tree.label(node) != data::Tree::kNone) visit(node);
 }
 
+void TreeModel::check_no_word(const data::Tree& tree, int node) const {
+  user_check(tree.word(node) == data::Tree::kNone,
+             "{} reads words at the leaves: inner node {} has one, as in a dependency tree", name(),
+             node);
+}
+
 void TreeModel::record_loss(const Instances& instances, const data::Tree& tree) {
   visit_labels(instances, tree,
                [&](int node) { instances.loss(instances(loss, states_[node], tree.label(node))); });

@@ -58,6 +58,9 @@ class TreeModel : public Model {
   /// Records the state of each place that a label may be at: sets states_[node].
   virtual void encode(const Instances& instances, const data::Tree& tree) = 0;
 
+  /// For a model that reads words at leaves only. UserError if inner node `node` has one.
+  void check_no_word(const data::Tree& tree, int node) const;
+
   std::vector<Call<LstmState>> states_;  // by node; reused
 
  private:

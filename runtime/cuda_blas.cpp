@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "codegen/toolkit.h"
 #include "ir/error.h"
@@ -11,8 +12,14 @@
 namespace espalier::runtime {
 namespace {
 
-/// What the engine's matrices begin at; gradients may begin elsewhere.
-constexpr std::uint32_t usual_alignment = 32;
+/// Bytes at which the engine's matrices begin, at least.
+constexpr std::int64_t usual_alignment = 32;
+
+/// Bytes at which every row of a matrix begins, by the first one's place and the distance to the
+/// next, both in elements.
+std::uint32_t row_alignment(std::int64_t first, std::int64_t pitch, std::int64_t element_bytes) {
+  return std::uint32_t(std::gcd(usual_alignment, std::gcd(first, pitch) * element_bytes));
+}
 
 SharedLibrary open_library() {
   return SharedLibrary(
@@ -69,14 +76,19 @@ struct CudaBlas::Product : CudaProducts::Call {
 };
 
 GemmKey gemm_key(const codegen::LibraryProduct& product, std::int64_t rows) {
-  const bool aligned = product.out_offset % 8 == 0 && product.out_pitch % 8 == 0;
-  return {product.over_rows, product.accumulates, aligned,
-          product.m,         product.k,           product.a_pitch,
-          product.b_pitch,   product.out_pitch,   product.over_rows ? rows : 0};
+  return {.over_rows = product.over_rows,
+          .accumulates = product.accumulates,
+          .out_alignment = row_alignment(product.out_offset, product.out_pitch, sizeof(float)),
+          .m = product.m,
+          .k = product.k,
+          .a_pitch = product.a_pitch,
+          .b_pitch = product.b_pitch,
+          .out_pitch = product.out_pitch,
+          .rows = product.over_rows ? rows : 0};
 }
 
 std::size_t CudaBlas::Hash::operator()(const GemmKey& key) const {
-  std::size_t hash = key.over_rows + 2 * key.accumulates + 4 * key.aligned;
+  std::size_t hash = key.over_rows + 2 * key.accumulates + 4 * key.out_alignment;
   for (const std::int64_t value : {key.m, key.k, key.a_pitch, key.b_pitch, key.out_pitch, key.rows})
     hash = mix(hash, std::uint64_t(value));
   return hash;
@@ -191,11 +203,12 @@ std::vector<GemmAlgorithm> CudaBlas::candidates(const codegen::LibraryProduct& p
   // Sums that are split over k come in an order that depends on the size of the whole.
   const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
   if (!product.over_rows) set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, none);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, usual_alignment);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, usual_alignment);
-  const std::uint32_t of_out = key.aligned ? usual_alignment : 4;
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_out);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_out);
+  // The library's A is what lies along the rows of out.
+  const std::int64_t element_bytes = precision_ == GemmPrecision::bf16 ? 2 : 4;
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, row_alignment(0, key.b_pitch, element_bytes));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, row_alignment(0, key.a_pitch, element_bytes));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.out_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.out_alignment);
 
   std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(most));
   int count = 0;

@@ -41,7 +41,8 @@ using GemmAlgorithm = std::array<std::uint64_t, 8>;
 
 /// What an algorithm is chosen for. A contraction's serves any number of rows.
 struct GemmKey {
-  bool over_rows = false, accumulates = false, aligned = true;
+  bool over_rows = false, accumulates = false;
+  std::uint32_t out_alignment = 0;  ///< of its rows, in bytes
   std::int64_t m = 0, k = 0, a_pitch = 0, b_pitch = 0, out_pitch = 0;
   std::int64_t rows = 0;  ///< of a product over rows, else 0
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <utility>
 
@@ -81,11 +80,6 @@ class Measuring {
     x_ = floats(many_rows_ * width);
     y_ = floats(many_rows_ * width);
     weights_ = floats(contraction_.kernel.packings[0].elements());
-    for (CudaOwner<CUevent>* owner : {&begin_, &end_}) {
-      CUevent event = nullptr;
-      check(f().event_create(&event, CU_EVENT_DEFAULT));
-      *owner = {event, f().event_destroy};
-    }
   }
   ~Measuring() { f().stream_synchronize(device_.stream()); }  // what failed may be under way
   Measuring(const Measuring&) = delete;
@@ -175,21 +169,14 @@ class Measuring {
     return {each, positive(less - few * each)};
   }
 
-  /// The least of some times between events around `run`.
+  /// The least of some times of `run`.
   double seconds(const std::function<void()>& before, const std::function<void()>& run) {
     double best = 0;
     for (int time = 0; time < 3; ++time) {
       before();
-      check(f().event_record(begin_.get(), device_.stream()));
-      run();
-      check(f().event_record(end_.get(), device_.stream()));
-      check(f().event_synchronize(end_.get()));
-      float milliseconds = 0;
-      check(f().event_elapsed(&milliseconds, begin_.get(), end_.get()));
-      internal_check(milliseconds > 0 && std::isfinite(milliseconds),
-                     "the GPU's clock is wrong: found {} ms", milliseconds);
+      const double found = device_.seconds(run, "small kernels");
       // The first time loads what is to run.
-      if (time == 1 || (time > 1 && milliseconds * 1e-3 < best)) best = milliseconds * 1e-3;
+      if (time == 1 || (time > 1 && found < best)) best = found;
     }
     return best;
   }
@@ -279,7 +266,6 @@ class Measuring {
   std::array<std::array<void*, 3>, 2> contraction_pointers_{};
   std::array<std::array<void*, 2>, 2> copy_pointers_{};
   CUdeviceptr x_ = 0, y_ = 0, weights_ = 0;
-  CudaOwner<CUevent> begin_, end_;
 };
 
 }  // namespace

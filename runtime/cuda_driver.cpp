@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "ir/error.h"
 
 namespace espalier::runtime {
@@ -213,6 +215,26 @@ CudaOwner<CUgraphExec> CudaDevice::capture(const std::function<void()>& work) co
   CUgraphExec exec = nullptr;
   driver_.check(f.graph_instantiate(&exec, captured, 0), "cuGraphInstantiate");
   return {exec, f.graph_exec_destroy};
+}
+
+double CudaDevice::seconds(const std::function<void()>& work, std::string_view what) const {
+  const CudaFunctions& f = driver_.functions();
+  CudaOwner<CUevent> events[2];
+  for (CudaOwner<CUevent>& owner : events) {
+    CUevent event = nullptr;
+    driver_.check(f.event_create(&event, CU_EVENT_DEFAULT), "cuEventCreate", what);
+    owner = {event, f.event_destroy};
+  }
+  driver_.check(f.event_record(events[0].get(), stream_.get()), "cuEventRecord", what);
+  work();
+  driver_.check(f.event_record(events[1].get(), stream_.get()), "cuEventRecord", what);
+  driver_.check(f.event_synchronize(events[1].get()), "cuEventSynchronize", what);
+  float milliseconds = 0;
+  driver_.check(f.event_elapsed(&milliseconds, events[0].get(), events[1].get()),
+                "cuEventElapsedTime", what);
+  internal_check(milliseconds > 0 && std::isfinite(milliseconds),
+                 "the GPU's clock is wrong: found {} ms for {}", milliseconds, what);
+  return milliseconds * 1e-3;
 }
 
 std::int64_t CudaDevice::free_bytes() const {

@@ -155,6 +155,9 @@ class CudaDevice {
   CUfunction function(CUmodule module, const std::string& symbol, std::string_view kernel) const;
   /// What `work` launches on the stream, which does not run it.
   CudaOwner<CUgraphExec> capture(const std::function<void()>& work) const;
+  /// Between events around what `work` puts on the stream. InternalError, naming `what`, if the
+  /// GPU's clock gives no time that can be.
+  double seconds(const std::function<void()>& work, std::string_view what) const;
   std::int64_t free_bytes() const;
 
  private:

@@ -194,30 +194,13 @@ std::int64_t GemmTrials::most_rows() const {
 }
 
 double GemmTrials::time(const std::function<void()>& work) {
-  const CudaFunctions& f = device_.driver().functions();
-  const auto check = [&](CUresult result, std::string_view call) {
-    device_.driver().check(result, call, "a trial");
-  };
-  CUevent begin = nullptr, end = nullptr;
-  check(f.event_create(&begin, CU_EVENT_DEFAULT), "cuEventCreate");
-  const CudaOwner<CUevent> begin_owner(begin, f.event_destroy);
-  check(f.event_create(&end, CU_EVENT_DEFAULT), "cuEventCreate");
-  const CudaOwner<CUevent> end_owner(end, f.event_destroy);
   // The first time loads kernels, the second captures.
   work();
   work();
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < measurements; ++i) {
     device_.wait("a trial");
-    check(f.event_record(begin, device_.stream()), "cuEventRecord");
-    work();
-    check(f.event_record(end, device_.stream()), "cuEventRecord");
-    check(f.event_synchronize(end), "cuEventSynchronize");
-    float milliseconds = 0;
-    check(f.event_elapsed(&milliseconds, begin, end), "cuEventElapsedTime");
-    internal_check(plausible(milliseconds), "the GPU's clock is wrong: found {} ms for a trial",
-                   milliseconds);
-    best = std::min(best, milliseconds * 1e-3);
+    best = std::min(best, device_.seconds(work, "a trial"));
   }
   return best;
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "ir/error.h"
+#include "runtime/stopwatch.h"
 
 namespace espalier::runtime {
 namespace {
@@ -165,12 +166,14 @@ void CudaLauncher::submit(bool may_walk) {
   if (pending_.empty()) return;
   struct Clear {  // also if the device refuses them
     CudaLauncher& launcher;
+    Stopwatch watch;
     ~Clear() {
+      launcher.traffic_.submit_seconds += watch.lap();
       launcher.pending_.clear();
       launcher.pending_records_.clear();
       launcher.grids_.clear();
     }
-  } const clear{*this};
+  } clear{*this, {}};
   device_.use();
   const std::size_t count = pending_.size();
   sending_ = staging_.take(count);
@@ -262,6 +265,7 @@ void CudaLauncher::launch_each(const Segment& segment, CUdeviceptr records) {
 void CudaLauncher::launch_all(const Segment& segment, CUdeviceptr records, bool may_replay) {
   if (may_replay && replay(segment, records)) {
     ++traffic_.launches;
+    ++traffic_.replays;
     return;
   }
   traffic_.launches += segment.end - segment.begin;
@@ -315,7 +319,9 @@ void CudaLauncher::capture(Graph& graph, const Segment& segment, CUdeviceptr rec
 
 void CudaLauncher::wait() {
   if (!running_) return;
+  Stopwatch watch;
   device_.wait(sent_);
+  traffic_.wait_seconds += watch.lap();
   running_ = false;
 }
 

@@ -2,6 +2,7 @@
 #include "ir/error.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_executor.h"
+#include "runtime/device_peaks.h"
 
 namespace espalier::runtime {
 namespace {
@@ -16,6 +17,8 @@ std::unique_ptr<Executor> make_cuda_executor(const ir::Program&, MemoryCounter&,
                                              const EngineOptions&) {
   throw UserError(why);
 }
+
+DevicePeaks measure_device(const std::filesystem::path&) { throw UserError(why); }
 
 std::string cuda_architecture() { throw UserError(why); }
 

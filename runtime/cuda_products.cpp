@@ -28,7 +28,7 @@ class CublasProducts final : public CudaProducts {
   void load() {
     blas_ = std::make_unique<CudaBlas>(device_, precision_);
     trials_ = std::make_unique<GemmTrials>(device_, launcher_, *blas_, compiler_);
-    machine_ = fmt::format("gemm trial 1\nGPU {} ({})\ndriver {}\ncuBLAS {}\nprecision {}\n",
+    machine_ = fmt::format("gemm trial 2\nGPU {} ({})\ndriver {}\ncuBLAS {}\nprecision {}\n",
                            device_.gpu().name, device_.gpu().architecture(),
                            device_.driver().version(), blas_->version(), int(precision_));
   }

@@ -46,6 +46,10 @@ std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaL
                                                  const EngineOptions& options,
                                                  std::vector<std::string>& warnings);
 
+/// Operations a second of a large product by the library, of matrices of up to 8192 × 8192; 0 if
+/// it is not there.
+double product_rate(const CudaDevice& device, GemmPrecision precision);
+
 /// For CudaReport: the library's version, or why there is none.
 std::string cublas_version();
 

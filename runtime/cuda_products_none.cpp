@@ -9,6 +9,8 @@ constexpr const char* why = "this build has no cuBLAS: it was made without its h
 
 std::string cublas_version() { return why; }
 
+double product_rate(const CudaDevice&, GemmPrecision) { return 0; }
+
 std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice&, CudaLauncher&,
                                                  codegen::Compiler&, const EngineOptions& options,
                                                  std::vector<std::string>&) {

@@ -13,10 +13,16 @@
 namespace espalier::runtime {
 namespace {
 
+struct Number {
+  std::string_view name;
+  double DeviceCosts::* member;
+};
 constexpr std::array numbers = {
-    &DeviceCosts::launch, &DeviceCosts::graph,    &DeviceCosts::node, &DeviceCosts::walk,
-    &DeviceCosts::record, &DeviceCosts::barrier,  &DeviceCosts::flop, &DeviceCosts::walked_flop,
-    &DeviceCosts::byte,   &DeviceCosts::held_byte};
+    Number{"launch", &DeviceCosts::launch}, Number{"graph", &DeviceCosts::graph},
+    Number{"node", &DeviceCosts::node},     Number{"walk", &DeviceCosts::walk},
+    Number{"record", &DeviceCosts::record}, Number{"barrier", &DeviceCosts::barrier},
+    Number{"flop", &DeviceCosts::flop},     Number{"walked_flop", &DeviceCosts::walked_flop},
+    Number{"byte", &DeviceCosts::byte},     Number{"held_byte", &DeviceCosts::held_byte}};
 
 /// Of the device, if so many blocks have work.
 double share(const LaunchWork& work, const DeviceCosts& costs) {
@@ -52,9 +58,16 @@ void add_work(LaunchWork& work, const NotedLaunch& launch, const codegen::Stage&
 
 }  // namespace
 
+std::vector<std::pair<std::string_view, double>> named(const DeviceCosts& costs) {
+  std::vector<std::pair<std::string_view, double>> result;
+  for (const Number& number : numbers) result.emplace_back(number.name, costs.*number.member);
+  result.emplace_back("places", double(costs.places));
+  return result;
+}
+
 std::string to_text(const DeviceCosts& costs) {
   std::string text = fmt::format("{}", costs.places);
-  for (const auto number : numbers) text += fmt::format(" {}", costs.*number);
+  for (const Number& number : numbers) text += fmt::format(" {}", costs.*number.member);
   return text;
 }
 
@@ -63,10 +76,10 @@ std::optional<DeviceCosts> costs_from(std::string_view text) {
   in.imbue(std::locale::classic());
   DeviceCosts costs;
   in >> costs.places;
-  for (const auto number : numbers) {
-    in >> costs.*number;
+  for (const Number& number : numbers) {
+    in >> costs.*number.member;
     // A second for anything of these is no measurement.
-    if (!in || !(costs.*number > 0) || costs.*number > 1) return {};
+    if (!in || !(costs.*number.member > 0) || costs.*number.member > 1) return {};
   }
   std::string rest;
   if (in >> rest || costs.places < 1) return {};

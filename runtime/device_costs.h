@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/walk.h"
@@ -33,6 +34,9 @@ struct DeviceCosts {
 
   bool operator==(const DeviceCosts&) const = default;
 };
+
+/// Each number under its name above.
+std::vector<std::pair<std::string_view, double>> named(const DeviceCosts& costs);
 
 /// As text, and back: nothing if the text is none or a number in it cannot be right.
 std::string to_text(const DeviceCosts& costs);

@@ -109,7 +109,7 @@ void Engine::set_profiling(bool on) { impl_->profiling = on; }
 std::span<const LaunchProfile> Engine::profile() const { return impl_->profile; }
 const std::string& Engine::target() const { return impl_->compiler.target().name; }
 
-std::span<const std::string> Engine::warnings() const { return impl_->executor->warnings(); }
+std::span<const std::string> Engine::warnings() const { return impl_->all_warnings(); }
 
 Engine::Compilation Engine::compilation() const {
   const codegen::CompilerStatistics statistics = impl_->compiler.statistics();

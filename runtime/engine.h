@@ -93,8 +93,8 @@ class Engine {
   };
   Compilation compilation() const;
 
-  /// What went wrong so far and the engine goes on without, such as a trial of products that had no
-  /// memory; each is there once, in their order.
+  /// What went wrong so far and the engine goes on without, such as a kernel cache that cannot be
+  /// written; each is there once, in their order. Valid until the next call.
   std::span<const std::string> warnings() const;
 
   /// Whether launches from here on are timed one by one, which slows them down a little; off at

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -199,10 +200,13 @@ struct Engine::Impl {
     const runtime::Executor::Traffic traffic = executor->traffic();
     statistics.device_launches = traffic.launches - traffic_before.launches;
     statistics.device_copies = traffic.copies - traffic_before.copies;
+    statistics.device_replays = traffic.replays - traffic_before.replays;
     statistics.device_walks = traffic.walks - traffic_before.walks;
     statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
     statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
     statistics.device_products = traffic.products - traffic_before.products;
+    statistics.submit_seconds = traffic.submit_seconds - traffic_before.submit_seconds;
+    statistics.wait_seconds = traffic.wait_seconds - traffic_before.wait_seconds;
     statistics.bytes_held = held();
     statistics.peak_bytes = peak;
     result.statistics = statistics;
@@ -389,6 +393,19 @@ struct Engine::Impl {
     return free > 0 ? held() + free : 0;
   }
 
+  /// Those of the executor, and that kernels cannot be kept, in the order in which they are seen.
+  std::span<const std::string> all_warnings() {
+    const std::span<const std::string> found = executor->warnings().subspan(executor_warnings);
+    warnings.insert(warnings.end(), found.begin(), found.end());
+    executor_warnings += found.size();
+    if (cache_problem.empty()) {
+      cache_problem = compiler.cache_problem();
+      if (!cache_problem.empty())
+        warnings.push_back("kernels are not kept for the next run: " + cache_problem);
+    }
+    return warnings;
+  }
+
   ir::ParamId find_param(std::string_view name) const {
     std::vector<std::string_view> names;
     for (std::size_t i = 0; i < program().params.size(); ++i) {
@@ -421,6 +438,10 @@ struct Engine::Impl {
   std::size_t summed_modules = 0;        // that the gradients so far are of
   std::int64_t needed = 0, limit = 0, peak = 0;
   std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
+
+  std::vector<std::string> warnings;
+  std::size_t executor_warnings = 0;  // of these
+  std::string cache_problem;
 
   bool profiling = false;
   std::vector<LaunchProfile> profile;  // of the minibatch

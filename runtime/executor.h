@@ -90,8 +90,9 @@ class Executor {
 
   /// What went to a device so far.
   struct Traffic {
-    std::size_t launches = 0, copies = 0;
+    std::size_t launches = 0, copies = 0, replays = 0;
     std::size_t walks = 0, walked_launches = 0, grid_barriers = 0, products = 0;
+    double submit_seconds = 0, wait_seconds = 0;
   };
   virtual Traffic traffic() const { return {}; }
 

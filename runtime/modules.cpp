@@ -1,6 +1,7 @@
 #include "runtime/modules.h"
 
 #include "codegen/verify_kernel.h"
+#include "codegen/verify_memory.h"
 #include "ir/build.h"
 #include "ir/fuse_contractions.h"
 #include "ir/simplify.h"
@@ -60,7 +61,10 @@ ir::Cell Modules::prepared(const ir::Cell& source) const {
 
 const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
   if (form_) kernel = form_(std::move(kernel));
-  if (verify_) codegen::verify_kernel(kernel);
+  if (verify_) {
+    codegen::verify_kernel(kernel);
+    codegen::verify_memory(kernel);
+  }
   return &compiler_.compile(std::move(kernel));
 }
 

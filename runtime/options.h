@@ -97,13 +97,17 @@ struct StepStatistics {
   std::size_t launches = 0;  ///< of kernel stages, forward, backward and weight gradients
   /// To a device, of all that a step does: a replayed sequence counts as one. 0 on the CPU.
   std::size_t device_launches = 0;
-  std::size_t device_copies = 0;  ///< of arrays to a device
+  std::size_t device_copies = 0;   ///< of arrays to a device
+  std::size_t device_replays = 0;  ///< of the device's launches, those of a captured graph
   /// Of the device's launches, those that walked; the launches that these stand for; and how often
   /// all blocks met in them.
   std::size_t device_walks = 0, walked_launches = 0, grid_barriers = 0;
   std::size_t device_products = 0;  ///< of the launches, those that a library did
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
+  /// Of the host, for sending off what was noted down for a device, and for waiting until that is
+  /// done. 0 on the CPU.
+  double submit_seconds = 0, wait_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew
   std::int64_t compilations = 0;  ///< kernels that were compiled or loaded from disk
   /// That the minibatch ran in to keep to a memory limit. 1: it was not split, also if values were

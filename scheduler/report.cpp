@@ -1,8 +1,11 @@
 #include "scheduler/report.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <numeric>
+#include <ostream>
 
 #include "ir/print.h"
 
@@ -54,20 +57,25 @@ ScheduleReport schedule_report(std::string_view strategy, const ir::InstanceGrap
   report.instances = graph.size();
   report.lower_bound = lower_bound(graph);
 
+  for (const ir::Cell& cell : program.cells) {
+    ScheduleReport::Cell& named = report.cells.emplace_back(cell.name);
+    for (const ir::Port& port : cell.ports) named.ports.emplace_back(port.name, port.kind);
+  }
+
   std::vector<std::uint32_t> batch_of(graph.size()), sources;
+  report.batches.reserve(layout.batches.size());
   for (std::uint32_t b = 0; b < layout.batches.size(); ++b) {
     const PlacedBatch& placed = layout.batches[b];
+    ScheduleReport::Batch& batch = report.batches.emplace_back(
+        placed.cell, placed.size, 0, static_cast<std::uint32_t>(report.reads.size()));
     const ir::Cell& cell = program.cells[placed.cell];
-    ScheduleReport::Batch& batch = report.batches.emplace_back();
-    batch.cell = cell.name;
-    batch.size = placed.size;
     for (std::size_t p = 0; p < cell.ports.size(); ++p) {
-      const ScheduleReport::Read read{cell.ports[p].name, cell.ports[p].kind,
-                                      layout.access(b, p, program),
-                                      layout.values(b, p, program).size()};
-      if (read.kind != ir::PortKind::index)
+      const ScheduleReport::Read read{
+          static_cast<std::uint32_t>(layout.values(b, p, program).size()),
+          layout.access(b, p, program)};
+      if (cell.ports[p].kind != ir::PortKind::index)
         report.rows[static_cast<std::size_t>(read.access)] += read.rows;
-      batch.reads.push_back(read);
+      report.reads.push_back(read);
     }
 
     sources.clear();
@@ -79,7 +87,7 @@ ScheduleReport schedule_report(std::string_view strategy, const ir::InstanceGrap
     std::sort(sources.begin(), sources.end());
     for (auto run = sources.begin(); run != sources.end();) {
       const auto end = std::upper_bound(run, sources.end(), *run);
-      report.edges.push_back({*run, b, static_cast<std::size_t>(end - run)});
+      report.edges.push_back({*run, b, static_cast<std::uint32_t>(end - run)});
       batch.level = std::max(batch.level, report.batches[*run].level + 1);
       run = end;
     }
@@ -87,56 +95,94 @@ ScheduleReport schedule_report(std::string_view strategy, const ir::InstanceGrap
   return report;
 }
 
-std::string to_text(const ScheduleReport& report) {
-  std::string text = fmt::format(
+namespace {
+
+/// Text on its way to a stream.
+class Printer {
+ public:
+  explicit Printer(std::ostream& out) : out_(out) {}
+  ~Printer() { flush(); }
+  Printer(const Printer&) = delete;
+  Printer& operator=(const Printer&) = delete;
+
+  template <class... T>
+  void operator()(fmt::format_string<T...> text, T&&... values) {
+    fmt::format_to(std::back_inserter(buffer_), text, std::forward<T>(values)...);
+    if (buffer_.size() > std::size_t{1} << 16) flush();
+  }
+
+ private:
+  void flush() {
+    out_.write(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
+    buffer_.clear();
+  }
+
+  std::ostream& out_;
+  fmt::memory_buffer buffer_;
+};
+
+/// The batches, level by level.
+std::vector<std::uint32_t> by_level(const ScheduleReport& report) {
+  std::vector<std::uint32_t> order(report.batches.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t b) { return report.batches[b].level; });
+  return order;
+}
+
+}  // namespace
+
+void print_text(std::ostream& out, const ScheduleReport& report) {
+  Printer print(out);
+  print(
       "{}, strategy {}: {} examples, {} instances in {} batches; lower bound {}, ratio {:.2f}\n"
       "rows read: {} contiguous, {} gathered, {} shared\n",
       report.program, report.strategy, report.examples, report.instances, report.batches.size(),
       report.lower_bound, report.ratio(), report.rows_read(Access::contiguous),
       report.rows_read(Access::gathered), report.rows_read(Access::shared));
-  if (report.batches.empty()) return text;
+  if (report.batches.empty()) return;
 
   std::size_t width = 4;
-  for (const auto& batch : report.batches) width = std::max(width, batch.cell.size());
-  text += fmt::format("\n{:>5}  {:>5}  {:<{}}  {:>6}  {}\n", "batch", "level", "cell", width,
-                      "size", "reads");
+  for (const auto& batch : report.batches)
+    width = std::max(width, report.cells[batch.cell].name.size());
+  print("\n{:>5}  {:>5}  {:<{}}  {:>6}  {}\n", "batch", "level", "cell", width, "size", "reads");
   for (std::size_t b = 0; b < report.batches.size(); ++b) {
     const ScheduleReport::Batch& batch = report.batches[b];
-    text +=
-        fmt::format("{:>5}  {:>5}  {:<{}}  {:>6}", b, batch.level, batch.cell, width, batch.size);
+    const ScheduleReport::Cell& cell = report.cells[batch.cell];
+    print("{:>5}  {:>5}  {:<{}}  {:>6}", b, batch.level, cell.name, width, batch.size);
     std::string_view separator = "  ";
-    for (const ScheduleReport::Read& read : batch.reads) {
-      text += fmt::format("{}{} {} {}", separator, read.port, read.rows, to_string(read.access));
+    for (std::size_t p = 0; p < cell.ports.size(); ++p) {
+      const ScheduleReport::Read& read = report.reads[batch.first_read + p];
+      print("{}{} {} {}", separator, cell.ports[p].first, read.rows, to_string(read.access));
       separator = ", ";
     }
-    text += '\n';
+    print("\n");
   }
-  return text;
 }
 
-std::string to_dot(const ScheduleReport& report) {
-  std::string text = fmt::format("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n",
-                                 quoted(report.program + " " + report.strategy));
-  std::vector<std::vector<std::size_t>> levels;
+void print_dot(std::ostream& out, const ScheduleReport& report) {
+  Printer print(out);
+  print("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n",
+        quoted(report.program + " " + report.strategy));
   for (std::size_t b = 0; b < report.batches.size(); ++b) {
     const ScheduleReport::Batch& batch = report.batches[b];
-    text += fmt::format("  b{} [label={}];\n", b,
-                        quoted(fmt::format("{} × {}", batch.cell, batch.size)));
-    levels.resize(std::max<std::size_t>(levels.size(), batch.level + 1));
-    levels[batch.level].push_back(b);
+    print("  b{} [label={}];\n", b,
+          quoted(fmt::format("{} × {}", report.cells[batch.cell].name, batch.size)));
   }
-  for (const auto& level : levels) {
-    text += "  { rank=same;";
-    for (const std::size_t b : level) text += fmt::format(" b{};", b);
-    text += " }\n";
+  const std::vector<std::uint32_t> order = by_level(report);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::uint32_t level = report.batches[order[i]].level;
+    const bool first = i == 0 || report.batches[order[i - 1]].level != level;
+    const bool last = i + 1 == order.size() || report.batches[order[i + 1]].level != level;
+    print("{} b{};{}", first ? "  { rank=same;" : "", order[i], last ? " }\n" : "");
   }
   for (const ScheduleReport::Edge& edge : report.edges)
-    text += fmt::format("  b{} -> b{} [label=\"{}\"];\n", edge.from, edge.to, edge.rows);
-  return text + "}\n";
+    print("  b{} -> b{} [label=\"{}\"];\n", edge.from, edge.to, edge.rows);
+  print("}}\n");
 }
 
-std::string to_json(const ScheduleReport& report) {
-  std::string text = fmt::format(
+void print_json(std::ostream& out, const ScheduleReport& report) {
+  Printer print(out);
+  print(
       "{{\n  \"program\": {},\n  \"strategy\": {},\n  \"examples\": {},\n  \"instances\": {},\n"
       "  \"lower_bound\": {},\n  \"ratio\": {},\n"
       "  \"rows\": {{\"shared\": {}, \"contiguous\": {}, \"gathered\": {}}},\n  \"batches\": [",
@@ -145,26 +191,28 @@ std::string to_json(const ScheduleReport& report) {
       report.rows_read(Access::contiguous), report.rows_read(Access::gathered));
   std::string_view separator = "\n";
   for (const ScheduleReport::Batch& batch : report.batches) {
-    text += fmt::format("{}    {{\"cell\": {}, \"size\": {}, \"level\": {}, \"reads\": [",
-                        separator, quoted(batch.cell), batch.size, batch.level);
+    const ScheduleReport::Cell& cell = report.cells[batch.cell];
+    print("{}    {{\"cell\": {}, \"size\": {}, \"level\": {}, \"reads\": [", separator,
+          quoted(cell.name), batch.size, batch.level);
     separator = "";
-    for (const ScheduleReport::Read& read : batch.reads) {
-      text += fmt::format("{}{{\"port\": {}, \"kind\": {}, \"access\": {}, \"rows\": {}}}",
-                          separator, quoted(read.port), quoted(to_string(read.kind)),
-                          quoted(to_string(read.access)), read.rows);
+    for (std::size_t p = 0; p < cell.ports.size(); ++p) {
+      const ScheduleReport::Read& read = report.reads[batch.first_read + p];
+      print("{}{{\"port\": {}, \"kind\": {}, \"access\": {}, \"rows\": {}}}", separator,
+            quoted(cell.ports[p].first), quoted(to_string(cell.ports[p].second)),
+            quoted(to_string(read.access)), read.rows);
       separator = ", ";
     }
-    text += "]}";
+    print("]}}");
     separator = ",\n";
   }
-  text += "\n  ],\n  \"edges\": [";
+  print("\n  ],\n  \"edges\": [");
   separator = "\n";
   for (const ScheduleReport::Edge& edge : report.edges) {
-    text += fmt::format("{}    {{\"from\": {}, \"to\": {}, \"rows\": {}}}", separator, edge.from,
-                        edge.to, edge.rows);
+    print("{}    {{\"from\": {}, \"to\": {}, \"rows\": {}}}", separator, edge.from, edge.to,
+          edge.rows);
     separator = ",\n";
   }
-  return text + "\n  ]\n}\n";
+  print("\n  ]\n}}\n");
 }
 
 }  // namespace espalier::scheduler

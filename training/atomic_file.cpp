@@ -1,6 +1,7 @@
 #include "training/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,11 +35,19 @@ struct Descriptor {
   int number;
 };
 
+constexpr std::size_t kRandomDigits = 16;
+constexpr std::string_view kDraftEnd = ".tmp";
+
 /// Opens a new file beside `file`; `path` is where.
 Descriptor make_beside(const fs::path& file, fs::path& path) {
-  for (int i = 0;; ++i) {
-    path =
-        file.parent_path() / fmt::format(".{}.{}-{}.tmp", file.filename().string(), ::getpid(), i);
+  for (;;) {
+    std::uint64_t random = 0;
+    // Eight bytes arrive whole, or not at all before the machine has any.
+    while (::getrandom(&random, sizeof random, 0) != sizeof random) {
+    }
+    path = file.parent_path() /
+           fmt::format(".{}.{:0{}x}{}", file.filename().string(), random, kRandomDigits, kDraftEnd);
+    // O_EXCL makes a new file or nothing: a link is not followed.
     const int number = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (number >= 0) return Descriptor(number);
     if (errno != EEXIST) fail(file, "write the file", errno);
@@ -74,10 +83,23 @@ Draft::Draft(const fs::path& file, std::span<const std::string_view> pieces) : f
 }
 
 Draft::Draft(Draft&& other) noexcept
-    : file_(std::move(other.file_)), path_(std::exchange(other.path_, {})) {}
+    : file_(std::move(other.file_)), path_(std::exchange(other.path_, {})), kept_(other.kept_) {}
 
 Draft::~Draft() {
-  if (!path_.empty()) ::unlink(path_.c_str());
+  if (!path_.empty() && !kept_) ::unlink(path_.c_str());
+}
+
+std::string_view Draft::file_of(std::string_view draft) {
+  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (!draft.starts_with('.') || !draft.ends_with(kDraftEnd)) return {};
+  draft.remove_prefix(1);
+  draft.remove_suffix(kDraftEnd.size());
+  if (draft.find('/') != draft.npos || draft.size() < kRandomDigits + 2) return {};
+  const std::string_view digits = draft.substr(draft.size() - kRandomDigits);
+  draft.remove_suffix(kRandomDigits);
+  if (!draft.ends_with('.') || !std::ranges::all_of(digits, is_digit)) return {};
+  draft.remove_suffix(1);
+  return draft == "." || draft == ".." ? std::string_view() : draft;
 }
 
 void Draft::publish() {
@@ -94,11 +116,27 @@ void write_atomically(const fs::path& file, std::span<const std::string_view> pi
   Draft(file, pieces).publish();
 }
 
-std::string read_whole_file(const fs::path& file) {
-  const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+LogFile::LogFile(const fs::path& file) {
+  if (::unlink(file.c_str()) != 0 && errno != ENOENT) fail(file, "write the file", errno);
+  descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail(file, "write the file", errno);
+}
+
+LogFile::~LogFile() { ::close(descriptor_); }
+
+void LogFile::add(std::string_view text) { write_all(descriptor_, std::string(text) + '\n'); }
+
+std::string read_whole_file(const fs::path& file, Links links) {
+  // Without O_NONBLOCK, a pipe that nobody writes into would never open.
+  const int flags = links == Links::refuse ? O_NOFOLLOW | O_NONBLOCK : 0;
+  const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | flags));
   struct stat status{};
+  if (opened.number < 0 && errno == ELOOP && links == Links::refuse)
+    throw UserError(fmt::format("{}: found a link, expected a file", file.string()));
   if (opened.number < 0 || ::fstat(opened.number, &status) != 0) fail(file, "read the file", errno);
   if (S_ISDIR(status.st_mode)) fail(file, "read the file", EISDIR);
+  user_check(links == Links::follow || S_ISREG(status.st_mode),
+             "{}: found a pipe or a device, expected a file", file.string());
   // One byte more than the file has, so that its end is seen without growing.
   std::string bytes(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)) + 1, '\0');
   std::size_t size = 0;

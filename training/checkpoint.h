@@ -1,7 +1,8 @@
 // A trained model in a run folder: `model.safetensors` beside `model.json` (program text and
 // hyper-parameters) and `vocab.txt` (a token a line, line number = id). Written by the loop and the
-// command, read back by `espalier eval`. Each file appears whole or not at all; the weights carry a
-// fingerprint of the other two, so that files of different models are never taken together.
+// command, read back by `espalier eval`. They appear together or not at all
+// (training/run_folder.h); the weights carry a fingerprint of the other two, so that files of
+// different models are never taken together.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "ir/program.h"
+#include "training/run_folder.h"
 #include "training/safetensors.h"
 
 namespace espalier {
@@ -29,30 +31,50 @@ struct SavedModel {
   std::filesystem::path vocabulary;  ///< where vocab.txt was found; empty if there is none
 };
 
-/// Saves a model into `folder`, which is made where it is missing. An empty `vocabulary` means
-/// none. `metadata` joins that of the weights. UserError if something cannot be written; if the
-/// disk is full, a model that is there is then still the old one.
+/// Saves a model into `folder`, which is made where it is missing and locked meanwhile. An empty
+/// `vocabulary` means none. `metadata` joins that of the weights. UserError if another process
+/// saves into the folder or something cannot be written; a model that is there is then still the
+/// old one, as it is if the process is killed before all of the new one is on disk.
 void save_model(const std::filesystem::path& folder, const SavedModel& model,
                 std::span<const std::string> vocabulary, std::span<const SafeTensor> weights,
                 const SafetensorsMetadata& metadata = {});
+
+/// The same into a folder that the caller has locked, for a whole run for example. The texts
+/// `beside`, by the name of their file, appear together with the model.
+void save_model(const RunFolder& folder, const SavedModel& model,
+                std::span<const std::string> vocabulary, std::span<const SafeTensor> weights,
+                const SafetensorsMetadata& metadata = {},
+                const std::map<std::string, std::string>& beside = {});
+
+/// Whether a model would be replaced by saving one there.
+bool holds_model(const std::filesystem::path& folder);
 
 /// UserError for a model that save_model would refuse, before there are weights: a text that is not
 /// UTF-8, a setting that is not finite, a token with a line break.
 void check_savable(const SavedModel& model, std::span<const std::string> vocabulary);
 
 /// Reads model.json. UserError naming file, found and expected for anything that save_model would
-/// not have written.
+/// not have written, such as a link in place of a file.
 SavedModel load_model(const std::filesystem::path& folder);
+/// The same for the text of that file; its `vocabulary` is the bare name.
+SavedModel read_model(std::string_view text, const std::filesystem::path& file);
+
+/// What becomes of weights among which some are NaN or infinite: a model with such predicts nothing
+/// that means anything.
+enum class NonFinite : std::uint8_t { refuse, allow };
 
 /// The values of all `params` in their order, from the weights in `folder`. UserError if they were
 /// saved with another model.json or vocab.txt than those that are there, and as read_params.
 std::vector<std::vector<float>> load_weights(const std::filesystem::path& folder,
-                                             std::span<const ir::Param> params);
+                                             std::span<const ir::Param> params,
+                                             NonFinite non_finite = NonFinite::refuse);
 
 /// The same from any file, by name. UserError that lists all differences in names, shapes and types
-/// if the tensors are not exactly the params.
+/// if the tensors are not exactly the params; unless allowed, one that names the first element that
+/// is not finite as a float.
 std::vector<std::vector<float>> read_params(const Safetensors& weights,
-                                            std::span<const ir::Param> params);
+                                            std::span<const ir::Param> params,
+                                            NonFinite non_finite = NonFinite::refuse);
 
 /// The setting `name`. UserError, with the nearest name, if it is not there or not of type T.
 template <class T>

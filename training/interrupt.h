@@ -1,13 +1,14 @@
-// Ctrl-C or SIGTERM during training: the loop finishes its step and saves; a second one ends the
-// process at once. Owned by the command for as long as it trains.
+// Ctrl-C, SIGTERM or a terminal that goes away (SIGHUP) during training: the loop finishes its step
+// and saves; a second one ends the process at once. Owned by the command for as long as it trains.
 #pragma once
 
 #include <memory>
 
 namespace espalier {
 
-/// While it lives, the first SIGINT or SIGTERM only is noted; the next acts as if there were no
-/// guard. One at a time.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP only is noted; the next acts as if there
+/// were no guard. One that is ignored when it is made, as by nohup, stays ignored. One guard at a
+/// time.
 class InterruptGuard {
  public:
   InterruptGuard();
@@ -18,8 +19,8 @@ class InterruptGuard {
 
   /// Whether one of them has come.
   bool interrupted() const;
-  /// What a process that was ended so exits with: 130 after SIGINT, 143 after SIGTERM. Only if
-  /// interrupted().
+  /// What a process that was ended so exits with: 130 after SIGINT, 143 after SIGTERM, 129 after
+  /// SIGHUP. Only if interrupted().
   int exit_status() const;
 
  private:

@@ -115,7 +115,7 @@ class Run {
     const double now = progress_.now();
     report.seconds = now - epoch_begun_;
     report.eta_seconds = (now - begun_) / report.epoch * (report.epochs - report.epoch);
-    progress_.line(epoch_line(report, progress_.unit()));
+    progress_.line(epoch_line(report, options_.metric, progress_.unit()));
     result_.epochs.push_back(report);
   }
 

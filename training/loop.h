@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "runtime/options.h"
@@ -18,6 +19,7 @@ struct TrainingOptions {
   int epochs = 10;
   int patience = 0;  ///< stop after so many epochs without a better dev accuracy; 0: never
   RateSchedule schedule = {};
+  std::string metric = "dev acc";  ///< what `evaluate` gives, for the line of an epoch
 };
 
 /// What a minibatch brought.

@@ -50,7 +50,7 @@ void ConfusionMatrix::add(int truth, int predicted) {
   for (int label : {truth, predicted})
     user_check(label >= 0 && label < classes_, "confusion matrix: found label {}, expected 0 to {}",
                label, classes_ - 1);
-  ++counts_[static_cast<std::size_t>(truth * classes_ + predicted)];
+  ++counts_[at(truth, predicted)];
 }
 
 std::int64_t ConfusionMatrix::total() const {

@@ -21,9 +21,7 @@ class ConfusionMatrix {
   void add(int truth, int predicted);
 
   int classes() const { return classes_; }
-  std::int64_t count(int truth, int predicted) const {
-    return counts_[static_cast<std::size_t>(truth * classes_ + predicted)];
-  }
+  std::int64_t count(int truth, int predicted) const { return counts_[at(truth, predicted)]; }
   std::int64_t total() const;
   std::int64_t correct() const;
   /// correct / total; NaN if nothing was added.
@@ -36,6 +34,11 @@ class ConfusionMatrix {
   std::string to_csv(std::span<const std::string> names = {}) const;
 
  private:
+  std::size_t at(int truth, int predicted) const {
+    return static_cast<std::size_t>(truth) * static_cast<std::size_t>(classes_) +
+           static_cast<std::size_t>(predicted);
+  }
+
   int classes_;
   std::vector<std::int64_t> counts_;  // [truth, predicted]
 };

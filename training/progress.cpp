@@ -48,11 +48,11 @@ std::string clock_time(double seconds) {
   return fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60);
 }
 
-std::string epoch_line(const EpochReport& report, std::string_view unit) {
+std::string epoch_line(const EpochReport& report, std::string_view metric, std::string_view unit) {
   std::string text =
       fmt::format("epoch {}/{} | loss {:.3f}", report.epoch, report.epochs, report.loss);
   if (!std::isnan(report.dev_accuracy))
-    text += fmt::format(" | dev acc {:.3f}", report.dev_accuracy);
+    text += fmt::format(" | {} {:.3f}", metric, report.dev_accuracy);
   text += fmt::format(" | lr {:.1e} | {} | eta {}", report.lr,
                       rate_text(report.examples_per_second, unit), clock_time(report.eta_seconds));
   return text;

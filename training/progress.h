@@ -34,9 +34,9 @@ struct EpochReport {
   bool best = false;  ///< no epoch before it was as good
 };
 
-/// `epoch 3/15 | loss 0.912 | dev acc 0.478 | lr 5.0e-02 | 812 trees/s | eta 04:12`; without the
-/// dev part if nothing was evaluated.
-std::string epoch_line(const EpochReport& report, std::string_view unit);
+/// `epoch 3/15 | loss 0.912 | dev acc 0.478 | lr 5.0e-02 | 812 trees/s | eta 04:12`, where `metric`
+/// is "dev acc"; without that part if nothing was evaluated.
+std::string epoch_line(const EpochReport& report, std::string_view metric, std::string_view unit);
 
 class Progress {
  public:

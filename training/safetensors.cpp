@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "ir/error.h"
+#include "ir/excerpt.h"
+#include "training/strict_json.h"
 
 namespace espalier {
 namespace {
@@ -22,7 +24,7 @@ static_assert(std::endian::native == std::endian::little, "tensor data is copied
 
 constexpr std::size_t kPrefix = 8;
 constexpr std::uint64_t kMaxHeader = 100'000'000;
-constexpr int kMaxDepth = 16;  // what is shown of a value is printed by recursion
+constexpr int kMaxDepth = 16;
 constexpr std::string_view kMetadata = "__metadata__";
 
 constexpr std::string_view kTypes[] = {"BOOL", "U8",  "I8",  "I16", "U16", "F16", "BF16",
@@ -44,13 +46,6 @@ std::optional<std::uint64_t> byte_size(std::span<const std::int64_t> shape, std:
     if (__builtin_mul_overflow(size, static_cast<std::uint64_t>(extent), &size))
       return std::nullopt;
   return size;
-}
-
-/// What a complaint shows of a JSON value.
-std::string shown(const json& value) {
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
 }
 
 /// Parses and checks the header of one file; `fail` names the file.
@@ -86,7 +81,7 @@ class HeaderReader {
       fail(
           "found a header that starts with {}, expected '{{'",
           header.empty() ? std::string("nothing") : fmt::format("byte 0x{:02x}", header[0] & 0xff));
-    return {parse(header), content.substr(length)};
+    return {parse_json(header, kMaxDepth, file_, "a header"), content.substr(length)};
   }
 
   SafetensorsMetadata metadata(const json& entry) const {
@@ -95,7 +90,7 @@ class HeaderReader {
     SafetensorsMetadata result;
     for (const auto& [key, value] : entry.items()) {
       if (!value.is_string())
-        fail("__metadata__: found {} for '{}', expected a string", shown(value), key);
+        fail("__metadata__: found {} for '{}', expected a string", shown(value), excerpt(key));
       result[key] = value.get<std::string>();
     }
     return result;
@@ -103,12 +98,13 @@ class HeaderReader {
 
   SafeTensor tensor(const std::string& name, const json& entry, std::string_view data) const {
     if (!entry.is_object())
-      fail("tensor '{}': found {}, expected an object with dtype, shape and data_offsets", name,
-           shown(entry));
+      fail("tensor '{}': found {}, expected an object with dtype, shape and data_offsets",
+           excerpt(name), shown(entry));
     SafeTensor result{.name = name, .dtype = {}, .shape = {}, .bytes = {}};
     const json& dtype = member(name, entry, "dtype");
     if (!dtype.is_string())
-      fail("tensor '{}': found dtype {}, expected a string such as \"F32\"", name, shown(dtype));
+      fail("tensor '{}': found dtype {}, expected a string such as \"F32\"", excerpt(name),
+           shown(dtype));
     result.dtype = dtype.get<std::string>();
 
     const json& shape = member(name, entry, "shape");
@@ -117,21 +113,21 @@ class HeaderReader {
           return extent.is_number_unsigned() && extent.get<std::uint64_t>() <= INT64_MAX;
         });
     if (!extents)
-      fail("tensor '{}': found shape {}, expected a list of integers of at least 0", name,
+      fail("tensor '{}': found shape {}, expected a list of integers of at least 0", excerpt(name),
            shown(shape));
     result.shape = shape.get<std::vector<std::int64_t>>();
 
     const json& offsets = member(name, entry, "data_offsets");
     if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
         !offsets[1].is_number_unsigned())
-      fail("tensor '{}': found data_offsets {}, expected two integers [begin, end]", name,
+      fail("tensor '{}': found data_offsets {}, expected two integers [begin, end]", excerpt(name),
            shown(offsets));
     const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
     if (begin > end || end > data.size())
       fail(
           "tensor '{}': found data_offsets [{}, {}], expected begin ≤ end ≤ {}, the size of the "
           "data",
-          name, begin, end, data.size());
+          excerpt(name), begin, end, data.size());
     result.bytes = data.substr(begin, end - begin);
     check_size(result);
     return result;
@@ -143,8 +139,8 @@ class HeaderReader {
     for (const SafeTensor& tensor : tensors) {
       const auto begin = static_cast<std::size_t>(tensor.bytes.data() - data.data());
       if (begin != position)
-        fail("tensor '{}': found data that starts at {}, expected {}: there is a{}", tensor.name,
-             begin, position, begin > position ? " hole" : "n overlap");
+        fail("tensor '{}': found data that starts at {}, expected {}: there is a{}",
+             excerpt(tensor.name), begin, position, begin > position ? " hole" : "n overlap");
       position += tensor.bytes.size();
     }
     if (position != data.size())
@@ -152,31 +148,9 @@ class HeaderReader {
   }
 
  private:
-  /// Parses strictly: an object that has a name twice is refused, which the parser alone is not.
-  json parse(std::string_view text) const {
-    std::vector<std::set<std::string>> names;  // of the objects that are open
-    const auto watch = [&](int depth, json::parse_event_t event, const json& value) {
-      if (depth > kMaxDepth) fail("found JSON nested over {} deep, expected 3", kMaxDepth);
-      if (event == json::parse_event_t::object_start) {
-        names.emplace_back();
-      } else if (event == json::parse_event_t::object_end) {
-        names.pop_back();
-      } else if (event == json::parse_event_t::key) {
-        if (!names.back().insert(value.get<std::string>()).second)
-          fail("found the name '{}' twice, expected once", value.get<std::string>());
-      }
-      return true;
-    };
-    try {
-      return json::parse(text, watch);
-    } catch (const json::exception& error) {
-      fail("found a header that is not JSON: {}", error.what());
-    }
-  }
-
   const json& member(const std::string& name, const json& entry, const char* key) const {
     const auto found = entry.find(key);
-    if (found == entry.end()) fail("tensor '{}': found no {}, expected it", name, key);
+    if (found == entry.end()) fail("tensor '{}': found no {}, expected it", excerpt(name), key);
     return *found;
   }
 
@@ -185,11 +159,11 @@ class HeaderReader {
     if (!type) return;  // a newer type
     const std::optional<std::uint64_t> size = byte_size(tensor.shape, kSizes[*type]);
     if (!size)
-      fail("tensor '{}': found shape [{}], expected one whose size fits in 64 bits", tensor.name,
-           fmt::join(tensor.shape, ", "));
+      fail("tensor '{}': found {}, expected a shape whose size fits in 64 bits",
+           excerpt(tensor.name), type_text(tensor));
     if (*size != tensor.bytes.size())
-      fail("tensor '{}': found {} bytes, expected {} for {}[{}]", tensor.name, tensor.bytes.size(),
-           *size, tensor.dtype, fmt::join(tensor.shape, ", "));
+      fail("tensor '{}': found {} bytes, expected {} for {}", excerpt(tensor.name),
+           tensor.bytes.size(), *size, type_text(tensor));
   }
 
   std::string file_;
@@ -220,8 +194,15 @@ std::vector<float> converted(std::string_view bytes, Convert convert) {
 
 std::span<const std::string_view> safetensors_types() { return kTypes; }
 
+std::string type_text(const SafeTensor& tensor) {
+  return excerpt(fmt::format("{}[{}]", tensor.dtype, fmt::join(tensor.shape, ", ")));
+}
+
 Safetensors::Safetensors(const std::filesystem::path& file)
-    : file_(file), content_(read_whole_file(file)) {
+    : Safetensors(file, read_whole_file(file)) {}
+
+Safetensors::Safetensors(const std::filesystem::path& file, std::string content)
+    : file_(file), content_(std::move(content)) {
   const HeaderReader reader(file);
   const auto [header, data] = reader.split(content_);
   for (const auto& [name, entry] : header.items()) {
@@ -251,7 +232,7 @@ std::vector<float> Safetensors::floats(const SafeTensor& tensor) const {
       return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
     });
   throw UserError(fmt::format("{}: tensor '{}': found dtype {}, expected F16, BF16, F32 or F64",
-                              file_.string(), tensor.name, tensor.dtype));
+                              file_.string(), excerpt(tensor.name), excerpt(tensor.dtype)));
 }
 
 Draft draft_safetensors(const std::filesystem::path& file, std::span<const SafeTensor> tensors,

@@ -29,11 +29,16 @@ struct SafeTensor {
   std::string_view bytes;
 };
 
+/// `F32[2, 3]`, for messages.
+std::string type_text(const SafeTensor& tensor);
+
 /// A file in memory. Tensors view it; neither copied nor moved.
 class Safetensors {
  public:
   /// Reads and checks a file. Data of types unknown here is kept as bytes.
   explicit Safetensors(const std::filesystem::path& file);
+  /// The same for the content of a file that was read already.
+  Safetensors(const std::filesystem::path& file, std::string content);
   Safetensors(const Safetensors&) = delete;
   Safetensors& operator=(const Safetensors&) = delete;
 

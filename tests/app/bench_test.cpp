@@ -53,6 +53,7 @@ TEST(BenchStep, ReportsEverythingUnderItsName) {
   EXPECT_EQ(report.at("calls"), report.at("instances"));
   EXPECT_EQ(report.at("model_flops"), report.at("model_flops_unshared"));
   EXPECT_EQ(report.at("first_losses").size(), 3U);
+  EXPECT_EQ(report.at("warnings"), json::array());
   EXPECT_FALSE(report.at("bandwidth").empty());
 
   const json& settings = report.at("settings");
@@ -121,6 +122,26 @@ TEST(BenchStep, FirstLossesDependOnNothingButTheWeights) {
   EXPECT_NE(step_json({"--json", "--seed", "7"}).at("first_losses"), first);
   EXPECT_EQ(step_json({"--json", "--seed", "7", "--load-weights", weights}).at("first_losses"),
             first);
+}
+
+TEST(BenchStep, ShuffledRoundsSeeEveryTreeInOtherCompany) {
+  // A round of 48 trees in 6 minibatches: whatever the order, the mean is the same.
+  const json plain = step_json({"--pass", "forward", "--json"});
+  const json shuffled = step_json({"--pass", "forward", "--shuffle", "--json"});
+  EXPECT_EQ(shuffled.at("settings").at("shuffle"), true);
+  EXPECT_EQ(shuffled.at("settings").at("minibatches"), 6);
+  EXPECT_EQ(shuffled.at("first_losses"), plain.at("first_losses"));
+  const double mean = plain.at("loss");
+  EXPECT_NEAR(shuffled.at("loss"), mean, 1e-6 * mean);
+  for (const json* report : {&plain, &shuffled})
+    for (const char* field : {"calls", "instances", "model_flops", "batches", "nodes_per_second"})
+      EXPECT_GT(report->at(field), 0) << field;
+  // One minibatch a round, of three in four trees: always the same ones, or others each time.
+  const json same = step_json({"--pass", "forward", "--batch", "36", "--json"});
+  const json other = step_json({"--pass", "forward", "--batch", "36", "--shuffle", "--json"});
+  const double first = same.at("first_losses")[0];
+  EXPECT_NEAR(same.at("loss"), first, 1e-6 * first);
+  EXPECT_GT(std::abs(other.at("loss").get<double>() - first), 1e-5 * first);
 }
 
 TEST(BenchStep, AMemoryLimitSplitsMinibatches) {

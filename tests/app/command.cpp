@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace espalier::app {
 namespace {
@@ -30,6 +31,8 @@ bool append(int descriptor, std::string& text) {
   // On a machine with a GPU as without: what is tested is the command.
   ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
+  for (const int number : options.ignored) ::signal(number, SIG_IGN);
+  if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(126);
   for (const auto& [descriptor, file] : options.streams) {
     ::close(descriptor);
     if (!file.empty()) ::dup2(::open(file.c_str(), O_RDWR), descriptor);
@@ -88,6 +91,17 @@ bool Process::wait_for_error_text(std::string_view text) {
   return true;
 }
 
+bool Process::wait_for_text(std::string_view text) {
+  while (output_.out.find(text) == std::string::npos)
+    if (!read_some()) return false;
+  return true;
+}
+
+void Process::hang_up() {
+  ::close(out_);
+  out_ = -1;
+}
+
 void Process::signal(int number) { ::kill(pid_, number); }
 
 Output Process::wait() {
@@ -124,6 +138,14 @@ Arguments tiny_training(const Arguments& more) {
   add("--threads", "1");
   result.insert(result.end(), more.begin(), more.end());
   return result;
+}
+
+nlohmann::json train_json(const Arguments& more) {
+  Arguments arguments = tiny_training(more);
+  arguments.insert(arguments.end(), {"--json", "-"});
+  const Output output = run(arguments);
+  EXPECT_EQ(output.status, 0) << output.err;
+  return nlohmann::json::parse(output.out, nullptr, false);
 }
 
 }  // namespace espalier::app

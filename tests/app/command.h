@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,9 @@ struct CommandOptions {
   std::map<std::string, std::string> environment = {};  ///< on top of the test's own
   /// By descriptor, the file that it is instead of a pipe; "": it is closed.
   std::map<int, std::string> streams = {};
-  bool terminal = false;  ///< stderr and stdout are one terminal; all arrives in `out`
+  bool terminal = false;          ///< stderr and stdout are one terminal; all arrives in `out`
+  std::vector<int> ignored = {};  ///< signals that are ignored when it starts
+  std::string folder = {};        ///< where it runs; empty: where the test does
 };
 
 /// A command that runs; its output is read when somebody waits.
@@ -37,6 +40,10 @@ class Process {
 
   /// Reads until stderr holds `text`. False if the command ends before.
   bool wait_for_error_text(std::string_view text);
+  /// The same of stdout, or of the terminal.
+  bool wait_for_text(std::string_view text);
+  /// Closes the terminal, as a lost connection does.
+  void hang_up();
   void signal(int number);
   Output wait();
 
@@ -55,5 +62,7 @@ using test::TemporaryFolder;
 
 /// A training run of less than a second: `train` on generated ListOps, and `more`.
 Arguments tiny_training(const Arguments& more = {});
+/// What it reports as JSON.
+nlohmann::json train_json(const Arguments& more);
 
 }  // namespace espalier::app

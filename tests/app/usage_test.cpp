@@ -25,6 +25,7 @@ TEST(Usage, HelpGoesToStdout) {
                                      {"ir", "--help"},
                                      {"bench", "--help"},
                                      {"bench", "step", "--help"},
+                                     {"bench", "device", "--help"},
                                      {"info", "--help"}}) {
     const Output output = run(arguments);
     EXPECT_EQ(output.status, 0);
@@ -72,6 +73,21 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"train", "--data", "listops", "--lr-schedule", "cosin"}, "nearest: 'cosine'"},
       {{"train", "--data", "listops", "--target", "sse"}, "portable"},
       {{"train", "--data", "listops", "--loss", "leaf"}, "every-node, root"},
+      {{"train", "--data", "listops", "--learning-rate", "1"}, "here it is '--lr'"},
+      {{"train", "--data", "listops", "-lr", "1"}, "unknown flag '-lr'; here it is '--lr'"},
+      {{"train", "--data", "listops", "--Batch_Size=3"}, "here it is '--batch'"},
+      {{"train", "--data", "listops", "--embed_lr", "1"}, "here it is '--embed-lr'"},
+      {{"train", "--data", "listops", "--glove", "vectors.txt"},
+       "unknown flag '--glove'; here it is '--embed', the size of word vectors"},
+      {{"train", "--data", "listops", "--weight-decay", "0"}, "here it is '--l2'"},
+      {{"train", "--data", "listops", "--checkpoint", "m"}, "here it is '--save'"},
+      {{"eval", "--checkpoint", "m"}, "here it is '--load'"},
+      {{"train", "--data", "listops", "--save", ""}, "--save: found '', expected a name"},
+      {{"train", "--data", "listops", "--json", ""}, "--json: found '', expected a name"},
+      {{"train", "--data", "saved"}, "found 'saved', expected listops"},
+      {{"eval", "--load", ""}, "--load: found '', expected a name"},
+      {{"bench", "step", "--data", "listops", "--load-weights", ""}, "--load-weights: found ''"},
+      {{"bench", "step", "--data", "listops", "--json", ""}, "--json: found ''"},
       {{"train", "--data", "listops", "--hidden", "0"},
        "found '0', expected a whole number from 1"},
       {{"train", "--data", "listops", "--hidden", "1000000000"}, "to 65536"},
@@ -96,7 +112,7 @@ TEST(Usage, WrongCommandLinesExitWithTwo) {
       {{"ir", "lstm", "--pass", "simplfy"}, "nearest: 'simplify'"},
       {{"schedule", "--data", "listops", "--format", "yaml"}, "text, dot, json"},
       {{"bench"}, "subcommand is required"},
-      {{"bench", "stp"}, "unknown verb 'stp': expected one of step"},
+      {{"bench", "stp"}, "unknown verb 'stp': expected one of step, device"},
       {{"bench", "step"}, "--data is required"},
       {{"bench", "step", "--data", "listops", "--bach", "3"}, "nearest: '--batch'"},
       {{"bench", "step", "--data", "listops", "--pass", "backward"}, "train, forward"},
@@ -127,15 +143,27 @@ TEST(Usage, FailuresExitWithOne) {
     std::string message;
   } cases[] = {
       {tiny_training({"--data", "ptb:" + folder / "latin.ptb", "--save", folder / "run"}),
-       "model.json: found a text that is not UTF-8"},
-      {tiny_training({"--data", "sst:" + folder / "sst"}), folder / "sst/train.txt:2:11: found "},
+       folder / "latin.ptb:1:2: found the label '\\xE9', expected UTF-8"},
+      {tiny_training({"--data", "ptb:" + folder / "latin.ptb"}),
+       folder / "latin.ptb:1:2: found the label '\\xE9', expected UTF-8"},
+      {tiny_training({"--data", "ptb:/proc/self/mem"}),
+       "error: /proc/self/mem: cannot read the file: Input/output error\n"},
+      {tiny_training({"--data", "ptb:/dev/full"}), "/dev/full: found a device, expected a file"},
+      {tiny_training({"--data", "sst:" + folder / "sst"}),
+       folder /
+           "sst/train.txt:2:11: found '7', expected a label 0..4 (ptb:FILE may hold any labels)"},
       {tiny_training({"--data", "listops:" + folder / "ops.tsv"}), folder / "ops.tsv:1:"},
       {tiny_training({"--data", "sst:" + folder / "none"}), folder / "none"},
-      {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}), folder / "wide.ptb:2:16: found "},
+      {tiny_training({"--data", "ptb:" + folder / "wide.ptb"}),
+       folder / "wide.ptb:2:16: found '(', expected ')' after two children (tree_lstm reads binary "
+                "trees only, child_sum_tree_lstm any)"},
       {tiny_training({"--data", "ptb:" + folder / "bare.ptb"}), "found no tree with a label"},
       {{"schedule", "--data", "ptb:" + folder / "bare.ptb"}, "found no tree with a label"},
       {tiny_training({"--json", folder / "none/x"}), "is no folder"},
       {tiny_training({"--json", folder / "sst"}), "expected a file"},
+      // No file can be made there, by root neither.
+      {tiny_training({"--json", "/proc/espalier.json"}), "/proc/espalier.json: cannot write"},
+      {tiny_training({"--data", "ptb:" + folder / "none", "--save", folder / "run"}), "none"},
       {tiny_training({"--examples", "2"}), "at least 3"},
       {tiny_training({"--device", "cuda"}), "device 'cuda' was asked for, but "},
       {tiny_training({"--device", "cpu", "--tf32", "on"}), "but the engine runs on a CPU"},
@@ -161,7 +189,9 @@ TEST(Usage, FailuresExitWithOne) {
     EXPECT_EQ(output.out, "");
     expect_contains(output.err, "espalier: error: ");
     expect_contains(output.err, message);
+    EXPECT_EQ(output.err.find("epoch 1/"), std::string::npos) << "known before training";
   }
+  EXPECT_FALSE(std::filesystem::exists(folder / "run")) << "nothing was saved";
 }
 
 TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
@@ -173,7 +203,7 @@ TEST(Usage, NamesOfFilesNeedNotBeUtf8) {
   // It cannot be kept in model.json, which is said before anything is trained.
   const Output saved = run(tiny_training({"--data", data, "--save", folder / "run"}));
   EXPECT_EQ(saved.status, 1);
-  expect_contains(saved.err, "model.json: found a text that is not UTF-8");
+  expect_contains(saved.err, "--data " + data + ": found byte 0xE9 in the path, expected UTF-8");
   EXPECT_EQ(saved.err.find("epoch"), std::string::npos) << saved.err;
 }
 
@@ -195,7 +225,8 @@ TEST(Usage, ClosedStreamsAreNotTheFilesOfTheRun) {
   expect_contains(log, "epoch 2/2");
   EXPECT_EQ(log.find("test accuracy"), std::string::npos) << log;
 
-  output = run(tiny_training({"--save", folder / "run"}), {.streams = {{0, ""}, {2, ""}}});
+  output = run(tiny_training({"--save", folder / "run", "--overwrite"}),
+               {.streams = {{0, ""}, {2, ""}}});
   EXPECT_EQ(output.status, 0);
   expect_contains(output.out, "test accuracy");
   const std::string quiet = read_file(folder / "run/training.log");

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 
+#include "codegen/compiler.h"
 #include "codegen/interpreter.h"
 #include "codegen/print_kernel.h"
 #include "codegen/split_rows.h"
 #include "codegen/verify_kernel.h"
+#include "codegen/verify_memory.h"
 #include "ir/fuse_contractions.h"
 #include "ir/print.h"
 #include "ir/simplify.h"
@@ -47,6 +50,20 @@ Runner interpreter() {
              std::int64_t end) { codegen::interpret(kernel, stage, buffers, begin, end); }};
 }
 
+std::vector<Runner> compiled_runners() {
+  std::vector<Runner> runners;
+  for (const codegen::Target& target : codegen::host_targets()) {
+    const auto compiler = std::make_shared<codegen::Compiler>(
+        target, codegen::CompilerOptions{codegen::default_cache_directory()});
+    runners.push_back({target, [compiler](const Kernel& kernel, int stage, void* const* buffers,
+                                          std::int64_t begin, std::int64_t end) {
+                         const auto& made = compiler->compile(kernel).stages[std::size_t(stage)];
+                         made.run(buffers, begin, end, 0, made.parts);
+                       }});
+  }
+  return runners;
+}
+
 CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
                      std::vector<CellInputs> inputs, Random& random, const Runner& runner)
     : program_(program),
@@ -70,8 +87,10 @@ CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
 }
 
 void CellCheck::run() {
-  for (const Kernel* kernel : {&forward_, &backward_, &weights_})
+  for (const Kernel* kernel : {&forward_, &backward_, &weights_}) {
     ASSERT_NO_THROW(codegen::verify_kernel(*kernel)) << codegen::print_kernel(*kernel);
+    ASSERT_NO_THROW(codegen::verify_memory(*kernel)) << codegen::print_kernel(*kernel);
+  }
   check_forward();
   check_backward();
   if (::testing::Test::HasFailure())
@@ -142,9 +161,11 @@ double CellCheck::param_roundings(ir::ParamId param, const std::vector<double>& 
     if (c.param != param) continue;
     deepest = std::max(deepest, depth[std::size_t(c.left)]);
     if (c.right >= 0) deepest = std::max(deepest, depth[std::size_t(c.right)]);
-    const std::int8_t children = d_.backward.graph[c.left].type.children;
+    const ir::Type& left = d_.backward.graph[c.left].type;
+    const bool several = c.right >= 0 && left.shape.rank() == 2;
     for (const CellInputs& input : inputs_)
-      terms += children == ir::per_instance ? 1 : input.children[std::size_t(children)];
+      terms += (several ? left.shape[0] : 1) *
+               (left.children == ir::per_instance ? 1 : input.children[std::size_t(left.children)]);
   }
   return deepest + terms + 1;
 }

@@ -22,6 +22,9 @@ struct Runner {
 /// The interpreter, on kernels lowered for AVX-512.
 Runner interpreter();
 
+/// One for each target of this machine, the widest first.
+std::vector<Runner> compiled_runners();
+
 class CellCheck {
  public:
   CellCheck(const ir::Program& program, const ir::Cell& source, std::vector<CellInputs> inputs,

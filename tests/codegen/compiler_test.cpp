@@ -166,16 +166,19 @@ TEST_F(CachedCompiler, RebuildsWhatIsNoFile) {
   const fs::path file = files()[0];
   fs::remove(file);
   fs::create_directory(file);
-  const CompilerStatistics statistics = compile();
-  EXPECT_EQ(statistics.compilations, 1);
-  EXPECT_TRUE(statistics.cache_unwritable);
+  Compiler compiler(host_target(), options());
+  EXPECT_EQ(compiler.cache_problem(), "");
+  compiler.compile(addition(1));
+  EXPECT_EQ(compiler.statistics().compilations, 1);
+  EXPECT_EQ(compiler.cache_problem(), folder_ / "kernels" + ": cannot be written: Is a directory");
 }
 
 TEST_F(CachedCompiler, DoesWithoutACacheThatItCannotWrite) {
   write_file(folder_ / "kernels", "a file where the folder should be");
-  const CompilerStatistics statistics = compile();
-  EXPECT_EQ(statistics.compilations, 1);
-  EXPECT_TRUE(statistics.cache_unwritable);
+  Compiler compiler(host_target(), options());
+  compiler.compile(addition(1));
+  EXPECT_EQ(compiler.statistics().compilations, 1);
+  EXPECT_EQ(compiler.cache_problem(), folder_ / "kernels" + ": cannot be opened: Not a directory");
 }
 
 TEST_F(CachedCompiler, IsSharedByProcesses) {

@@ -26,12 +26,7 @@ class KernelCacheSize : public testing::Test {
  protected:
   static std::string key(int number) { return "key " + std::to_string(number); }
   static std::string object(int number) { return std::string(kObject, char('a' + number % 26)); }
-  std::int64_t bytes() const {
-    std::int64_t sum = 0;
-    for (const auto& entry : fs::directory_iterator(folder_))
-      if (entry.path().extension() == ".kernel") sum += std::int64_t(entry.file_size());
-    return sum;
-  }
+  std::int64_t bytes() const { return KernelCache(folder_).usage().bytes; }
   std::vector<int> kept(const KernelCache& cache, int keys) const {
     std::vector<int> found;
     for (int i = 0; i < keys; ++i)
@@ -79,28 +74,38 @@ TEST_F(KernelCacheSize, CountsWhatOthersHaveLeft) {
 }
 
 TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
-  const auto write = [&](const char* name, std::chrono::hours age) {
+  const auto write = [&](const std::string& name, std::chrono::hours age) {
     std::ofstream(folder_ / name) << std::string(2 * kLimit, 'x');
     fs::last_write_time(folder_ / name, fs::file_time_type::clock::now() - age);
   };
   write("notes.txt", std::chrono::hours(100));
-  write("new.000001", std::chrono::hours(0));  // another process is writing it
-  write("new.000002", std::chrono::hours(2));  // it did not live to finish it
+  const std::string entry = KernelCache(folder_).file("another").filename();
+  const std::string writing = entry + ".aaaaaa";    // another process is writing it
+  const std::string abandoned = entry + ".aaaaab";  // it did not live to finish it
+  write(writing, std::chrono::hours(0));
+  write(abandoned, std::chrono::hours(2));
+  // Names that are nearly of our form.
+  const std::vector<std::string> others = {"new.thesis.tar", "new.thesis",      "a.kernel",
+                                           entry + ".tar",   "x" + entry,       entry + ".AAAAAA",
+                                           entry + ".bak12", "." + entry + "~", "linux.kernel"};
+  for (const std::string& name : others) write(name, std::chrono::hours(100));
   fs::create_directory(folder_ / "folder.kernel");
   KernelCache cache(folder_, kLimit);
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(cache.store(key(i), object(i)));
   EXPECT_GE(kept(cache, 50).size(), 15u) << "nor are they counted";
   EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
-  EXPECT_TRUE(fs::exists(folder_ / "new.000001"));
-  EXPECT_FALSE(fs::exists(folder_ / "new.000002"));
+  EXPECT_TRUE(fs::exists(folder_ / writing));
+  EXPECT_FALSE(fs::exists(folder_ / abandoned));
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(folder_ / name)) << name;
   EXPECT_TRUE(fs::exists(folder_ / "folder.kernel"));
 }
 
 TEST_F(KernelCacheSize, AnObjectLargerThanTheLimitIsNotKept) {
   KernelCache cache(folder_, kLimit);
+  ASSERT_TRUE(cache.store(key(0), object(0)));
   EXPECT_TRUE(cache.store("large", std::string(kLimit, 'x')));
   EXPECT_FALSE(cache.load("large"));
-  EXPECT_EQ(bytes(), 0);
+  EXPECT_TRUE(cache.load(key(0))) << "nor does it drive out the others";
 }
 
 TEST_F(KernelCacheSize, ManyProcessesTrimAtOnce) {

@@ -20,21 +20,6 @@ namespace {
 
 using codegen::Kernel;
 
-/// One for each target of this machine, the widest first.
-std::vector<Runner> compiled() {
-  std::vector<Runner> runners;
-  for (const codegen::Target& target : codegen::host_targets()) {
-    const auto compiler = std::make_shared<codegen::Compiler>(
-        target, codegen::CompilerOptions{codegen::default_cache_directory()});
-    runners.push_back({target, [compiler](const Kernel& kernel, int stage, void* const* buffers,
-                                          std::int64_t begin, std::int64_t end) {
-                         const auto& made = compiler->compile(kernel).stages[std::size_t(stage)];
-                         made.run(buffers, begin, end, 0, made.parts);
-                       }});
-  }
-  return runners;
-}
-
 class EveryOp : public ::testing::TestWithParam<std::string> {
  protected:
   static void check(const OpCase& of, const Runner& runner) {
@@ -55,7 +40,7 @@ TEST_P(EveryOp, InterpretedAgreesWithDouble) {
 }
 
 TEST_P(EveryOp, CompiledAgreesWithDouble) {
-  const std::vector<Runner> runners = compiled();
+  const std::vector<Runner> runners = compiled_runners();
   const std::vector<OpCase> cases = op_cases(ir::op(GetParam()));
   for (std::size_t i = 0; i < cases.size(); ++i) {
     // The widest target takes every case; the narrower ones take turns.
@@ -67,7 +52,7 @@ TEST_P(EveryOp, CompiledAgreesWithDouble) {
 
 /// Element-wise bodies over their whole domain, within the error bound of their record.
 TEST(ElementwiseOps, CompiledBodiesAreWithinTheirUlpBound) {
-  const std::vector<Runner> runners = compiled();
+  const std::vector<Runner> runners = compiled_runners();
   for (const ir::Op& op : ir::ops()) {
     if (op.kind != ir::OpClass::elementwise) continue;
     OpCase of{&op, op.examples[0].operands, op.examples[0].attributes, {}};
@@ -109,7 +94,7 @@ TEST(ElementwiseOps, CompiledBodiesAreWithinTheirUlpBound) {
 }
 
 TEST(RandomCells, AgreeWithDouble) {
-  std::vector<Runner> runners = compiled();
+  std::vector<Runner> runners = compiled_runners();
   runners.push_back(interpreter());
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const ir::Program program =
@@ -151,7 +136,7 @@ cell join(x: child In) -> Out {
 }
 )",
                                         "dense");
-  std::vector<Runner> runners = compiled();
+  std::vector<Runner> runners = compiled_runners();
   runners.push_back(interpreter());
   for (const Runner& runner : runners) {
     SCOPED_TRACE(runner.target.name);

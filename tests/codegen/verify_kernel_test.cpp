@@ -46,11 +46,13 @@ struct Sample {
     Stage outer = once_stage(b, {10, 6});
     outer.outer_product = true;
     const VarId r = b.variable();
+    const ExprId count = b.load_index(
+        b.buffer({.role = BufferRole::row_count, .a = ir::per_instance}), b.integer(0));
     const BufferId gradient = b.buffer({.role = BufferRole::param_gradient, .row_elements = 60});
     const ExprId left = b.load(y, b.add(b.multiply(b.var(r), 10), b.var(outer.variables[0])));
     const ExprId right = b.load(x, b.add(b.multiply(b.var(r), 6), b.var(outer.variables[1])));
     outer.stores = {{gradient, element(b, outer),
-                     b.reduce(Reduction::fma, r, b.integer(0), b.integer(9), left, right, 4)}};
+                     b.reduce(Reduction::fma, r, b.integer(0), count, left, right, 4)}};
     kernel.stages = {tile, map, outer};
   }
 
@@ -87,7 +89,7 @@ TEST(VerifyKernel, RejectsWhatItSays) {
   expect_error([](Sample& s) { s.kernel.stages[1].stores[0].value = 1000; }, "does not exist");
   expect_error([](Sample& s) { s.kernel.stages[1].stores[0].address = s.sum; }, "wrong type");
   expect_error([](Sample& s) { s.kernel.stages[1].stores[0].buffer = s.keys; }, "float buffer");
-  expect_error([](Sample& s) { s.kernel.stages[1].stores[0].buffer = s.x; }, "loads what");
+  expect_error([](Sample& s) { s.kernel.stages[1].stores[0].buffer = -1; }, "float buffer");
   expect_error([](Sample& s) { s.kernel.stages[1].stores.clear(); }, "no store");
   expect_error([](Sample& s) { s.kernel.stages[1].extents[0] = 0; }, "not positive");
   expect_error([](Sample& s) { s.kernel.stages[1].extents.push_back(3); }, "extents");
@@ -97,7 +99,8 @@ TEST(VerifyKernel, RejectsWhatItSays) {
   expect_error([](Sample& s) { s.kernel.stages[1].port = 0; }, "port");
   expect_error([](Sample& s) { s.kernel.stages[0].contraction->terms[1].k_begin = 3; }, "cover k");
   expect_error([](Sample& s) { s.kernel.stages[0].contraction->terms.pop_back(); }, "cover k");
-  expect_error([](Sample& s) { s.kernel.stages[0].contraction->terms[0].x = s.y; }, "stores");
+  expect_error([](Sample& s) { s.kernel.stages[0].contraction->terms[0].x = s.rows; },
+               "no float buffer");
   expect_error([](Sample& s) { s.kernel.stages[0].contraction->packing = 1; }, "packing");
   expect_error([](Sample& s) { s.kernel.stages[0].contraction->weights = s.x; }, "weights");
   expect_error([](Sample& s) { s.kernel.stages[0].extents[0] = 9; }, "gate length");

@@ -1,5 +1,5 @@
-// CoNLL-U: what is made of sentences, and every way in which a file can be wrong, with the exact
-// place and words of the complaint.
+// CoNLL-U: what is made of sentences, what is tolerated, and every way in which a file can be
+// wrong, with the exact place and words of the complaint.
 #include "data/conllu.h"
 
 #include <fmt/core.h>
@@ -27,13 +27,45 @@ std::string word(int id) {
 /// A range or an empty node.
 std::string other(const std::string& id) { return word(id, "o", "_", "_"); }
 
-std::vector<Tree> parse(const std::string& text, Vocabulary& vocabulary) {
-  return conllu::parse({"t", text}, vocabulary);
+using conllu::Structure;
+
+std::vector<Tree> parse(const std::string& text, Vocabulary& vocabulary,
+                        Structure structure = Structure::sequence) {
+  return conllu::parse({"t", text}, structure, vocabulary).trees;
 }
 
-std::string refused(const std::string& text) {
+/// Of dependency trees, which need all that sequences need.
+std::string refused(const std::string& text, Structure structure = Structure::dependencies) {
   Vocabulary vocabulary;
-  return refusal([&] { parse(text, vocabulary); });
+  return refusal([&] { parse(text, vocabulary, structure); });
+}
+
+/// Words w1, w2, … with these HEADs and tag X, and the empty line.
+std::string sentence(const std::vector<std::string>& heads) {
+  std::string text;
+  for (std::size_t i = 0; i < heads.size(); ++i)
+    text += word(std::to_string(i + 1), fmt::format("w{}", i + 1), "X", heads[i]);
+  return text + "\n";
+}
+
+/// `(w2 w1 (w4 w3))`: a word in front of its dependents.
+std::string dependencies(const std::vector<std::string>& heads) {
+  Vocabulary words;
+  const std::vector<Tree> trees = parse(sentence(heads), words, Structure::dependencies);
+  return fold<std::string>(trees.at(0), [&](TreeRef node, std::span<std::string> children) {
+    std::string text = words.token(node.word());
+    for (const std::string& child : children) text += " " + child;
+    return children.empty() ? text : "(" + text + ")";
+  });
+}
+
+/// What was tolerated in so many sentences.
+std::string tolerated(const std::string& text, std::size_t sentences,
+                      Structure structure = Structure::dependencies) {
+  Vocabulary words;
+  const Treebank bank = conllu::parse(text_file("t", text), structure, words);
+  EXPECT_EQ(bank.trees.size(), sentences);
+  return bank.tolerated.to_text();
 }
 
 TEST(Conllu, MakesAFlatTreeOfASentence) {
@@ -52,6 +84,37 @@ TEST(Conllu, MakesAFlatTreeOfASentence) {
   EXPECT_EQ(leaves(trees[1]), (std::vector{1}));
   EXPECT_EQ(trees[1].children(trees[1].root()).size(), 1u);
   EXPECT_EQ(words.token(2), "bark");
+}
+
+TEST(Conllu, MakesADependencyTreeOfASentence) {
+  EXPECT_EQ(dependencies({"0"}), "w1");
+  EXPECT_EQ(dependencies({"2", "0", "4", "2"}), "(w2 w1 (w4 w3))");
+  EXPECT_EQ(dependencies({"0", "1", "1", "1"}), "(w1 w2 w3 w4)") << "a star";
+  EXPECT_EQ(dependencies({"0", "1", "2", "3"}), "(w1 (w2 (w3 w4)))") << "a chain";
+  EXPECT_EQ(dependencies({"2", "3", "4", "0"}), "(w4 (w3 (w2 w1)))");
+  EXPECT_EQ(dependencies({"3", "4", "0", "3"}), "(w3 w1 (w4 w2))") << "crossing edges";
+}
+
+TEST(Conllu, LabelsEveryNodeOfADependencyTreeWithTheTagOfItsWord) {
+  Vocabulary words;
+  const Tree tree = parse(word("1", "dogs", "NOUN", "2") + other("2-3") +
+                              word("2", "bark", "VERB", "0") + word("3", "_", "_", "2") + "\n",
+                          words, Structure::dependencies)
+                        .at(0);
+  ASSERT_EQ(tree.size(), 3);
+  EXPECT_EQ(tree.word(tree.root()), words.find("bark"));
+  EXPECT_EQ(tree.label(tree.root()), 15) << "VERB";
+  EXPECT_EQ(tree.word(0), words.find("dogs"));
+  EXPECT_EQ(tree.label(0), 7) << "NOUN";
+  EXPECT_EQ(tree.label(1), Tree::kNone);
+}
+
+TEST(Conllu, HeadsMayChainAHundredThousandDeep) {
+  std::vector<std::string> heads;
+  for (int i = 0; i < 100'000; ++i) heads.push_back(std::to_string(i));
+  Vocabulary words;
+  const std::vector<Tree> trees = parse(sentence(heads), words, Structure::dependencies);
+  EXPECT_EQ(depth(trees.at(0)), 99'999);
 }
 
 TEST(Conllu, LeavesRangesAndEmptyNodesOut) {
@@ -80,30 +143,52 @@ TEST(Conllu, TagsAreInAlphabeticalOrder) {
   }
 }
 
-TEST(ConlluRefusal, Files) {
-  EXPECT_EQ(refused(""), "t:1:1: found an empty file, expected at least one sentence");
-  EXPECT_EQ(refused("\n"), "t:1:1: found an empty line, expected the first word of a sentence");
-  EXPECT_EQ(refused(word(1) + "\n\n"),
-            "t:3:1: found an empty line, expected the first word of a sentence");
-  EXPECT_EQ(refused("# comment\n\n"),
-            "t:2:1: found an empty line, expected the first word of a sentence");
-  EXPECT_EQ(refused("# comment\n"),
-            "t:2:1: found the end of the file, expected an empty line after the sentence that "
-            "begins on line 1");
-  EXPECT_EQ(refused(word(1) + "\n" + word(1) + word(2)),
-            "t:5:1: found the end of the file, expected an empty line after the sentence that "
-            "begins on line 3");
+TEST(ConlluTolerates, LineEndsAndEmptyLines) {
+  EXPECT_EQ(tolerated(word(1) + "\n", 1), "");
+  EXPECT_EQ(tolerated("\uFEFF" + word(1) + "\n", 1), "byte order mark (1)");
+  std::string crlf;
+  for (const char c : word(1) + word(2) + "\n# c\n" + word(1) + "\n")
+    crlf += c == '\n' ? "\r\n" : std::string(1, c);
+  EXPECT_EQ(tolerated(crlf, 2), "lines that end in CR LF (6)");
+  EXPECT_EQ(tolerated("\n" + word(1) + "\n\n\n" + word(1) + "\n\n", 2), "empty lines too many (4)");
+  EXPECT_EQ(tolerated(word(1) + "  \n" + word(1) + "\n", 2), "empty lines of spaces (1)");
+  EXPECT_EQ(tolerated(word(1) + "\n" + word(1) + word(2), 2), "no empty line at the end (1)");
   std::string cut = word(1);
   cut.pop_back();
-  EXPECT_EQ(refused(cut), "t:1:21: found the end of the file, expected the end of the line");
-  EXPECT_EQ(refused(word(1) + "\n# c"),
-            "t:3:4: found the end of the file, expected the end of the line");
+  EXPECT_EQ(tolerated(cut, 1), "no empty line at the end (1)");
+}
+
+TEST(ConlluTolerates, Comments) {
+  EXPECT_EQ(tolerated("# a\n# b\n" + word(1) + "\n", 1), "");
+  EXPECT_EQ(tolerated("# a\n\n" + word(1) + "\n# b", 1), "comments without a sentence (2)");
+  EXPECT_EQ(tolerated(word(1) + "# a\n" + word(2) + "\n", 1), "comments between words (1)");
+}
+
+TEST(ConlluTolerates, TagsThatAreNotThere) {
+  Vocabulary words;
+  const std::string text = word(1) + word("2", "a", "_", "1") + "\n";
+  EXPECT_EQ(tolerated(text, 1), "UPOS '_', which is no label (1)");
+  EXPECT_EQ(parse(text, words).at(0).label(0), 16) << "X";
+  EXPECT_EQ(parse(text, words).at(0).label(1), Tree::kNone);
+}
+
+TEST(ConlluTolerates, HeadsThatASequenceDoesNotNeed) {
+  const std::string good = sentence({"0", "1"});
+  EXPECT_EQ(tolerated(sentence({"_", "_"}) + good, 2, Structure::sequence), "HEAD '_' (2)");
+  EXPECT_EQ(tolerated(sentence({"9", "_"}), 1, Structure::sequence), "HEAD '_' (1)");
+  EXPECT_EQ(tolerated(sentence({"2", "1"}) + good + sentence({"0", "0"}), 3, Structure::sequence),
+            "sentences whose HEADs make no tree (2)");
+}
+
+TEST(ConlluRefusal, Files) {
+  for (const std::string text : {"", "\n", "\n\n", "# comment\n", "# comment\n\n"})
+    EXPECT_EQ(refused(text), "t:1:1: found no sentence, expected at least one");
 }
 
 TEST(ConlluRefusal, Bytes) {
-  const std::string feed = "lines that end in a line feed alone";
-  EXPECT_EQ(refused("# c\r\n"), "t:1:4: found a carriage return, expected " + feed);
-  EXPECT_EQ(refused(word(1) + "\r\n"), "t:2:1: found a carriage return, expected " + feed);
+  const std::string feed = "a line feed after it, or none";
+  EXPECT_EQ(refused("# c\r# d\n"), "t:1:4: found a carriage return, expected " + feed);
+  EXPECT_EQ(refused(word(1) + "\r"), "t:2:1: found a carriage return, expected " + feed);
   for (const std::string bad : {"\xFF", "\x80", "\xC3", "\xC0\x80", "\xE2\x82", "\xED\xA0\x80",
                                 "\xF4\x90\x80\x80", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\xF5"})
     EXPECT_EQ(refused("# " + bad + "\n" + word(1) + "\n"),
@@ -112,7 +197,7 @@ TEST(ConlluRefusal, Bytes) {
   EXPECT_EQ(refused(word(1) + "\n# \xE2\x82"), "t:3:3: found byte 0xE2, expected UTF-8");
   EXPECT_EQ(refused(word("1", std::string("a\0b", 3), "X", "0")),
             "t:1:4: found '\\x00', expected no control characters");
-  EXPECT_EQ(refused("\uFEFF" + word(1) + "\n").substr(0, 17), "t:1:1: found '\\uF");
+  EXPECT_EQ(refused(word(1) + "\n\uFEFF" + word(1) + "\n").substr(0, 17), "t:3:1: found '\\uF");
   Vocabulary words;
   EXPECT_EQ(
       parse("# \xF0\x9F\x8C\xB3 \xED\x9F\xBF \xF4\x8F\xBF\xBF\n" + word(1) + "\n", words).size(),
@@ -133,7 +218,7 @@ TEST(ConlluRefusal, Fields) {
             "t:1:1: found '1 a _ X _ _ 0 _ _ _', expected ID without spaces");
   EXPECT_EQ(refused(word("1", " a", "X", "0")),
             "t:1:3: found ' a', expected FORM without spaces at its ends");
-  EXPECT_EQ(refused("  \n"), "t:1:1: found '  ', expected ID without spaces at its ends");
+  EXPECT_EQ(refused(" \t\n"), "t:1:1: found ' ', expected ID without spaces at its ends");
 }
 
 TEST(ConlluRefusal, Ids) {
@@ -146,9 +231,6 @@ TEST(ConlluRefusal, Ids) {
             "t:2:1: found '1', expected ID 2, a range that begins with it, or an empty node 1.1");
   EXPECT_EQ(refused(word(1) + other("1.1") + other("1.1")),
             "t:3:1: found '1.1', expected ID 2, a range that begins with it, or an empty node 1.2");
-  EXPECT_EQ(refused(word(1) + "# c\n"),
-            "t:2:1: found '# c', expected a word or an empty line, for comments stand before the "
-            "words");
 }
 
 TEST(ConlluRefusal, Ranges) {
@@ -164,6 +246,8 @@ TEST(ConlluRefusal, Ranges) {
             "t:2:1: found '2-4', expected a range within the 3 words of the sentence");
   EXPECT_EQ(refused(other("1-1") + "\n"),
             "t:2:1: found an empty line, expected the first word of a sentence");
+  EXPECT_EQ(refused(other("0.1")),
+            "t:2:1: found the end of the file, expected the first word of a sentence");
   EXPECT_EQ(refused(word("1-2", "a", "_", "0")),
             "t:1:15: found '0', expected '_': only words have a HEAD");
   EXPECT_EQ(refused(word("0.1", "a", "_", "1")),
@@ -171,7 +255,7 @@ TEST(ConlluRefusal, Ranges) {
 }
 
 TEST(ConlluRefusal, Tags) {
-  for (const std::string tag : {"_", "noun", "NN", "NOUNS"})
+  for (const std::string tag : {"-", "noun", "NN", "NOUNS"})
     EXPECT_EQ(refused(word("1", "a", tag, "0")),
               "t:1:7: found '" + tag +
                   "', expected a universal part-of-speech tag (ADJ, ADP, ADV, AUX, CCONJ, DET, "
@@ -179,63 +263,22 @@ TEST(ConlluRefusal, Tags) {
 }
 
 TEST(ConlluRefusal, Heads) {
-  const auto heads = [](const std::vector<std::string>& heads) {
-    std::string text;
-    for (std::size_t i = 0; i < heads.size(); ++i)
-      text += word(std::to_string(i + 1), "a", "X", heads[i]);
-    return refused(text + "\n");
-  };
+  const auto heads = [](const std::vector<std::string>& heads) { return refused(sentence(heads)); };
   EXPECT_EQ(heads({"0", "3"}),
-            "t:2:13: found '3', expected 0 or the ID of one of the 2 words as HEAD");
+            "t:2:14: found '3', expected 0 or the ID of one of the 2 words as HEAD");
   for (const std::string bad : {"_", "-1", "01", "x", "99999999999", "1.1"})
     EXPECT_EQ(heads({"0", bad}),
-              "t:2:13: found '" + bad + "', expected 0 or the ID of a word as HEAD");
+              "t:2:14: found '" + bad + "', expected 0 or the ID of a word as HEAD");
   EXPECT_EQ(heads({"2", "0", "0"}),
-            "t:3:13: found '0', expected one root, which is word 2 already");
+            "t:3:14: found '0', expected one root, which is word 2 already");
   EXPECT_EQ(heads({"2", "1"}),
-            "t:1:13: found '2', expected HEAD 0 at exactly one word of the sentence, and there is "
+            "t:1:14: found '2', expected HEAD 0 at exactly one word of the sentence, and there is "
             "none");
-  EXPECT_EQ(heads({"0", "2"}), "t:2:13: found '2', expected a HEAD that leads word 2 to the root");
+  EXPECT_EQ(heads({"0", "2"}), "t:2:14: found '2', expected a HEAD that leads word 2 to the root");
   EXPECT_EQ(heads({"0", "4", "2", "3", "2"}),
-            "t:2:13: found '4', expected a HEAD that leads word 2 to the root");
-}
-
-TEST(ConlluFolders, AreReadByTheirEndings) {
-  const TemporaryFolder folder;
-  const std::string spec = "conllu:" + (folder / "");
-  folder.write("x-train.conllu", word(1) + word(2) + "\n");
-  folder.write("x-dev.conllu", word("1", "new", "VERB", "0") + "\n");
-  folder.write("README.txt", "not looked at");
-  EXPECT_EQ(refusal([&] { load_dataset(spec); }),
-            (folder / "") + ": found none, expected exactly one file *-test.conllu");
-  folder.write("x-test.conllu", word(1) + "\n");
-  const Dataset dataset = load_dataset(spec);
-  EXPECT_EQ(dataset.classes, 17);
-  EXPECT_EQ(dataset.label_names.at(7), "NOUN");
-  EXPECT_EQ(dataset.vocabulary.size(), 3) << "of the training words only";
-  EXPECT_EQ(leaves(dataset.dev.at(0)), (std::vector{Vocabulary::kUnknown}));
-  EXPECT_EQ(leaves(dataset.test.at(0)), (std::vector{1}));
-
-  folder.write("y-dev.conllu", word(1) + "\n");
-  EXPECT_EQ(refusal([&] { load_dataset(spec); }),
-            (folder / "") +
-                ": found x-dev.conllu and y-dev.conllu, expected exactly one file *-dev.conllu");
-}
-
-TEST(ConlluFolders, RefuseWhatDoesNotFit) {
-  const TemporaryFolder folder;
-  const std::string spec = "conllu:" + (folder / "none");
-  EXPECT_EQ(refusal([&] { load_dataset(spec); }),
-            (folder / "none") +
-                ": expected a directory with *-train.conllu, *-dev.conllu and *-test.conllu");
-  EXPECT_EQ(refusal([&] { load_dataset(spec, {.treebank = {.binary = true}}); }),
-            spec +
-                ": found sentences, which are sequences of words, expected a model that reads "
-                "them, such as lstm; this one reads binary trees");
-  EXPECT_EQ(refusal([&] { load_dataset(spec, {.treebank = {.classes = 5}}); }),
-            spec + ": found part-of-speech tags as labels, expected the 5 of the model");
-  EXPECT_EQ(refusal([&] { load_dataset(spec, {.treebank = {.label_names = {"NN"}}}); }),
-            spec + ": found part-of-speech tags as labels, expected the 1 of the model");
+            "t:2:14: found '4', expected a HEAD that leads word 2 to the root");
+  EXPECT_EQ(refused(sentence({"0", "-1"}), Structure::sequence),
+            "t:2:14: found '-1', expected 0 or the ID of a word as HEAD");
 }
 
 }  // namespace

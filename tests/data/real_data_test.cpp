@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "data/loader.h"
 #include "data/text_file.h"
@@ -89,6 +91,28 @@ TEST(RealData, UniversalDependencies) {
   EXPECT_EQ(longest, 159u);
   EXPECT_EQ(tokens(ewt.dev), 25'147u);
   EXPECT_EQ(tokens(ewt.test), 25'094u);
+  EXPECT_TRUE(ewt.notes.empty()) << ewt.notes.front();
+
+  // The same words with the same tags, one a node.
+  const Dataset trees = load_dataset("conllu:" + (*real_data() / "ud_ewt").string(),
+                                     {.conllu = conllu::Structure::dependencies});
+  EXPECT_EQ(trees.vocabulary, ewt.vocabulary);
+  ASSERT_EQ(trees.train.size(), ewt.train.size());
+  int deepest = 0;
+  for (std::size_t i = 0; i < ewt.train.size(); ++i) {
+    const Tree& sequence = ewt.train[i];
+    const Tree& tree = trees.train[i];
+    std::vector<std::pair<int, int>> expected, found;
+    for (int node = 0; node < sequence.root(); ++node)
+      expected.emplace_back(sequence.word(node), sequence.label(node));
+    for (int node = 0; node < tree.size(); ++node)
+      found.emplace_back(tree.word(node), tree.label(node));
+    std::ranges::sort(expected);
+    std::ranges::sort(found);
+    EXPECT_EQ(found, expected);
+    deepest = std::max(deepest, depth(tree));
+  }
+  EXPECT_EQ(deepest, 16);
 }
 
 }  // namespace

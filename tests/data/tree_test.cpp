@@ -64,6 +64,18 @@ TEST(Tree, HoldsNodesOfAnyArity) {
   EXPECT_TRUE(is_binary(small_tree()));
 }
 
+TEST(Tree, HoldsWordsOfInnerNodes) {
+  TreeBuilder builder;
+  builder.leaf(10, 1);
+  builder.leaf(20, 2);
+  builder.node(2, 7, 30);
+  const Tree tree = builder.finish();
+  EXPECT_EQ(tree.word(2), 30);
+  EXPECT_EQ(TreeRef(tree).word(), 30);
+  EXPECT_EQ(tree.label(2), 7);
+  EXPECT_FALSE(tree.is_leaf(2));
+}
+
 TEST(Tree, IsASequenceOfLeaves) {
   EXPECT_EQ(leaves(small_tree()), (std::vector<int>{10, 20, 30}));
   EXPECT_EQ(leaf_labels(small_tree()), (std::vector<int>{1, 2, 3}));

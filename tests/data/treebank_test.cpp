@@ -141,9 +141,54 @@ TEST(Ptb, MayBeBinaryUnderItsWrapper) {
   EXPECT_EQ(ptb("( (S (A a) (B b)) )", words, {.binary = true}).trees[0].size(), 3);
 }
 
+TEST(Ptb, LabelsThatAreSpelledDifferentlyAreDifferent) {
+  Vocabulary words;
+  const Treebank bank = ptb("(01 (1 ice) (007 melts))", words);
+  EXPECT_EQ(bank.label_names, (std::vector<std::string>{"01", "1", "007"}));
+  EXPECT_EQ(bank.classes, 3);
+}
+
+TEST(Ptb, TokensNeedNotBeUtf8) {
+  Vocabulary words;
+  const Treebank bank = ptb("(A caf\xE9) (A caf\xC3\xA9) (A \xFF)", words);
+  EXPECT_EQ(words.token(1), "caf\xE9");
+  EXPECT_EQ(words.token(2), "caf\xC3\xA9");
+  EXPECT_EQ(bank.tolerated.to_text(), "tokens that are not UTF-8 (2)");
+}
+
+TEST(Treebank, CommentsBetweenTreesAreSkippedAndCounted) {
+  Vocabulary words;
+  const std::string text =
+      "*x*x*x* (C) (A a)\n  # (A b)\n(A (# #) (; ;))\n;; c\n%% d\n\n(A (% %) (*x* *x*)) # e";
+  const Treebank bank = ptb(text, words);
+  ASSERT_EQ(bank.trees.size(), 2u);
+  EXPECT_EQ(bracketed(bank.trees[0], words, bank.label_names), "(A (# #) (; ;))");
+  EXPECT_EQ(bracketed(bank.trees[1], words, bank.label_names), "(A (% %) (*x* *x*))");
+  EXPECT_EQ(bank.tolerated.to_text(), "comments (5)");
+  EXPECT_EQ(reread("# one\n(1 a)\n# two\n\n(2 b)\n#"), "(1 a)\n(2 b)\n");
+  EXPECT_EQ(ptb("(A a)", words).tolerated.to_text(), "");
+}
+
+TEST(Treebank, AByteOrderMarkIsNoTree) {
+  Vocabulary words;
+  const Treebank bank = parse_ptb(text_file("t", "\uFEFF# c\n(A a)"), {}, words);
+  EXPECT_EQ(bank.trees.size(), 1u);
+  EXPECT_EQ(bank.tolerated.to_text(), "byte order mark (1), comments (1)");
+}
+
+TEST(Treebank, WordsOfInnerNodesCannotBeWritten) {
+  TreeBuilder builder;
+  builder.leaf(0);
+  builder.node(1, Tree::kNone, 0);
+  const Tree tree = builder.finish();
+  EXPECT_EQ(refusal([&] { bracketed(tree, Vocabulary()); }),
+            "tree node 1: found a word at an inner node, expected words at leaves");
+}
+
 // Whatever the text, it is refused with its place, or read whole: then it comes back as written.
 TEST(Treebank, IsReadWholeOrRefused) {
-  constexpr std::string_view kPieces[] = {"(", "(", "(2 ", "(1 a)", ")", ")", " ", "\n", "b", "3"};
+  constexpr std::string_view kPieces[] = {"(",  "(", "(2 ", "(1 a)", ")",   ")",   " ",
+                                          "\n", "b", "3",   "# c\n", "01 ", "\xE9"};
   Random random(11);
   int accepted = 0;
   for (int round = 0; round < 20'000; ++round) {

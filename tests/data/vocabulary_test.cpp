@@ -94,7 +94,24 @@ TEST(Vocabulary, SaysWhyAFileCannotBeUsed) {
   EXPECT_EQ(refusal([&] { Vocabulary::load(folder / ""); }),
             (folder / "") + ": found a directory, expected a file");
   EXPECT_EQ(refusal([&] { Vocabulary().save(folder / "absent/vocab.txt"); }),
-            (folder / "absent/vocab.txt.tmp") + ": cannot write the file");
+            (folder / "absent/vocab.txt") + ": cannot write the file: No such file or directory");
+}
+
+TEST(Vocabulary, IsSavedWholeOrNotAtAll) {
+  const TemporaryFolder folder;
+  // The name that a draft once had belongs to somebody else, who linked it elsewhere.
+  const std::string victim = folder.write("victim", "mine");
+  std::filesystem::create_symlink(victim, folder / "vocab.txt.tmp");
+  std::filesystem::create_symlink(victim, folder / "vocab.txt");
+  Vocabulary().save(folder / "vocab.txt");
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "vocab.txt"));
+  EXPECT_EQ(read_text_file(folder / "vocab.txt").text, "<unk>\n");
+  EXPECT_EQ(read_text_file(victim).text, "mine");
+  // A folder cannot be replaced, and nothing stays beside it.
+  std::filesystem::create_directories(folder / "taken/vocab.txt/x");
+  EXPECT_EQ(refusal([&] { Vocabulary().save(folder / "taken/vocab.txt"); }),
+            (folder / "taken/vocab.txt") + ": cannot write the file: Is a directory");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "taken"), {}), 1);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ state Two f32[4] f32[4]
 state Matrix f32[4, 4]
 state Pair f32[4] f32[4, 4]
 state Cube f32[2, 3, 4]
+state Columns f32[6, 2]
 state Scalar f32[]
 )";
 
@@ -340,6 +341,29 @@ const Case cases[] = {
   %8 = concat(%3, %7, axis=0) : f32[4]
   %9 = concat(%7, %6, axis=0) : f32[4]
   return %8, %9
+})"},
+    {"WeightsMeetColumns", R"(cell c(x: child Columns, hs: children Columns) -> Columns {
+  %0 = port x.0 : f32[6, 2]
+  %1 = param wide : f32[4, 6]
+  %2 = matmul(%1, %0) : f32[4, 2]
+  %3 = param tall : f32[6, 4]
+  %4 = matmul(%3, %2) : f32[6, 2]
+  %5 = port hs.0 : f32[6, 2]*hs
+  %6 = transpose(%3) : f32[4, 6]
+  %7 = matmul(%6, %5) : f32[4, 2]*hs
+  %8 = matmul(%3, %7) : f32[6, 2]*hs
+  %9 = sum_children(%8) : f32[6, 2]
+  %10 = add(%4, %9) : f32[6, 2]
+  return %10
+})"},
+    {"AReshapedTable", R"(cell c(i: index) -> S {
+  %0 = param wide : f32[4, 6]
+  %1 = reshape(%0) : f32[12, 2]
+  %2 = port i : i32[]
+  %3 = row(%1, %2) : f32[2]
+  %4 = concat(%3, %3, axis=0) : f32[4]
+  %5 = tanh(%4) : f32[4]
+  return %5
 })"},
     {"DropoutTwice", R"(cell c(x: child S) -> S {
   %0 = port x.0 : f32[4]

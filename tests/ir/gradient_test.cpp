@@ -226,6 +226,30 @@ TEST(Gradient, ATransposedWeightHasAnOuterContribution) {
   EXPECT_EQ(contributions(p, differentiated(p)), "outer tall");
 }
 
+TEST(Gradient, AReshapedWeightHasAnOuterContribution) {
+  // A form of three axes: what is added to it has two.
+  Program p = program(R"(cell c(x: child S) -> S {
+    %0 = param w : f32[4, 4]
+    %1 = reshape(%0) : f32[2, 8]
+    %2 = port x.0 : f32[4]
+    %3 = concat(%2, %2, axis=0) : f32[8]
+    %4 = matmul(%1, %3) : f32[2]
+    %5 = concat(%4, %4, axis=0) : f32[4]
+    return %5 })");
+  EXPECT_EQ(contributions(p, differentiated(p)), "outer w");
+}
+
+TEST(Gradient, AReshapedTableHasNoRowsOfItsOwn) {
+  const Program p = program(R"(cell c(i: index) -> S {
+    %0 = param tall : f32[8, 4]
+    %1 = reshape(%0) : f32[16, 2]
+    %2 = port i : i32[]
+    %3 = row(%1, %2) : f32[2]
+    %4 = concat(%3, %3, axis=0) : f32[4]
+    return %4 })");
+  EXPECT_EQ(contributions(p, differentiated(p)), "outer tall");
+}
+
 TEST(Gradient, ContributionsPerInstanceAndPerChildStayApart) {
   const Program p = program(R"(cell c(x: child S, hs: children S) -> Two {
     %0 = param w : f32[4, 4]

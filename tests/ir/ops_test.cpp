@@ -202,7 +202,8 @@ class Refusals {
     GraphBuilder builder(GraphBuilder::Mode::record, "in cell 'c'");
     std::vector<Value> values;
     for (std::size_t i = 0; i < operands.size(); ++i)
-      values.push_back(builder.leaf("cotangent", operands[i], {.ints = {int(i), 0}}));
+      values.push_back(builder.leaf(operands[i].dtype == DType::i32 ? "port" : "cotangent",
+                                    operands[i], {.ints = {int(i), 0}}));
     std::string text;
     for (const Type& type : operands) text += to_string(type) + " ";
     try {

@@ -205,6 +205,30 @@ TEST(ParseErrors, OfInputs) {
             expected);
 }
 
+/// A row is chosen by a port whose values the recorder checks, and by nothing else.
+TEST(ParseErrors, OfIndices) {
+  const std::string i = "%0 = port i : i32[]\n%1 = param w : f32[10, 300]\n";
+  EXPECT_EQ(refused_body(i + "%2 = iota() : i32[9]\n%3 = row(%2, %0) : i32[]\n"
+                             "%4 = row(%1, %3) : f32[300]"),
+            "m.ir:9:6: row: expected an Index port, or a reshape of one: operand is [] "
+            "(in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = concat(%2, %2, axis=0) : i32[2]\n"
+                             "%4 = slice(%3, axis=0, begin=1) : i32[1]\n"
+                             "%5 = reshape(%4) : i32[]\n%6 = row(%1, %5) : f32[300]"),
+            "m.ir:11:6: row: expected an Index port, or a reshape of one: operand is [] "
+            "(in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = reshape(%2) : i32[]\n"
+                             "%4 = row(%1, %3) : f32[300] return %4"),
+            "m.ir:9:36: found %4 of type f32[300], expected f32[4], field 0 of state 'S'");
+  EXPECT_EQ(refused_body(i + "%2 = reshape(%0) : i32[1]\n%3 = constant(value=1) : f32[1]\n"
+                             "%4 = concat(%2, %3, axis=0) : i32[2]"),
+            "m.ir:9:6: concat: found numbers and indices, expected one kind: operand 1 is [1], "
+            "operand 2 is [1] (in cell 'node')");
+  EXPECT_EQ(refused_body(i + "%2 = constant(value=1) : f32[]\n%3 = equal(%0, %2) : f32[]"),
+            "m.ir:8:6: equal: found an index and a number, expected two of a kind: port 'i' is [], "
+            "operand is [] (in cell 'node')");
+}
+
 TEST(ParseErrors, OfOutputs) {
   EXPECT_EQ(refused_body("%0 = port x.0 : f32[4] return %0, %0"),
             "m.ir:5:31: found 2 outputs, expected 1, one per field of state 'S'");
@@ -213,6 +237,36 @@ TEST(ParseErrors, OfOutputs) {
   EXPECT_EQ(refused("program p state T f32[4] f32[3] cell c(x: child T) -> T {\n"
                     "%0 = port x.0 : f32[4] return %0 }"),
             "m.ir:2:31: found 1 outputs, expected 2, one per field of state 'T'");
+}
+
+TEST(Parse, AChainOfAnyLengthIsRead) {
+  std::string text = "program p state S f32[2] cell c(x: child S) -> S { %0 = port x.0 : f32[2]\n";
+  constexpr int ops = 100'000;
+  for (int i = 1; i <= ops; ++i) text += fmt::format("%{} = tanh(%{}) : f32[2]\n", i, i - 1);
+  EXPECT_EQ(parse(text + fmt::format("return %{} }}", ops)).cells[0].graph.size(), ops + 1u);
+  // Nothing in a text nests, however often it opens.
+  for (const char* opened : {"[", "(", "{", "%0 = tanh(", "*"})
+    for (const std::string before : {"program p state S f32", "program p cell c", text.c_str()}) {
+      std::string many = before;
+      for (int i = 0; i < 100'000; ++i) many += opened;
+      EXPECT_LT(refused(many).size(), 200u) << opened;
+    }
+}
+
+TEST(ParseErrors, AreShortHoweverLongTheText) {
+  const std::string name(200'000, 'x'), other = name + "y";
+  for (const std::string& text :
+       {name, "program p " + name, "program p state " + name + " f32[2] state " + name,
+        "program p cell c(x: child " + name + ")", "program p param w [" + name + "]",
+        "program p state " + name + " f32[2] cell c(x: child " + other + ")",
+        "program p state S f32[2] cell " + name +
+            "(x: child S, y: index) -> S { %0 = port x.0 : f32[2] %1 = port y : i32[] %2 = "
+            "matmul(%0, %1) : f32[2]",
+        "program p state S f32[2] cell c(x: child S) -> S { return %" + std::string(200'000, '1'),
+        "program p state S f32[2] cell c(x: child S) -> S { %0 = " + name})
+    EXPECT_LT(refused(text).size(), 500u) << refused(text).substr(0, 500);
+  EXPECT_EQ(refused("program \"a\tb\" \"c\x1b[2Jd\""),
+            "m.ir:1:15: found '\"c\\x1B[2Jd\"', expected 'param', 'state' or 'cell'");
 }
 
 TEST(ParseErrors, EveryBeginningOfAProgramIsRefusedOrRead) {

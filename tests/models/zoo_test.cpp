@@ -14,6 +14,7 @@
 #include "tests/support/oracle.h"
 #include "tests/support/reference.h"
 #include "tests/support/reference_examples.h"
+#include "tests/support/refusal.h"
 
 namespace espalier::test {
 namespace {
@@ -268,6 +269,22 @@ TEST(ZooTable, ParamsAreThoseOfTheReference) {
   }
 }
 
+TEST(ZooTable, ShapesDoNotOverflow) {
+  for (const models::ModelInfo& info : models::models())
+    // Gates of 3, 4 or 5 times these widths are few if they are counted in 32 bits.
+    for (const int hidden : {(1 << 30) + 1, 1'431'655'766, 858'993'460, INT32_MAX}) {
+      const std::string message = test::refusal(
+          [&] { info.make({.vocabulary = 2, .embed = 2, .hidden = hidden, .classes = 2}); });
+      EXPECT_NE(message.find("an extent must lie in 1 … 2147483647, found "), std::string::npos)
+          << info.name << ": " << message;
+    }
+  EXPECT_NE(test::refusal([] {
+              models::models()[0].make(
+                  {.vocabulary = INT32_MAX, .embed = 1000, .hidden = 2, .classes = 2});
+            }).find("a shape of more than 2^40 elements"),
+            std::string::npos);
+}
+
 TEST(ZooTable, AnUnknownModelIsRefusedWithTheNearest) {
   try {
     models::find_model("tree_lsm");
@@ -300,6 +317,14 @@ TEST_F(Refusal, NamesTheNode) {
   EXPECT_EQ(of("child_sum_tree_lstm", ternary), "");
   EXPECT_EQ(of("lstm", ternary), "");
   EXPECT_EQ(of("lstm", data::Tree()), "lstm: the example is empty");
+  builder.leaf(1);
+  builder.leaf(2);
+  builder.node(2, 0, /*word=*/3);
+  const data::Tree dependencies = builder.finish();
+  for (const std::string name : {"tree_lstm", "lstm"})
+    EXPECT_EQ(of(name, dependencies),
+              name + " reads words at the leaves: inner node 2 has one, as in a dependency tree");
+  EXPECT_EQ(of("child_sum_tree_lstm", dependencies), "");
   builder.leaf(6, 0);
   const data::Tree unknown = builder.finish();
   for (const models::ModelInfo& info : models::models())

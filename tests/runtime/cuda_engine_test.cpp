@@ -126,6 +126,9 @@ TEST_F(CudaSteps, GoUpInOneCopyAndReplay) {
       const StepResult result = engine.train_step(recorded(engine, *model_, trees_), optimizer);
       if (step < 2) continue;
       EXPECT_EQ(result.statistics.device_copies, 1U);
+      EXPECT_EQ(result.statistics.device_replays, graphs ? 1U : 0U);
+      EXPECT_GT(result.statistics.submit_seconds, 0);
+      EXPECT_GT(result.statistics.wait_seconds, 0);
       if (graphs)
         EXPECT_EQ(result.statistics.device_launches, 1U);
       else

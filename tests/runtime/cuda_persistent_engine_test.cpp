@@ -121,6 +121,34 @@ INSTANTIATE_TEST_SUITE_P(Models, PersistentPath,
                          ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
                          [](const auto& info) { return info.param; });
 
+/// A few training steps, launched or walked, and nothing else: what a sanitizer has time for.
+class TrainingSteps : public PersistentPath {
+ protected:
+  std::string model() const override { return "tree_lstm"; }
+};
+
+TEST_P(TrainingSteps, AreThoseOfTheCpu) {
+  const bool walked = GetParam() == "walked";
+  Engine gpu = engine(walked ? Persistent::on : Persistent::off);
+  Engine cpu(model_->program(), options({"", "phase", "", 1}));
+  randomize(cpu, 4);
+  StandardOptimizer of_gpu({.rule = update_rule("adagrad")});
+  StandardOptimizer of_cpu({.rule = update_rule("adagrad")});
+  for (std::uint64_t step = 0; step < 3; ++step) {
+    const auto minibatch = trees(step, 5);
+    const StepResult expected = cpu.train_step(recorded(cpu, minibatch), of_cpu);
+    const StepResult actual = gpu.train_step(recorded(gpu, minibatch), of_gpu);
+    EXPECT_NEAR(actual.loss, expected.loss, 1e-4 * expected.loss);
+    EXPECT_NEAR(actual.gradient_norm, expected.gradient_norm, 1e-4 * expected.gradient_norm);
+    if (step == 0) continue;  // a walker is there from the second time on
+    EXPECT_EQ(actual.statistics.device_walks, walked ? actual.statistics.device_launches : 0U);
+    EXPECT_GT(actual.statistics.device_launches, 0U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, TrainingSteps, ::testing::Values("launched", "walked"),
+                         [](const auto& info) { return info.param; });
+
 /// Of one model.
 class PersistentEngine : public PersistentPath {
  protected:

@@ -17,9 +17,9 @@ namespace espalier::test {
 inline constexpr int vocabulary = 11, classes = 5;
 
 /// A tree of about `leaves` leaves; binary if `arity` is 2, else of 1 to `arity` children. Words at
-/// the leaves (and, unless binary, at inner nodes), labels at the leaves, some inner nodes and the
+/// the leaves and, if asked for, at inner nodes; labels at the leaves, some inner nodes and the
 /// root.
-inline data::Tree random_tree(Random& random, int leaves, int arity) {
+inline data::Tree random_tree(Random& random, int leaves, int arity, bool inner_words) {
   data::TreeBuilder builder;
   int open = 0;
   const auto label = [&] {
@@ -41,7 +41,7 @@ inline data::Tree random_tree(Random& random, int leaves, int arity) {
   }
   data::Tree tree = builder.finish();
   tree.set_label(tree.root(), random.integer(classes));
-  if (arity != 2)
+  if (inner_words)
     for (int node = 0; node < tree.size(); ++node)
       if (!tree.is_leaf(node)) tree.set_word(node, random.integer(vocabulary));
   return tree;
@@ -52,7 +52,8 @@ inline std::vector<data::Tree> random_forest(const std::string& model, std::uint
   Random random(seed);
   std::vector<data::Tree> forest;
   for (int i = 0; i < trees; ++i)
-    forest.push_back(random_tree(random, 1 + random.integer(12), model == "tree_lstm" ? 2 : 4));
+    forest.push_back(random_tree(random, 1 + random.integer(12), model == "tree_lstm" ? 2 : 4,
+                                 model == "child_sum_tree_lstm"));
   return forest;
 }
 

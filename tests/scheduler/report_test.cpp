@@ -1,11 +1,27 @@
 #include "scheduler/report.h"
 
+#include <array>
+#include <ostream>
+#include <sstream>
+#include <streambuf>
+
 #include "tests/scheduler/scheduling.h"
+#include "tests/support/allocations.h"
 
 namespace espalier::test {
 namespace {
 
 using scheduler::ScheduleReport;
+
+template <class Print>
+std::string printed(const Print& print, const ScheduleReport& report) {
+  std::ostringstream out;
+  print(out, report);
+  return out.str();
+}
+std::string to_text(const ScheduleReport& report) { return printed(scheduler::print_text, report); }
+std::string to_dot(const ScheduleReport& report) { return printed(scheduler::print_dot, report); }
+std::string to_json(const ScheduleReport& report) { return printed(scheduler::print_json, report); }
 
 ScheduleReport small_report() {
   SmallTrees trees;
@@ -90,6 +106,40 @@ TEST(Report, OfNothing) {
       "lstm, strategy depth: 0 examples, 0 instances in 0 batches; lower bound 0, ratio 1.00\n"
       "rows read: 0 contiguous, 0 gathered, 0 shared\n");
   EXPECT_NE(to_json(report).find("\"batches\": [\n  ]"), std::string::npos);
+}
+
+/// A stream that keeps nothing.
+class Discard : public std::streambuf {
+  int overflow(int c) override { return c; }
+  std::streamsize xsputn(const char*, std::streamsize n) override { return n; }
+};
+
+/// A chain has a batch for each node: a report of a million must hold few bytes for each, and no
+/// text of them all.
+TEST(Report, OfAChainIsSmall) {
+  SmallTrees trees;
+  const auto allocated = [&](int nodes) {
+    trees.graph.clear();
+    trees.graph.begin_example(0);
+    ir::InstanceId last = trees.graph.add(SmallTrees::leaf, {}, std::array{1});
+    for (int i = 1; i < nodes; ++i)
+      last = trees.graph.add(SmallTrees::node, std::array{last, last}, {});
+    const auto layout = lay_out("unbatched", trees.graph, trees.program);
+    const std::size_t before = allocations();
+    const auto report = scheduler::schedule_report("unbatched", trees.graph, trees.program, layout);
+    Discard nowhere;
+    std::ostream out(&nowhere);
+    print_text(out, report);
+    print_json(out, report);
+    print_dot(out, report);
+    EXPECT_EQ(report.batches.size(), std::size_t(nodes));
+    return allocations() - before;
+  };
+  const std::size_t few = allocated(1000), many = allocated(64000);
+  EXPECT_LE(many, few + 40) << "allocations grow with the chain";
+  EXPECT_LE(sizeof(ScheduleReport::Batch), 16u);
+  EXPECT_LE(sizeof(ScheduleReport::Read), 8u);
+  EXPECT_LE(sizeof(ScheduleReport::Edge), 12u);
 }
 
 TEST(Report, EscapesNames) {

@@ -16,22 +16,18 @@ namespace {
 
 using namespace ir;
 
-std::vector<double> mask(const Node& node, std::size_t size) {
-  std::vector<double> result(size);
-  for (std::size_t i = 0; i < size; ++i)
-    result[i] = (i + node.attributes.ints[0]) % 3 == 0 ? 0 : 1 / (1 - node.attributes.number);
+std::vector<double> mask(const Node& node, const CellInputs& inputs) {
+  const bool mapped = node.type.children != per_instance;
+  const std::int64_t size = node.type.shape.size();
+  const int number = node.attributes.ints[0];
+  std::vector<double> result;
+  for (int child = 0; child < (mapped ? inputs.children[node.type.children] : 1); ++child)
+    for (std::int64_t i = 0; i < size; ++i) {
+      const bool drop = inputs.uniform ? inputs.uniform(number, child, i) < node.attributes.number
+                                       : (child * size + i + number) % 3 == 0;
+      result.push_back(drop ? 0 : 1 / (1 - node.attributes.number));
+    }
   return result;
-}
-
-LeafData leaves(const CellInputs& inputs) {
-  return [&inputs](const Node& node) -> std::vector<double> {
-    const auto& ints = node.attributes.ints;
-    if (node.op->name == "port") return inputs.ports.at({ints[0], ints[1]});
-    if (node.op->name == "param") return inputs.params.at(ints[0]);
-    internal_check(node.op->name == "dropout_mask", "no data for '{}'", node.op->name);
-    const bool mapped = node.type.children != per_instance;
-    return mask(node, node.type.shape.size() * (mapped ? inputs.children[node.type.children] : 1));
-  };
 }
 
 double objective(const Cell& cell, const CellInputs& inputs,
@@ -58,10 +54,14 @@ void accumulate(const ParamContribution& c, const std::vector<Array>& values,
       for (std::size_t i = 0; i < size; ++i) gradient[begin + i] += l[i];
       continue;
     }
-    const std::size_t columns = values[c.right].shape.size();
-    const double* r = values[c.right].data.data() + child * columns;
-    for (std::size_t i = 0; i < size; ++i)
-      for (std::size_t j = 0; j < columns; ++j) gradient[i * columns + j] += l[i] * r[j];
+    const Array& right = values[c.right];
+    const double* r = right.data.data() + child * std::size_t(right.shape.size());
+    const std::size_t terms = left.shape.rank() == 2 ? left.shape[0] : 1;
+    const std::size_t rows = size / terms, columns = std::size_t(right.shape.size()) / terms;
+    for (std::size_t t = 0; t < terms; ++t)
+      for (std::size_t i = 0; i < rows; ++i)
+        for (std::size_t j = 0; j < columns; ++j)
+          gradient[i * columns + j] += l[t * rows + i] * r[t * columns + j];
   }
 }
 
@@ -128,6 +128,16 @@ CellInputs random_inputs(const Program& program, const Cell& cell, Random& rando
   for (const Param& param : program.params)
     inputs.params.push_back(random.reals(param.shape.size(), -range, range));
   return inputs;
+}
+
+LeafData leaves(const CellInputs& inputs) {
+  return [&inputs](const Node& node) -> std::vector<double> {
+    const auto& ints = node.attributes.ints;
+    if (node.op->name == "port") return inputs.ports.at({ints[0], ints[1]});
+    if (node.op->name == "param") return inputs.params.at(ints[0]);
+    internal_check(node.op->name == "dropout_mask", "no data for '{}'", node.op->name);
+    return mask(node, inputs);
+  };
 }
 
 std::vector<Array> evaluate(const Graph& graph, const CellInputs& inputs) {

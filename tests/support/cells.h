@@ -1,7 +1,8 @@
 // One instance of a cell in double: what it reads, and what its graph or its backward graph gives.
-// Masks of dropout come from no generator here but from a fixed pattern of their number.
+// Masks of dropout come from a fixed pattern of their number unless the inputs say otherwise.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -17,11 +18,16 @@ struct CellInputs {
   std::vector<int> children;  ///< number of elements per port; 0 unless it is a Children port
   std::map<std::pair<int, int>, std::vector<double>> ports;  ///< by port and field
   std::vector<std::vector<double>> params;
+  /// If given: the uniform number of an element of a dropout mask, of child `child` if it has one.
+  std::function<double(int mask, int child, std::int64_t position)> uniform = {};
 };
 
 /// Indices below `index_bound`, numbers in −range … range.
 CellInputs random_inputs(const ir::Program& program, const ir::Cell& cell, Random& random,
                          int index_bound = 3, int children = 2, double range = 1);
+
+/// What the leaves of a cell's graph read.
+ir::LeafData leaves(const CellInputs& inputs);
 
 /// The values of all nodes of a cell's graph.
 std::vector<ir::Array> evaluate(const ir::Graph& graph, const CellInputs& inputs);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 namespace espalier::test {
@@ -29,7 +30,7 @@ KernelHarness::KernelHarness(const ir::Program& program, const ir::Cell& cell,
   const auto n = inputs_.size();
   own_rows_.resize(n);
   std::iota(own_rows_.begin(), own_rows_.end(), 0);
-  for (std::size_t i = 0; i < n; ++i) keys_.push_back(i * 0x9e3779b97f4a7c15);
+  for (std::size_t i = 0; i < n; ++i) keys_.push_back(key(i));
   fill_ports(random);
   counts_.push_back(std::int32_t(n));
   for (const PortRows& port : ports_) counts_.push_back(std::int32_t(port.values.size()));
@@ -76,7 +77,9 @@ void KernelHarness::fill_ports(Random& random) {
 
 std::vector<float>& KernelHarness::floats(const Key& key, std::size_t size) {
   std::vector<float>& data = floats_[key];
-  if (data.size() < size) data.resize(size, -77.F);
+  const bool added_to = std::get<0>(key) == BufferRole::param_gradient;
+  if (data.size() < size)
+    data.resize(size, added_to ? -77.F : std::numeric_limits<float>::quiet_NaN());
   return data;
 }
 
@@ -230,6 +233,10 @@ std::vector<float> pack(const codegen::Packing& p, const std::vector<std::vector
                         [std::size_t(from_row * block.param_columns + from_column)]);
       }
   return packed;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 }  // namespace espalier::test

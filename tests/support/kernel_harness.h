@@ -1,5 +1,6 @@
 // Runs the kernels of one cell on instances given in double, by the interpreter or compiled, and
-// gives back what they stored. Arena rows lie shuffled and spread, so that a wrong index shows.
+// gives back what they stored. Arena rows lie shuffled and spread, so that a wrong index shows;
+// what nobody has stored is NaN.
 #pragma once
 
 #include <functional>
@@ -38,6 +39,8 @@ class KernelHarness {
     return floats_;
   }
   int instances() const { return int(inputs_.size()); }
+  /// Of the random numbers of an instance.
+  static std::uint64_t key(std::size_t instance) { return instance * 0x9e3779b97f4a7c15; }
 
  private:
   using Key = std::tuple<codegen::BufferRole, int, int>;
@@ -62,5 +65,8 @@ class KernelHarness {
 /// Packs weights by the formula of codegen::Packing, element by element.
 std::vector<float> pack(const codegen::Packing& packing,
                         const std::vector<std::vector<double>>& params);
+
+/// Whether the numbers are the same bits; what nobody has stored is NaN in both.
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
 
 }  // namespace espalier::test

@@ -1,6 +1,7 @@
 #include "tests/support/oracle.h"
 
 #include <bit>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "ir/evaluate.h"
 #include "ir/op.h"
 #include "ir/simplify.h"
+#include "tests/support/rounding.h"
 
 namespace espalier::test {
 
@@ -104,25 +106,31 @@ std::span<const double> part(const ir::Array& array, int child) {
   return std::span(array.data).subspan(begin, size);
 }
 
+/// Adds the contribution, or the sizes of its terms.
 void contribute(const ir::ParamContribution& c, const std::vector<ir::Array>& values,
-                const std::vector<int>& indices, Tensor& gradient) {
+                const std::vector<int>& indices, Tensor& gradient, bool sizes) {
   using Kind = ir::ParamContribution::Kind;
+  const auto term = [sizes](double x) { return sizes ? std::abs(x) : x; };
   const ir::Array& left = values[c.left];
   for (int child = 0; child < left.count(); ++child) {
     const auto l = part(left, child);
     switch (c.kind) {
       case Kind::sum:
-        add(gradient, l);
+        for (std::size_t i = 0; i < l.size(); ++i) gradient[i] += term(l[i]);
         break;
       case Kind::rows: {
         const auto row = static_cast<std::size_t>(indices[c.index_port]) * l.size();
-        for (std::size_t i = 0; i < l.size(); ++i) gradient[row + i] += l[i];
+        for (std::size_t i = 0; i < l.size(); ++i) gradient[row + i] += term(l[i]);
         break;
       }
       case Kind::outer: {
         const auto r = part(values[c.right], child);
-        for (std::size_t i = 0; i < l.size(); ++i)
-          for (std::size_t k = 0; k < r.size(); ++k) gradient[i * r.size() + k] += l[i] * r[k];
+        const auto terms = static_cast<std::size_t>(left.shape.rank() == 2 ? left.shape[0] : 1);
+        const std::size_t m = l.size() / terms, n = r.size() / terms;
+        for (std::size_t t = 0; t < terms; ++t)
+          for (std::size_t i = 0; i < m; ++i)
+            for (std::size_t k = 0; k < n; ++k)
+              gradient[i * n + k] += term(l[t * m + i] * r[t * n + k]);
         break;
       }
     }
@@ -137,12 +145,17 @@ Oracle::Oracle(const ir::Program& program, Tensors params, Mask mask)
     throw std::logic_error("oracle: wrong number of params");
 }
 
+std::vector<ir::Array> Oracle::evaluate(const ir::Graph& graph, const Reader& reader) const {
+  return salt_ == 0 ? ir::evaluate(graph, reader.indices, reader.leaf())
+                    : evaluate_rounded(graph, reader.indices, reader.leaf(), salt_);
+}
+
 std::vector<Tensors> Oracle::forward(const InstanceGraph& graph) const {
   std::vector<Tensors> values;
   for (InstanceId i = 0; i < graph.size(); ++i) {
     const ir::Cell& cell = program_.cells[graph.cell(i)];
     const Reader reader(*this, graph, i, values);
-    const auto nodes = evaluate(cell.graph, reader.indices, reader.leaf());
+    const auto nodes = evaluate(cell.graph, reader);
     Tensors fields;
     for (ir::NodeId output : cell.outputs) fields.push_back(nodes[output].data);
     values.push_back(std::move(fields));
@@ -168,7 +181,7 @@ const ir::Differentiated& Oracle::differentiated(ir::CellId cell) {
 }
 
 Tensors Oracle::gradients(const InstanceGraph& graph, std::span<const InstanceId> losses,
-                          double scale) {
+                          double scale, Tensors* sizes) {
   const std::vector<Tensors> values = forward(graph);
   std::vector<Tensors> cotangents = values;
   for (Tensors& fields : cotangents)
@@ -176,22 +189,25 @@ Tensors Oracle::gradients(const InstanceGraph& graph, std::span<const InstanceId
   for (InstanceId loss : losses) cotangents[loss].at(0).at(0) += scale;
   Tensors gradients = params_;
   for (Tensor& gradient : gradients) gradient.assign(gradient.size(), 0.0);
+  if (sizes) *sizes = gradients;
 
   for (InstanceId i = static_cast<InstanceId>(graph.size()); i-- > 0;) {
     const ir::Differentiated& cell = differentiated(graph.cell(i));
     Reader reader(*this, graph, i, values);
-    const auto forward = evaluate(cell.forward.graph, reader.indices, reader.leaf());
+    const auto forward = evaluate(cell.forward.graph, reader);
     for (std::size_t k = values[i].size(); k < cell.forward.outputs.size(); ++k)
       reader.residuals.push_back(forward[cell.forward.outputs[k]].data);
     reader.outputs = values[i];
     reader.cotangents = cotangents[i];
-    const auto backward = evaluate(cell.backward.graph, reader.indices, reader.leaf());
+    const auto backward = evaluate(cell.backward.graph, reader);
     for (const ir::ChildGradient& g : cell.backward.child_gradients)
       for (std::size_t child = 0; child < reader.operands[g.port].size(); ++child)
         add(cotangents[reader.operands[g.port][child]][g.field],
             part(backward[g.output], static_cast<int>(child)));
-    for (const ir::ParamContribution& c : cell.backward.contributions)
-      contribute(c, backward, reader.indices, gradients[c.param]);
+    for (const ir::ParamContribution& c : cell.backward.contributions) {
+      contribute(c, backward, reader.indices, gradients[c.param], false);
+      if (sizes) contribute(c, backward, reader.indices, (*sizes)[c.param], true);
+    }
   }
   return gradients;
 }

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "ir/evaluate.h"
 #include "ir/gradient.h"
 #include "ir/instances.h"
 #include "ir/program.h"
@@ -28,6 +29,10 @@ class Oracle {
   /// program outlives the oracle and may grow.
   Oracle(const ir::Program& program, Tensors params, Mask mask = {});
 
+  /// From here on values carry the rounding errors of single precision, drawn by `salt` as in
+  /// tests/support/rounding.h; 0: none.
+  void set_salt(std::uint64_t salt) { salt_ = salt; }
+
   /// The fields of every instance's state, in order of the instances.
   std::vector<Tensors> forward(const ir::InstanceGraph& graph) const;
 
@@ -35,17 +40,20 @@ class Oracle {
   double loss(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
               double scale = 1) const;
 
-  /// The gradient of `loss` by every param, through the backward cells of ir/gradient.h.
+  /// The gradient of `loss` by every param, through the backward cells of ir/gradient.h. To
+  /// `sizes`, if given, goes the sum of the sizes of each element's terms.
   Tensors gradients(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
-                    double scale = 1);
+                    double scale = 1, Tensors* sizes = nullptr);
 
  private:
   class Reader;
+  std::vector<ir::Array> evaluate(const ir::Graph& graph, const Reader& reader) const;
   const ir::Differentiated& differentiated(ir::CellId cell);
 
   const ir::Program& program_;
   Tensors params_;
   Mask mask_;
+  std::uint64_t salt_ = 0;
   std::map<ir::CellId, ir::Differentiated> differentiated_;
 };
 

@@ -12,43 +12,52 @@
 
 namespace espalier::test {
 
-/// One example, a function of its number.
-inline void record_random(const Instances& batch, std::uint64_t example) {
+/// One example, a function of its number. `between` is done after some of the calls, with the call.
+template <class Between>
+void record_random(const Instances& batch, std::uint64_t example, const Between& between) {
   const ir::Program& program = batch.recorder().source();
   Random random(example * 77 + 5);
-  std::vector<ir::CallId> calls;
-  const auto cell = [&](const char* name) {
-    for (std::size_t i = 0; i < program.cells.size(); ++i)
-      if (program.cells[i].name == name) return ir::CellId(i);
-    throw InternalError(name);
+  std::vector<std::vector<ir::CallId>> calls(program.states.size());  // by state
+  const auto recent = [&](ir::StateId state) {  // values may be read twice, or never
+    const auto& of = calls[std::size_t(state)];
+    return of[of.size() - 1 - random.below(std::min<std::size_t>(4, of.size()))];
   };
-  const auto index = [&] { return std::int32_t(random.integer(random_index_bound)); };
-  const auto call = [&](const char* name, std::vector<ir::CallId> operands,
-                        std::vector<std::int32_t> indices) {
-    return batch.recorder().call(cell(name), operands, indices);
+  const auto can_call = [&](const ir::Cell& cell) {
+    return std::ranges::all_of(cell.ports, [&](const ir::Port& port) {
+      return port.kind != ir::PortKind::child || !calls[std::size_t(port.state)].empty();
+    });
   };
-  const auto recent = [&] {  // values may be read twice, or never
-    return calls[calls.size() - 1 -
-                 std::size_t(random.integer(int(std::min<std::size_t>(4, calls.size()))))];
+  const auto call = [&](ir::CellId id) {
+    const ir::Cell& cell = program.cells[std::size_t(id)];
+    std::vector<ir::CallId> operands;
+    std::vector<std::int32_t> indices;
+    for (const ir::Port& port : cell.ports) {
+      int count = port.kind == ir::PortKind::child ? 1 : 0;
+      if (port.kind == ir::PortKind::index) indices.push_back(random.integer(random_index_bound));
+      if (port.kind == ir::PortKind::children) {
+        count = calls[std::size_t(port.state)].empty() ? 0 : random.integer(4);
+        indices.push_back(count);
+      }
+      for (; count > 0; --count) operands.push_back(recent(port.state));
+    }
+    const ir::CallId made = batch.recorder().call(id, operands, indices);
+    calls[std::size_t(cell.state)].push_back(made);
+    if (random.chance(0.2)) between(made);
+    return made;
   };
   batch.begin_example(example);
-  const int size = 2 + random.integer(14);
-  for (int i = 0; i < size; ++i) {
-    const int kind = calls.empty() ? 0 : random.integer(4);
-    if (kind == 0) {
-      calls.push_back(call("leaf", {}, {index()}));
-    } else if (kind == 1) {
-      calls.push_back(call("unary", {recent()}, {index()}));
-    } else if (kind == 2) {
-      calls.push_back(call("node", {recent(), recent()}, {}));
-    } else {
-      std::vector<ir::CallId> children;
-      for (int k = random.integer(4); k > 0; --k) children.push_back(recent());
-      const auto count = std::int32_t(children.size());
-      calls.push_back(call("nary", children, {index(), count}));
-    }
+  const auto loss = ir::CellId(program.cells.size()) - 1;
+  internal_check(program.cells[std::size_t(loss)].name == "loss", "the last cell is no loss");
+  for (int left = 2 + random.integer(14); left > 0 || !can_call(program.cells[std::size_t(loss)]);
+       --left) {
+    const ir::CellId id = random.integer(loss);
+    if (can_call(program.cells[std::size_t(id)])) call(id);
   }
-  batch.loss(batch.recorder().handle(call("loss", {calls.back()}, {index()})));
+  batch.loss(batch.recorder().handle(call(loss)));
+}
+
+inline void record_random(const Instances& batch, std::uint64_t example) {
+  record_random(batch, example, [](ir::CallId) {});
 }
 
 }  // namespace espalier::test

@@ -2,11 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "ir/error.h"
-#include "ir/op.h"
-#include "tests/support/cells.h"
+#include "tests/support/random_body.h"
 
 namespace espalier::test {
 
@@ -14,170 +11,100 @@ using namespace ir;
 
 namespace {
 
-/// Whether the op has no gradient though it is no step function.
-bool withholds_gradient(const Op& op) {
-  if (op.kind != OpClass::elementwise || op.gradient) return false;
-  const double x[3] = {0.3, 0.5, 0.7}, y[3] = {0.31, 0.52, 0.73};
-  return op.evaluate(x) != op.evaluate(y);
+/// A shape of such extents, a vector more often than not.
+Shape random_shape(Random& random, const std::vector<int>& extents) {
+  const double kind = random.real(0, 1);
+  const int rank = kind < 0.1 ? 0 : kind < 0.6 ? 1 : kind < 0.9 ? 2 : 3;
+  Shape shape;
+  for (int axis = 0; axis < rank; ++axis) {
+    const Shape longer = shape.prepend(random.pick(extents));
+    if (longer.size() <= max_random_elements / 2) shape = longer;
+  }
+  return shape;
 }
 
-/// Writes one cell's body.
-class Writer {
- public:
-  Writer(Program& program, Cell& cell, Random& random, const RandomProgramOptions& options)
-      : program_(program),
-        cell_(cell),
-        random_(random),
-        options_(options),
-        builder_(GraphBuilder::Mode::record, "in cell '" + cell.name + "'") {}
+State random_state(std::string name, Random& random, const std::vector<int>& extents) {
+  State state{std::move(name), {}};
+  for (int fields = 1 + random.integer(3); fields > 0; --fields)
+    state.fields.push_back({DType::f32, random_shape(random, extents), per_instance});
+  return state;
+}
 
-  void run() {
-    for (int port = 0; port < int(cell_.ports.size()); ++port) add_port(port);
-    const int d = options_.width;
-    for (const Shape& shape : {Shape{d, d}, Shape{2 * d, d}, Shape{d}, Shape{5, d}})
-      if (random_.chance(0.7)) values_.push_back(param(shape));
-    values_.push_back(builder_.constant(random_.real(-1, 1), {}));
-    const std::size_t enough = values_.size() + options_.ops;
-    for (int tries = 0; values_.size() < enough && tries < 60 * options_.ops; ++tries) step();
-    for (const Type& field : program_.states[cell_.state].fields)
-      cell_.outputs.push_back(bounded(shaped(number(), field.shape)).id);
-    cell_.graph = builder_.finish(cell_.outputs);
-  }
-
- private:
-  void add_port(int port) {
-    const Port& of = cell_.ports[port];
-    if (of.kind == PortKind::index) {
-      values_.push_back(builder_.leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
-      return;
-    }
-    const auto& fields = program_.states[of.state].fields;
-    for (int field = 0; field < int(fields.size()); ++field) {
-      Type type = fields[field];
-      if (of.kind == PortKind::children) type.children = std::int8_t(port);
-      values_.push_back(builder_.leaf("port", type, {.ints = {port, field}}));
-    }
-  }
-
-  /// A param of that shape: an old one or, more often, a new one.
-  Value param(const Shape& shape) {
-    int id = random_.chance(0.3) && !program_.params.empty()
-                 ? random_.integer(int(program_.params.size()))
-                 : -1;
-    if (id < 0 || program_.params[id].shape != shape) {
-      id = int(program_.params.size());
-      program_.params.push_back({fmt::format("p{}", id), shape, Initializer::uniform(0.5)});
-    }
-    return builder_.leaf("param", {DType::f32, shape, per_instance}, {.ints = {id, 0}});
-  }
-
-  Value bounded(Value x) { return tanh(x); }
-
-  /// One more value, if the ops, operands and attributes drawn fit.
-  void step() {
-    const Op& op = ops()[random_.integer(int(ops().size()))];
-    if (op.kind == OpClass::leaf) return;
-    if (!options_.withheld_gradients && withholds_gradient(op)) return;
-    std::vector<Value> operands;
-    const std::size_t count = op.variadic ? 1 + random_.integer(3) : op.operands.size();
-    for (std::size_t i = 0; i < count; ++i)
-      operands.push_back(within(random_.pick(values_), op, i));
-    try {
-      const NodeId before = builder_.size();
-      const Value result = builder_.apply(op, operands, attributes(op, operands));
-      if (result.shape().size() <= 100 && indices_fit(before)) values_.push_back(moderate(result));
-    } catch (const UserError&) {
-      // The draw does not fit together.
-    }
-  }
-
-  /// The value, moved into the op's domain if that does not hold all moderate numbers.
-  Value within(Value x, const Op& op, std::size_t i) {
-    const Interval& domain = op.domain[std::min(i, op.domain.size() - 1)];
-    if (x.type().dtype == DType::i32 || (domain.low <= -1 && domain.high >= 1)) return x;
-    const double low = std::max(domain.low, 0.2), high = std::min(domain.high, 3.0);
-    return bounded(x) * ((high - low) / 2) + (high + low) / 2;
-  }
-
-  /// Numbers stay in about −1 … 1 so that deep nesting neither overflows nor loses digits.
-  Value moderate(Value x) { return x.type().dtype == DType::i32 ? x : bounded(x); }
-
-  Attributes attributes(const Op& op, const std::vector<Value>& operands) {
-    Attributes result;
-    for (int& value : result.ints) value = random_.integer(3);
-    if (op.attributes.ints[0] == "port") result.ints[0] = children_port();
-    result.number = random_.chance(0.5) ? 0.25 : 0;
-    result.shape = random_.pick(values_).shape();
-    const Shape shape = operands[0].shape();
-    const int axis = result.ints[0];
-    if (random_.chance(0.5) && axis >= 0 && axis < shape.rank())
-      result.shape = shape.with(axis, 1 + random_.integer(shape[axis]));
-    else if (random_.chance(0.3))
-      result.shape = Shape{shape.size()};
-    return result;
-  }
-
-  int children_port() const {
-    for (int port = 0; port < int(cell_.ports.size()); ++port)
-      if (cell_.ports[port].kind == PortKind::children) return port;
-    return -1;
-  }
-
-  /// Whether all new row lookups hold for every index.
-  bool indices_fit(NodeId from) const {
-    for (NodeId id = from; id < builder_.size(); ++id) {
-      const Node& node = builder_.node(id);
-      if (node.op->takes_index &&
-          builder_.node(node.operands[0]).type.shape[0] < random_index_bound)
-        return false;
-    }
-    return true;
-  }
-
-  Value number() {
-    while (true)
-      if (const Value x = random_.pick(values_); x.type().dtype == DType::f32) return x;
-  }
-
-  /// The value as numbers of that shape, per instance.
-  Value shaped(Value x, const Shape& shape) {
-    if (x.type().children != per_instance) x = builder_.apply("sum_children", {x});
-    if (x.shape() == shape) return x;
-    const Value flat = builder_.apply("reshape", {x}, {.shape = {x.shape().size()}});
-    const Value w = param({shape.size(), x.shape().size()});
-    return builder_.apply("reshape", {builder_.apply("matmul", {w, flat})}, {.shape = shape});
-  }
-
-  Program& program_;
-  Cell& cell_;
-  Random& random_;
-  const RandomProgramOptions& options_;
-  GraphBuilder builder_;
-  std::vector<Value> values_;
-};
+Cell random_cell_of(Program& program, std::string name, std::vector<Port> ports, StateId state,
+                    Random& random, const BodyOptions& options,
+                    std::vector<BodyScript>* scripts = nullptr) {
+  Cell cell{std::move(name), std::move(ports), state, {}, {}};
+  BodyScript script = write_random_body(program, cell, random, options);
+  if (scripts) scripts->push_back(std::move(script));
+  return cell;
+}
 
 }  // namespace
 
-Program random_program(std::uint64_t seed, RandomProgramOptions options) {
+Program random_program(std::uint64_t seed, RandomProgramOptions options,
+                       std::vector<BodyScript>* scripts) {
   internal_check(options.width >= random_index_bound, "a width of {}", options.width);
   Random random(seed);
   Program program;
   program.name = fmt::format("random_{}", seed);
-  const Type field{DType::f32, {options.width}, per_instance};
-  program.states = {{"State", {field, field}}, {"Loss", {{DType::f32, {}, per_instance}}}};
+  const int d = options.width;
+  const BodyOptions body{{d, d, 1 + random.integer(5)}, options.ops, options.withheld_gradients};
+  program.states = {random_state("State", random, body.extents),
+                    random_state("Wide", random, {d, 2 * d, 2}),
+                    {"Loss", {{DType::f32, {}, per_instance}}}};
   const Port word{"word", PortKind::index, -1};
-  const auto child = [](std::string name) { return Port{std::move(name), PortKind::child, 0}; };
-  const std::vector<std::pair<std::string, std::vector<Port>>> cells = {
-      {"leaf", {word}},
-      {"unary", {word, child("x")}},
-      {"node", {child("l"), child("r")}},
-      {"nary", {word, {"hs", PortKind::children, 0}}},
-      {"loss", {child("s"), {"label", PortKind::index, -1}}}};
-  for (const auto& [name, ports] : cells) {
-    Cell cell{name, ports, name == "loss" ? 1 : 0, {}, {}};
-    Writer(program, cell, random, options).run();
-    program.cells.push_back(std::move(cell));
+  const auto port = [](std::string name, PortKind kind, StateId state) {
+    return Port{std::move(name), kind, state};
+  };
+  const auto child = [&](std::string name) { return port(std::move(name), PortKind::child, 0); };
+  const std::vector<std::tuple<std::string, std::vector<Port>, StateId>> cells = {
+      {"leaf", {word}, 0},
+      {"unary", {word, child("x")}, 0},
+      {"node", {child("l"), child("r")}, 0},
+      {"nary", {word, port("hs", PortKind::children, 0)}, 0},
+      {"join", {child("l"), child("r")}, 1},
+      {"part", {port("x", PortKind::child, 1), port("hs", PortKind::children, 1)}, 0},
+      {"loss", {child("s"), {"label", PortKind::index, -1}}, 2}};
+  const std::size_t only = 1 + random.below(3);  // leads to State whatever there is
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto& [name, ports, state] = cells[i];
+    const bool between = i > 0 && i + 1 < cells.size();
+    if (options.few_cells && between && i != only && random.chance(0.6)) continue;
+    program.cells.push_back(random_cell_of(program, name, ports, state, random, body, scripts));
   }
+  return program;
+}
+
+Program random_model(std::uint64_t seed, std::vector<BodyScript>* scripts) {
+  return random_program(seed,
+                        {.width = 3 + int(seed % 7),
+                         .ops = 1 + int(seed % 5),
+                         .withheld_gradients = false,
+                         .few_cells = true},
+                        scripts);
+}
+
+Program random_cell(std::uint64_t seed) {
+  Random random(seed);
+  Program program;
+  program.name = fmt::format("random_cell_{}", seed);
+  const int d =
+      random.chance(0.1) ? 10 + random.integer(31) : random_index_bound + random.integer(7);
+  const BodyOptions body{{d, d, 1 + random.integer(9), 1 + random.integer(3)},
+                         2 + random.integer(12),
+                         random.chance(0.2)};
+  for (int state = 1 + random.integer(3); state >= 0; --state)
+    program.states.push_back(
+        random_state(fmt::format("S{}", program.states.size()), random, body.extents));
+  const int states = int(program.states.size());
+  std::vector<Port> ports;
+  for (int count = 1 + random.integer(4); count > 0; --count) {
+    const auto kind = PortKind(ports.empty() ? 1 + random.integer(2) : random.integer(3));
+    ports.push_back({fmt::format("p{}", ports.size()), kind,
+                     kind == PortKind::index ? -1 : StateId(random.integer(states))});
+  }
+  program.cells.push_back(
+      random_cell_of(program, "cell", ports, StateId(random.integer(states)), random, body));
   return program;
 }
 

@@ -2,6 +2,7 @@
 #include "training/atomic_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <set>
@@ -78,11 +79,38 @@ TEST(AtomicFile, AMissingFolderIsRefused) {
             folder / "no/f" + ": cannot write the file: No such file or directory");
 }
 
-TEST(AtomicFile, AWriterThatDiedIsNoObstacle) {
+TEST(AtomicFile, NobodyCanForetellTheNameOfADraft) {
   const TemporaryFolder folder;
-  folder.write(fmt::format(".f.{}-0.tmp", ::getpid()), "half");
+  const std::string_view text = "new";
+  std::set<std::string> names;
+  for (int i = 0; i < 20; ++i) {
+    const Draft draft(folder / "f", std::span(&text, 1));
+    names.insert(draft.path().filename().string());
+    EXPECT_EQ(Draft::file_of(draft.path().filename().string()), "f");
+  }
+  EXPECT_EQ(names.size(), 20u);
+  for (const char* other :
+       {"", ".tmp", ".f.tmp", "f.0123456789abcdef.tmp", ".f.0123456789abcdef",
+        "..0123456789abcdef.tmp", ".../x.0123456789abcdef.tmp", "...0123456789abcdef.tmp"})
+    EXPECT_EQ(Draft::file_of(other), "") << other;
+}
+
+TEST(AtomicFile, ALinkIsReplacedAndNotFollowed) {
+  const TemporaryFolder folder;
+  const std::string victim = folder.write("victim", "mine");
+  std::filesystem::create_symlink(victim, folder / "f");
+  EXPECT_EQ(refusal([&] { read_whole_file(folder / "f", Links::refuse); }),
+            folder / "f" + ": found a link, expected a file");
+  EXPECT_EQ(read_whole_file(folder / "f"), "mine");
   write(folder / "f", "new");
-  EXPECT_EQ(read_whole_file(folder / "f"), "new");
+  std::filesystem::create_symlink(victim, folder / "log");
+  LogFile(folder / "log").add("line");
+  EXPECT_EQ(read_whole_file(folder / "f", Links::refuse), "new");
+  EXPECT_EQ(read_whole_file(folder / "log", Links::refuse), "line\n");
+  EXPECT_EQ(read_whole_file(victim), "mine");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_EQ(refusal([&] { read_whole_file(folder / "pipe", Links::refuse); }),
+            folder / "pipe" + ": found a pipe or a device, expected a file");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -153,6 +154,31 @@ TEST(Checkpoint, ListsAllDifferencesFromTheProgram) {
                 "  'old': found F32[2], expected no such param");
 }
 
+TEST(Checkpoint, WeightsThatAreNotFiniteMustBeAllowed) {
+  const TemporaryFolder folder;
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  for (const auto& [values, message] :
+       {std::pair{std::vector<float>{1, 2, 3, 4, nan, inf}, "param 'u': found nan at [1, 1]"},
+        std::pair{std::vector<float>{1, 2, -inf, 4, 5, 6}, "param 'u': found -inf at [0, 2]"}}) {
+    save_model(folder / "run", a_model(), kTokens,
+               std::vector{float_tensor("u", {2, 3}, values), float_tensor("b", {2}, kVector)});
+    EXPECT_EQ(refusal([&] { load_weights(folder / "run", kParams); }),
+              folder / "run/model.safetensors" + ": " + message +
+                  ", expected finite numbers, unless others are allowed");
+    EXPECT_EQ(load_weights(folder / "run", kParams, NonFinite::allow)[0][2], values[2]);
+  }
+  // Finite as it is stored, but not as a float.
+  const std::vector<double> large = {1, 1e300};
+  const SafeTensor tensor{.name = "b",
+                          .dtype = "F64",
+                          .shape = {2},
+                          .bytes = {reinterpret_cast<const char*>(large.data()), 16}};
+  save_safetensors(folder / "w", {&tensor, 1});
+  const Safetensors read(folder / "w");
+  expect_part(refusal([&] { read_params(read, std::span(kParams).last(1)); }),
+              "param 'b': found inf at [1]");
+}
+
 TEST(Checkpoint, RefusesAModelFileThatItDidNotWrite) {
   const TemporaryFolder folder;
   const auto complaint = [&](const std::string& text) {
@@ -165,6 +191,16 @@ TEST(Checkpoint, RefusesAModelFileThatItDidNotWrite) {
   const std::string rest = R"(,"model":"m","settings":{},"vocabulary":null,"program":[])";
   expect_part(refusal([&] { load_model(folder / "none"); }), "No such file");
   expect_part(complaint("{"), "found text that is not JSON");
+  expect_part(complaint(start + R"(,"settings":{"x":)" + std::string(1'000'000, '[')),
+              "found JSON nested over 16 deep");
+  expect_part(complaint(start + R"(,"version":2)" + rest + "}"), "found the name 'version' twice");
+  const std::string large(100'000, 'x');
+  for (const std::string& text :
+       {"[\"" + large, start + ",\"" + large + "\":1}", start + R"(,"model":)" + large,
+        R"({"format":"espalier-model","version":")" + large + "\"}",
+        start + R"(,"model":"m","settings":{")" + large + R"(":[]},"program":[]})",
+        start + R"(,"model":"m","settings":{},"program":[],"vocabulary":")" + large + "\"}"})
+    EXPECT_LT(complaint(text).size(), 600u);
   expect_part(complaint("[]"), "expected a model saved by espalier");
   expect_part(complaint(R"({"format":"other"})"), "expected a model saved by espalier");
   expect_part(complaint(R"({"format":"espalier-model"})"), "found no \"version\"");

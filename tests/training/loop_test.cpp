@@ -69,14 +69,16 @@ using Events = std::vector<std::string>;
 
 TEST(Loop, RunsEpochsAndKeepsTheBest) {
   FakeRun run({0.25, 0.5, 0.5});
+  run.options.metric = "dev acc (roots)";
   const TrainingResult result = run.run();
   EXPECT_EQ(run.events, (Events{"epoch 0", "step 0", "step 1", "evaluate", "keep 1",  //
                                 "epoch 1", "step 0", "step 1", "evaluate", "keep 2",  //
                                 "epoch 2", "step 0", "step 1", "evaluate"}));
-  EXPECT_EQ(run.out.str(),
-            "epoch 1/3 | loss 2.000 | dev acc 0.250 | lr 5.0e-01 | 1.0 trees/s | eta 00:10\n"
-            "epoch 2/3 | loss 2.000 | dev acc 0.500 | lr 5.0e-01 | 1.0 trees/s | eta 00:05\n"
-            "epoch 3/3 | loss 2.000 | dev acc 0.500 | lr 5.0e-01 | 1.0 trees/s | eta 00:00\n");
+  EXPECT_EQ(
+      run.out.str(),
+      "epoch 1/3 | loss 2.000 | dev acc (roots) 0.250 | lr 5.0e-01 | 1.0 trees/s | eta 00:10\n"
+      "epoch 2/3 | loss 2.000 | dev acc (roots) 0.500 | lr 5.0e-01 | 1.0 trees/s | eta 00:05\n"
+      "epoch 3/3 | loss 2.000 | dev acc (roots) 0.500 | lr 5.0e-01 | 1.0 trees/s | eta 00:00\n");
   EXPECT_EQ(result.best_epoch, 2);
   EXPECT_EQ(result.epochs.size(), 3u);
   EXPECT_TRUE(result.epochs[1].best);

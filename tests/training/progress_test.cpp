@@ -30,11 +30,12 @@ TEST(EpochLine, SaysWhatItShould) {
                      .lr = 0.05,
                      .examples_per_second = 812.4,
                      .eta_seconds = 252};
-  EXPECT_EQ(epoch_line(report, "trees"),
-            "epoch 3/15 | loss 0.912 | dev acc 0.478 | lr 5.0e-02 | 812 trees/s | eta 04:12");
+  EXPECT_EQ(
+      epoch_line(report, "dev acc (roots)", "trees"),
+      "epoch 3/15 | loss 0.912 | dev acc (roots) 0.478 | lr 5.0e-02 | 812 trees/s | eta 04:12");
   report.dev_accuracy = NAN;
   report.examples_per_second = 1.25;
-  EXPECT_EQ(epoch_line(report, "examples"),
+  EXPECT_EQ(epoch_line(report, "dev acc", "examples"),
             "epoch 3/15 | loss 0.912 | lr 5.0e-02 | 1.2 examples/s | eta 04:12");
 }
 

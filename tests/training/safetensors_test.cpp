@@ -190,7 +190,7 @@ TEST(Safetensors, RefusesMalformedFiles) {
   starts(tensor("\"F32\"", "[2]", "[0,4]", 4), "tensor 't': found 4 bytes, expected 8 for F32[2]");
   starts(tensor("\"BOOL\"", "[]", "[0,4]", 4), "tensor 't': found 4 bytes, expected 1 for BOOL[]");
   starts(tensor("\"U8\"", "[4294967296, 4294967296]", "[0,0]", 0),
-         "tensor 't': found shape [4294967296, 4294967296], expected one whose size fits");
+         "tensor 't': found U8[4294967296, 4294967296], expected a shape whose size fits");
 
   starts(tensor("\"F32\"", "[1]", "[0,4]", 8), "found 8 bytes of data, expected 4");
   starts(tensor("\"F32\"", "[1]", "[4,8]", 8),

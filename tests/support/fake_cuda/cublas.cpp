@@ -4,8 +4,9 @@
 //   dependent       first of all, an algorithm whose sums depend on the number of rows
 //   only-dependent  no other one
 //   none            no algorithm for contractions
-// Algorithms that split k are offered first to whoever allows them. After as many products as
-// ESPALIER_FAKE_CUBLAS_FAILS_AFTER says one fails.
+// Algorithms that split k are offered first to whoever allows them. An algorithm fails where a
+// matrix, or one of its columns, begins elsewhere than was promised when it was offered. After as
+// many products as ESPALIER_FAKE_CUBLAS_FAILS_AFTER says one fails.
 #include <cublasLt.h>
 #include <dlfcn.h>
 
@@ -29,12 +30,18 @@ struct Desc {
   cublasComputeType_t compute;
   int transposed[2];
 };
+/// Bytes that A, B, C and D begin at.
+struct Promise {
+  std::uint32_t bytes[4];
+};
 struct Preference {
-  std::uint64_t workspace;
   std::uint32_t schemes;
+  Promise promise;
 };
 struct Algorithm {
-  std::uint64_t magic, splits, depends_on_rows, rest[5];
+  std::uint64_t magic, splits, depends_on_rows;
+  Promise promise;
+  std::uint64_t rest[3];
 };
 constexpr std::uint64_t magic = 0x6d67;
 
@@ -46,6 +53,12 @@ static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 template <class To, class From>
 To& as(From* opaque) {
   return *reinterpret_cast<To*>(opaque);
+}
+
+bool keeps(std::uint32_t promised, const void* data, const Layout& layout) {
+  const std::int64_t element = layout.type == CUDA_R_16BF ? 2 : 4;
+  return reinterpret_cast<std::uintptr_t>(data) % promised == 0 &&
+         (layout.columns < 2 || layout.pitch * element % promised == 0);
 }
 
 float from_bits(std::uint32_t bits) {
@@ -144,7 +157,7 @@ FAKE cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
 }
 FAKE cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
   *preference = new cublasLtMatmulPreferenceOpaque_t;
-  as<Preference>(*preference) = {0, CUBLASLT_REDUCTION_SCHEME_MASK};
+  as<Preference>(*preference) = {CUBLASLT_REDUCTION_SCHEME_MASK, {{256, 256, 256, 256}}};
   return CUBLAS_STATUS_SUCCESS;
 }
 FAKE cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
@@ -157,6 +170,9 @@ FAKE cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
   auto& set = as<Preference>(preference);
   if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
     std::memcpy(&set.schemes, value, sizeof set.schemes);
+  const int matrix = int(attribute) - int(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+  if (matrix >= 0 && matrix < 4)
+    std::memcpy(&set.promise.bytes[matrix], value, sizeof set.promise.bytes[matrix]);
   return size == 4 || size == 8 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
@@ -169,17 +185,18 @@ FAKE cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMat
   *count = 0;
   const bool over_rows = as<Desc>(desc).transposed[1];
   if (mode() == "none" && !over_rows) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const auto offer = [&](const Algorithm& algorithm) {
+  const auto offer = [&](Algorithm algorithm) {
     if (*count == most) return;
+    algorithm.promise = as<Preference>(preference).promise;
     cublasLtMatmulHeuristicResult_t& result = results[(*count)++];
     result = {};
     std::memcpy(&result.algo, &algorithm, sizeof algorithm);
     result.state = CUBLAS_STATUS_SUCCESS;
   };
   if (as<Preference>(preference).schemes != CUBLASLT_REDUCTION_SCHEME_NONE)
-    offer({magic, 3, 0, {}});
-  if (mode().ends_with("dependent")) offer({magic, 1, 1, {}});
-  if (mode() != "only-dependent") offer({magic, 1, 0, {}});
+    offer({magic, 3, 0, {}, {}});
+  if (mode().ends_with("dependent")) offer({magic, 1, 1, {}, {}});
+  if (mode() != "only-dependent") offer({magic, 1, 0, {}, {}});
   return CUBLAS_STATUS_SUCCESS;
 }
 FAKE cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t,
@@ -223,6 +240,10 @@ FAKE cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc_o
       out.rows != (a.transposed ? a.layout.columns : a.layout.rows) ||
       out.columns != (b.transposed ? b.layout.rows : b.layout.columns))
     return CUBLAS_STATUS_INVALID_VALUE;
+  const std::uint32_t* const promised = algorithm.promise.bytes;
+  if (!keeps(promised[0], a_data, a.layout) || !keeps(promised[1], b_data, b.layout) ||
+      !keeps(promised[2], c_data, out) || !keeps(promised[3], d, out))
+    return CUBLAS_STATUS_EXECUTION_FAILED;
   if (const char* const left = std::getenv("ESPALIER_FAKE_CUBLAS_FAILS_AFTER")) {
     const long count = std::strtol(left, nullptr, 10);
     setenv("ESPALIER_FAKE_CUBLAS_FAILS_AFTER", std::to_string(count - 1).c_str(), 1);

@@ -1,0 +1,38 @@
+// What a GPU can do at most: of the measurements themselves only that they are there and fit
+// together. Runs where cuda_engine_test.cpp runs.
+#include "runtime/device_peaks.h"
+
+#include <gtest/gtest.h>
+
+#include "codegen/compiler.h"
+#include "ir/error.h"
+#include "tests/runtime/cuda_runs.h"
+
+namespace espalier::test {
+namespace {
+
+TEST(DevicePeaks, MeasureAllThatTheySay) {
+  if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
+  const std::string folder = codegen::default_cache_directory();
+  const runtime::DevicePeaks peaks = runtime::measure_device(folder);
+  EXPECT_EQ(peaks.gpu.name, runtime::find_cuda().gpus.at(0).name);
+  EXPECT_GT(peaks.copy_bytes_per_second, 0);
+  const bool has_cublas = runtime::find_cuda().cublas.find(" (lib") != std::string::npos;
+  for (const double flops : {peaks.single_flops, peaks.tf32_flops, peaks.bf16_flops})
+    EXPECT_EQ(flops > 0, has_cublas);
+  ASSERT_EQ(peaks.costs.has_value(), peaks.gpu.cooperative);
+  if (!peaks.costs) return;
+  EXPECT_EQ(named(*peaks.costs).size(), 11U);
+  for (const auto& [name, value] : named(*peaks.costs)) EXPECT_GT(value, 0) << name;
+  // They are those that engines find in the cache.
+  EXPECT_EQ(runtime::measure_device(folder).costs, peaks.costs);
+}
+
+TEST(DevicePeaks, SayThatThereIsNoGpu) {
+  if (runtime::why_no_cuda().empty() && !on_stand_in()) GTEST_SKIP() << "there is a GPU";
+  const Variable none("CUDA_VISIBLE_DEVICES", "-1");
+  EXPECT_THROW(runtime::measure_device({}), UserError);
+}
+
+}  // namespace
+}  // namespace espalier::test
