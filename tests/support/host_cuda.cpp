@@ -45,11 +45,6 @@ class Folder {
   fs::path path_;
 };
 
-// Neither contraction nor other arithmetic than the text's, as on the device.
-constexpr std::string_view flags =
-    "-std=c++17 -O1 -w -fPIC -march=native -ffp-contract=off -fno-strict-aliasing "
-    "-fvisibility=hidden -U_FORTIFY_SOURCE";
-
 /// Whether races are looked for: in two steps, since that sanitizer's library is not wanted.
 bool watched() { return std::getenv("ESPALIER_FAKE_CUDA_RACES") != nullptr; }
 constexpr std::string_view watched_flags = " -DESPALIER_RACES -fsanitize=thread";
@@ -58,11 +53,9 @@ void compile(const Folder& folder, const std::string& source, const fs::path& ob
   const fs::path text = folder / "text.cpp", log = folder / "log", part = folder / "text.o";
   std::ofstream(text, std::ios::binary) << source;
   const std::string command = fmt::format(
-      "('{0}' {1}{2} -I '{3}' -include '{3}/tests/support/cuda_shim.h' -c -o '{4}' '{5}' && '{0}' "
-      "-shared "
-      "-o '{6}' '{4}') > '{7}' 2>&1",
-      ESPALIER_CXX_COMPILER, flags, watched() ? watched_flags : "", ESPALIER_SOURCE_DIR,
-      part.string(), text.string(), object.string(), log.string());
+      "({} {} -I '{}' -c -o '{}' '{}' && '{}' -shared -o '{}' '{}') > '{}' 2>&1",
+      ESPALIER_SHIM_COMMAND, watched() ? watched_flags : "", ESPALIER_SOURCE_DIR, part.string(),
+      text.string(), ESPALIER_CXX_COMPILER, object.string(), part.string(), log.string());
   const bool compiled = std::system(command.c_str()) == 0;
   internal_check(compiled, "{}\n{}", command, read(log));
 }
@@ -73,7 +66,7 @@ HostModule::HostModule(const std::string& source) {
   const fs::path support = fs::path(ESPALIER_SOURCE_DIR) / "tests/support";
   std::string shim = read(support / "cuda_shim.h");
   if (watched()) shim += read(support / "cuda_races.h");
-  const std::string key = fmt::format("{} {}{}\n{}\n{}", ESPALIER_CXX_COMPILER, flags,
+  const std::string key = fmt::format("{}{}\n{}\n{}", ESPALIER_SHIM_COMMAND,
                                       watched() ? watched_flags : "", shim, source);
   fs::path directory = codegen::default_cache_directory();
   if (!directory.empty()) directory /= "host-cuda";
