@@ -12,12 +12,12 @@
 namespace espalier {
 namespace {
 
-struct Run {
+struct Training {
   std::unique_ptr<models::TreeModel> model = test::make_model("tree_lstm", 6, 8, 0.3);
   Engine engine{model->program()};
   StandardOptimizer optimizer;
 
-  explicit Run(const UpdateRule& rule) : optimizer({.rule = rule}) {}
+  explicit Training(const UpdateRule& rule) : optimizer({.rule = rule}) {}
 
   void steps(int first, int last) {
     const auto trees = test::random_forest("tree_lstm", 3, 30);
@@ -51,10 +51,10 @@ std::vector<UpdateRule> rules() {
 TEST(TrainingState, ARunGoesOnToTheSameBits) {
   const data::TemporaryFolder folder;
   for (const UpdateRule& rule : rules()) {
-    Run whole(rule);
+    Training whole(rule);
     whole.steps(0, 6);
     for (const int stop : {0, 3}) {
-      Run before(rule), after(rule);
+      Training before(rule), after(rule);
       before.steps(0, stop);
       save_training_state(folder / "run", before.engine, before.optimizer);
       set_params(after.engine, before.params());
@@ -69,7 +69,7 @@ TEST(TrainingState, ARunGoesOnToTheSameBits) {
 
 TEST(TrainingState, OfAnotherRunIsRefused) {
   const data::TemporaryFolder folder;
-  Run adam(update_rule("adam")), adagrad(update_rule("adagrad"));
+  Training adam(update_rule("adam")), adagrad(update_rule("adagrad"));
   adagrad.steps(0, 1);
   save_training_state(folder / "run", adagrad.engine, adagrad.optimizer);
   const std::string text =
@@ -78,7 +78,7 @@ TEST(TrainingState, OfAnotherRunIsRefused) {
   EXPECT_NE(text.find("'embed.adagrad.sum'"), std::string::npos) << text;
   EXPECT_EQ(adam.optimizer.steps(), 0);
   save_safetensors(folder / "empty", {});
-  Run sgd(update_rule("sgd"));
+  Training sgd(update_rule("sgd"));
   EXPECT_NE(test::refusal([&] {
               restore_training_state(folder / "empty", sgd.engine, sgd.optimizer);
             }).find("engine.step = ''"),
@@ -86,7 +86,7 @@ TEST(TrainingState, OfAnotherRunIsRefused) {
 }
 
 TEST(TrainingState, BuffersAreThereOnceTheOptimizerKnowsTheParams) {
-  Run run(update_rule("adam"));
+  Training run(update_rule("adam"));
   EXPECT_NE(test::refusal([&] { run.optimizer.buffers(); }).find("Engine::prepare"),
             std::string::npos);
   run.engine.prepare(run.optimizer);
