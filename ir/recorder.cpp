@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <type_traits>
 
 #include "ir/build.h"
 #include "ir/cell_mark.h"
@@ -60,6 +61,13 @@ void Recorder::clear(bool random) {
   field_begin_.clear();
   fields_.clear();
   ++generation_;
+}
+
+void Recorder::release() {
+  const auto free = [](auto&... lists) {
+    ((lists = std::remove_reference_t<decltype(lists)>()), ...);  // `= {}` would keep the room
+  };
+  free(graph_, table_, losses_, call_states_, call_instances_, field_begin_, fields_);
 }
 
 void Recorder::check(CellId id, std::span<const CallId> operands,

@@ -99,6 +99,9 @@ class Recorder {
   /// whether dropout draws in the next one: if not, its calls may be shared too.
   void clear(bool random = true);
 
+  /// Gives back what minibatches so far have taken; behind `clear`.
+  void release();
+
   /// The number of calls; the first has the handle 0.
   std::size_t size() const { return call_states_.size(); }
   std::uint32_t generation() const { return generation_; }

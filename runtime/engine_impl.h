@@ -67,14 +67,22 @@ struct Engine::Impl {
     placement.take_whole();
     pass = new_pass;
     in_parts = false;
-    if (options.memory_limit > 0)  // a list that grows one by one has room for twice as many
-      has_room(std::size_t(
-          std::max<std::int64_t>(0, 2 * most_recorded() - std::int64_t(recorder.bytes()))));
+    if (options.memory_limit > 0) make_room_to_record();
     statistics = {};
     profile.clear();
     growths_before = growths();
     traffic_before = executor->traffic();
     compilations_before = compiled();
+  }
+
+  /// What larger minibatches have left is given back, if it stands in the way.
+  void make_room_to_record() {
+    // A list that grows one by one has room for twice as many.
+    const std::int64_t bytes = 2 * most_recorded() - std::int64_t(recorder.bytes());
+    if (has_room(std::size_t(std::max<std::int64_t>(1, bytes)))) return;
+    recorder.release();
+    placement.release_parts();
+    plan = {};
   }
 
   /// Bytes that recorded calls had better not exceed under the memory limit.

@@ -89,6 +89,11 @@ std::size_t Placement::bytes() const {
   return recorder_.bytes() + part_.bytes() + groups_.bytes() + schedule_.bytes() + layout_.bytes();
 }
 
+void Placement::release_parts() {
+  part_ = {};
+  groups_ = {};
+}
+
 void Placement::release() {
   layout_ = {};
   schedule_ = {};

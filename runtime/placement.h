@@ -56,8 +56,10 @@ class Placement {
 
   /// Held by index arrays, those of the recorder too.
   std::size_t bytes() const;
-  /// Gives the memory of layout and schedule back; then something is taken.
+  /// Gives the memory of layout and schedule back; nothing is placed then.
   void release();
+  /// And that of parts, while the whole is taken.
+  void release_parts();
 
  private:
   void take();

@@ -249,7 +249,7 @@ TEST(MemoryLimit, IsNeverExceededWhateverItIs) {
     record(whole, *model, trees);
     const std::int64_t needed = unlimited.predict_bytes(whole);
     int ran = 0, refused = 0, parts = 0;
-    for (int percent = 20; percent <= 110; percent += 6) {
+    for (int percent = 8; percent <= 110; percent += 6) {
       EngineOptions settings = options({name, percent % 4 ? "phase" : "unbatched", "", 1});
       settings.memory_limit = needed * percent / 100;
       SCOPED_TRACE(testing::Message() << name << " " << percent << " %");
