@@ -4,6 +4,8 @@
 #include <thread>
 
 #include "ir/error.h"
+#include "ir/gradient.h"
+#include "ir/verify.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_executor.h"
 
@@ -38,6 +40,15 @@ void check_products(const EngineOptions& options) {
              single ? "gemm 'cublas'" : fmt::format("{} 'on'", rounded));
 }
 
+void check_memory(std::int64_t limit, const ir::Program& program) {
+  ir::verify(program);
+  const std::vector<bool> reached = ir::reached_params(program);
+  std::int64_t bytes = 0;  // values, and gradients where any come
+  for (std::size_t p = 0; p < reached.size(); ++p)
+    bytes += (reached[p] ? 2 : 1) * std::int64_t(sizeof(float)) * program.params[p].shape.size();
+  if (bytes > limit) exceeds_limit("the model with its gradients", bytes, limit, Device::cpu);
+}
+
 }  // namespace
 
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
@@ -58,11 +69,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   user_check(options.memory_limit >= 0, "the memory limit must not be negative, found {} bytes",
              options.memory_limit);
-  std::int64_t params = 0;  // values and gradients
-  for (const ir::Param& param : program.params)
-    params += 2 * std::int64_t(sizeof(float)) * param.shape.size();
-  if (options.memory_limit > 0 && params > options.memory_limit)
-    exceeds_limit("the model with its gradients", params, options.memory_limit, Device::cpu);
+  if (options.memory_limit > 0) check_memory(options.memory_limit, program);
   return options;
 }
 

@@ -9,8 +9,10 @@ namespace espalier::runtime {
 
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const ir::Program& program, MemoryCounter& counter, int threads)
-      : update_(program, counter), team_(threads) {}
+  /// `reached`: params to which a gradient comes.
+  CpuExecutor(const ir::Program& program, const std::vector<bool>& reached, MemoryCounter& counter,
+              int threads)
+      : update_(program, reached, counter), team_(threads) {}
 
   DeviceMemory* memory() override { return nullptr; }
   std::int64_t free_bytes() override { return 0; }

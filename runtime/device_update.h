@@ -16,8 +16,8 @@ namespace espalier::runtime {
 class DeviceUpdate {
  public:
   /// `executor` and `compiler` outlive this.
-  DeviceUpdate(const ir::Program& program, MemoryCounter& counter, Executor& executor,
-               codegen::Compiler& compiler);
+  DeviceUpdate(const ir::Program& program, const std::vector<bool>& reached, MemoryCounter& counter,
+               Executor& executor, codegen::Compiler& compiler);
 
   // As in Executor.
   void repack(Parameters& parameters);
@@ -36,13 +36,16 @@ class DeviceUpdate {
 
  private:
   struct Param {
-    bool whole = false;  ///< the optimizer changes every row
-    bool dense = false;  ///< some cell's weight kernel writes the gradient
-    bool rows = false;   ///< row contributions exist
+    bool reached = true;  ///< by a gradient; else nothing is done for it
+    bool updated = true;  ///< by the optimizer at hand
+    bool whole = false;   ///< the optimizer changes every row
+    bool dense = false;   ///< some cell's weight kernel writes the gradient
+    bool rows = false;    ///< row contributions exist
     DeviceRows gradient;
 
-    /// Whether its gradient is a list of rows.
-    bool sparse() const { return rows && !dense; }
+    /// Whether its gradient is a list of rows, or dense.
+    bool sparse() const { return reached && rows && !dense; }
+    bool filled() const { return reached && !sparse(); }
   };
   /// A kernel of those that were made for certain params.
   template <class Key>

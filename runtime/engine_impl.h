@@ -12,6 +12,7 @@
 
 #include "codegen/compiler.h"
 #include "ir/error.h"
+#include "ir/gradient.h"
 #include "ir/verify.h"
 #include "runtime/arenas.h"
 #include "runtime/binding.h"
@@ -45,8 +46,10 @@ struct Engine::Impl {
         compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
         executor(options.device == Device::cuda
-                     ? runtime::make_cuda_executor(program(), memory, compiler, options)
-                     : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+                     ? runtime::make_cuda_executor(program(), ir::reached_params(source), memory,
+                                                   compiler, options)
+                     : std::make_unique<runtime::CpuExecutor>(program(), ir::reached_params(source),
+                                                              memory, options.threads)),
         modules(program(), compiler, options.debug.verify,
                 [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
         parameters(program(), options.seed, memory, executor->memory()),

@@ -36,10 +36,12 @@ std::pair<std::size_t, std::size_t> share(std::size_t count, int thread, int thr
 
 }  // namespace
 
-Update::Update(const ir::Program& program, MemoryCounter& counter) : program_(program) {
-  for (const ir::Param& param : program.params) {
-    params_.push_back({false, false, SparseGradient(counter)});
-    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size())});
+Update::Update(const ir::Program& program, const std::vector<bool>& reached, MemoryCounter& counter)
+    : program_(program) {
+  for (std::size_t p = 0; p < program.params.size(); ++p) {
+    const ir::Param& param = program.params[p];
+    params_.push_back({reached[p], false, false, SparseGradient(counter)});
+    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size()), reached[p]});
   }
 }
 
@@ -62,8 +64,8 @@ std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool a
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const Param& param = params_[p];
     const auto id = ir::ParamId(p);
-    if (!param.rows || param.dense) squares += blocks(memory.parameters.gradient(id).size());
-    if (!param.rows) continue;
+    if (param.is_whole()) squares += blocks(memory.parameters.gradient(id).size());
+    if (!param.reached || !param.rows) continue;
     seen_.assign(memory.parameters.size(id) / width(id), false);
     std::size_t entries = 0;
     const auto& all = modules.training_modules();
@@ -93,7 +95,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
                      ThreadTeam& team) {
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
-    if (accumulates && params_[p].rows && !params_[p].dense)
+    if (accumulates && params_[p].is_sparse())
       params_[p].sparse.carry(width(ir::ParamId(p)));
     else
       params_[p].sparse.clear();
@@ -101,7 +103,8 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   const auto& all = modules.training_modules();
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
-      if (memory.indices.row_counts()[cell] == 0) continue;
+      if (memory.indices.row_counts()[cell] == 0 || !params_[std::size_t(c.param)].reached)
+        continue;
       const std::int64_t stride = codegen::row_stride(std::int64_t(width(c.param)));
       params_[std::size_t(c.param)].sparse.add(
           memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
@@ -110,13 +113,14 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   }
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
+    if (!params_[p].reached) continue;
     if (params_[p].rows) params_[p].sparse.sort(width(id));
     if (!params_[p].rows && !params_[p].dense && !accumulates)
       std::ranges::fill(memory.parameters.gradient(id), 0.F);
   }
   team.run([&](int thread) {
     for (Param& param : params_) {
-      if (!param.rows) continue;
+      if (!param.reached || !param.rows) continue;
       const auto [first, last] = share(param.sparse.rows().size(), thread, team.size());
       param.sparse.sum(first, last);
       if (param.dense) add_rows(memory.parameters, param, first, last);
@@ -140,7 +144,8 @@ void Update::add_rows(Parameters& parameters, const Param& param, std::size_t fi
 
 void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
   const auto values = [&](std::size_t p) -> std::span<const float> {
-    if (params_[p].rows && !params_[p].dense) return params_[p].sparse.sums();
+    if (!params_[p].reached) return {};
+    if (params_[p].is_sparse()) return params_[p].sparse.sums();
     return parameters.gradient(ir::ParamId(p));
   };
   std::size_t count = 0;
@@ -170,14 +175,16 @@ void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, Th
   optimizer.begin_step({norm, 1.0});
   team.run([&](int thread) {
     for (std::size_t p = 0; p < params_.size(); ++p) {
-      if (params_[p].rows && !params_[p].dense)
+      if (!params_[p].reached || !optimizer.updates(ir::ParamId(p))) continue;
+      if (params_[p].is_sparse())
         update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
       else
         update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
     }
   });
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (params_[p].rows && !params_[p].dense) parameters.mark_changed(ir::ParamId(p));
+    if (params_[p].is_sparse() && optimizer.updates(ir::ParamId(p)))
+      parameters.mark_changed(ir::ParamId(p));
 }
 
 /// Updates the thread's share and packs it anew while it is in the cache.
@@ -211,7 +218,7 @@ void Update::update_rows(Parameters& parameters, Optimizer& optimizer, ir::Param
 
 std::vector<float> Update::dense_gradient(Parameters& parameters, ir::ParamId id) const {
   const Param& param = params_[std::size_t(id)];
-  if (!param.rows || param.dense) {
+  if (param.is_whole()) {
     const auto gradient = parameters.gradient(id);
     return {gradient.begin(), gradient.end()};
   }

@@ -13,7 +13,8 @@ namespace espalier::runtime {
 
 class Update {
  public:
-  Update(const ir::Program& program, MemoryCounter& counter);
+  /// `reached`: params to which a gradient comes (ir/gradient.h); nothing is done for others.
+  Update(const ir::Program& program, const std::vector<bool>& reached, MemoryCounter& counter);
 
   /// Gathers the row contributions of all cells: summed per row where a param has no other
   /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0. If
@@ -32,9 +33,14 @@ class Update {
 
  private:
   struct Param {
+    bool reached = true;
     bool dense = false;  ///< some cell's weight kernel writes the gradient
     bool rows = false;   ///< row contributions exist
     SparseGradient sparse;
+
+    /// Whether its gradient is a list of rows, or whole.
+    bool is_sparse() const { return reached && rows && !dense; }
+    bool is_whole() const { return reached && !is_sparse(); }
   };
   std::size_t width(ir::ParamId param) const;
   void add_rows(Parameters& parameters, const Param& param, std::size_t first, std::size_t last);
