@@ -33,21 +33,21 @@ using ir::Type;
 using ir::Value;
 
 constexpr int instances = 256, children_each = 3, table_rows = 64, times_larger = 16;
-/// Below this fraction of the roofline an op is marked.
-constexpr double cliff = 0.1;
+/// Below this fraction of the roofline an op is marked, unless it takes no time worth mention.
+constexpr double cliff = 0.1, worth_nanoseconds = 20;
 
 /// One way to call an op: matrices may be weights, which all instances share.
 struct Call {
   const ir::Op* op = nullptr;
   std::vector<Type> operands;
   ir::Attributes attributes;
-  bool weights = false;
+  int weights = -1;  ///< the operand that all instances share, or -1
 
   std::string name() const {
     std::string text;
     for (std::size_t i = 0; i < operands.size(); ++i)
       text += fmt::format("{}{}{}", i ? ", " : "", to_string(operands[i].shape),
-                          weights && i == 0 ? " weights" : "");
+                          weights == static_cast<int>(i) ? " weights" : "");
     return fmt::format("{}({})", op->name, text);
   }
 };
@@ -69,12 +69,16 @@ Call larger(Call call) {
   return call;
 }
 
+/// A Children port for ops that name one; port 0, of the state of the first operand.
+void add_kids(ir::Cell& cell) { cell.ports.push_back({"kids", ir::PortKind::children, 0}); }
+
 /// A program that brings the operands from rows of tables, calls the op, and sums up its result.
 ir::Program program_of(const Call& call) {
   ir::Program program{"ops", {}, {}, {}};
   ir::Cell cell{"op", {}, -1, {}, {}};
   ir::GraphBuilder builder(ir::GraphBuilder::Mode::record, "in the call");
   std::vector<Value> operands;
+  if (call.op->attributes.ints[0] == "port") add_kids(cell);
   for (std::size_t i = 0; i < call.operands.size(); ++i) {
     Type type = call.operands[i];
     const auto port = static_cast<int>(cell.ports.size());
@@ -84,7 +88,7 @@ ir::Program program_of(const Call& call) {
       operands.push_back(builder.leaf("port", type, {.ints = {port, 0}}));
       continue;
     }
-    if (call.weights && i == 0) {
+    if (call.weights == static_cast<int>(i)) {
       operands.push_back(
           builder.leaf("param", type, {.ints = {static_cast<int>(program.params.size()), 0}}));
       program.params.push_back({name, type.shape, ir::Initializer::uniform(0.5)});
@@ -243,12 +247,17 @@ std::map<Part, double> measure(const ir::Program& program, const Call& call) {
       std::vector<ir::CallId> operands;
       std::vector<std::int32_t> indices;
       ir::CellId leaf = 0;
+      if (call.op->attributes.ints[0] == "port") {
+        const std::int32_t row = i % table_rows;
+        operands.assign(children_each, recorder.call(leaf, {}, std::span(&row, 1)));
+        indices.push_back(children_each);
+      }
       for (std::size_t k = 0; k < call.operands.size(); ++k) {
         if (call.operands[k].dtype == ir::DType::i32) {
           indices.push_back(i % 3);
           continue;
         }
-        if (call.weights && k == 0) continue;
+        if (call.weights == static_cast<int>(k)) continue;
         const bool kids = call.operands[k].children != ir::per_instance;
         if (kids) indices.push_back(children_each);
         for (int child = 0; child < (kids ? children_each : 1); ++child) {
@@ -288,26 +297,27 @@ void report(const Call& call, const bench::Machine& machine) {
     const auto measured = seconds.find(part);
     if (measured == seconds.end() || measured->second <= 0) continue;
     const double least = floor_seconds(work, machine), fraction = least / measured->second;
+    const double each = 1e9 * measured->second / instances;
     fmt::print("{:<44} {:<8} {:>9.1f} {:>9.1f} {:>6.2f}{}\n", call.name(),
-               bench::part_names[std::size_t(part)], 1e9 * measured->second / instances,
-               1e9 * least / instances, fraction, fraction < cliff ? "  <" : "");
+               bench::part_names[std::size_t(part)], each, 1e9 * least / instances, fraction,
+               fraction < cliff && each > worth_nanoseconds ? "  <" : "");
   }
 }
 
 void report(const ir::Op& op, const bench::Machine& machine) {
   for (const ir::Op::Example& example : op.examples) {
-    Call call{&op, example.operands, example.attributes, false};
+    Call call{&op, example.operands, example.attributes, -1};
     try {
       program_of(larger(call));
       call = larger(call);
     } catch (const UserError&) {
       // Its attributes name numbers that do not grow with the axes.
     }
-    const bool matrix = call.operands[0].shape.rank() >= 2 && op.kind != ir::OpClass::elementwise &&
-                        call.operands.size() > 1;
-    for (const bool weights : {false, true}) {
-      if (weights && !matrix) continue;
-      call.weights = weights;
+    report(call, machine);
+    if (op.kind == ir::OpClass::elementwise || call.operands.size() < 2) continue;
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (call.operands[i].shape.rank() < 2) continue;
+      call.weights = static_cast<int>(i);
       report(call, machine);
     }
   }
