@@ -103,7 +103,7 @@ void Emitter::emit_chains() {
   const std::int64_t m = matrix ? stage_.extents.end()[-2] : 1;
   const int lanes = vector_width(target_, extent);
   const TileShape shape = matrix ? tile_shape(target_, 1, static_cast<long>(extent))
-                                 : TileShape{.rows = 1, .vectors = most_chains};
+                                 : TileShape{.rows = 1, .vectors = target_.registers - 6};
   ChainTile tile{
       .rows = static_cast<int>(std::min<std::int64_t>(shape.rows, m)),
       .vectors = static_cast<int>(std::min<std::int64_t>(shape.vectors, ceil_div(extent, lanes))),

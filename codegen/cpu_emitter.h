@@ -144,7 +144,6 @@ class Emitter {
 
   // Products of an instance's own (cpu_chain.cpp).
   struct ChainTile;
-  static constexpr int most_chains = 8;  ///< vectors of one row side by side
   std::vector<ExprId> chains() const;
   void emit_chains();
   void chain_tile(const ChainTile& tile, int rows, int columns);

@@ -105,6 +105,15 @@ ExprId KernelBuilder::add(ExprId a, ExprId b) {
     return integer(x.integer + y.integer);
   if (x.kind == ExprKind::integer && x.integer == 0) return b;
   if (y.kind == ExprKind::integer && y.integer == 0) return a;
+  // x / m · (m · q) + x mod m · q = x · q: what was taken apart into coordinates lies together.
+  const bool scaled = y.kind == ExprKind::imul;
+  const Expr& rest = scaled ? kernel_[y.operands[0]] : y;
+  const std::int64_t q = scaled ? y.integer : 1, m = rest.integer;
+  if (x.kind == ExprKind::imul && rest.kind == ExprKind::imod && x.integer == m * q) {
+    const Expr& whole = kernel_[x.operands[0]];
+    if (whole.kind == ExprKind::idiv && whole.integer == m && whole.operands[0] == rest.operands[0])
+      return multiply(rest.operands[0], q);
+  }
   return intern({.kind = ExprKind::iadd, .operands = {a, b, -1, -1}});
 }
 

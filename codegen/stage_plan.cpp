@@ -54,7 +54,9 @@ class Planner {
           return;
         }
         for (NodeId operand : node.operands) moves_[id] = std::max(moves_[id], moves_[operand] + 1);
-        if (moves_[id] < most_moves || node.type.dtype != ir::DType::f32) return;
+        if (node.type.dtype != ir::DType::f32) return;
+        if (!is_transposed_factor(id) && (moves_[id] < most_moves || ir::is_shared(graph_, id)))
+          return;
         treatment(id) = Treatment::computed;
         moves_[id] = 0;
         return;
@@ -75,6 +77,18 @@ class Planner {
         break;
     }
     internal_check(false, "'{}' cannot be lowered", node.op->name);
+  }
+
+  /// The right factor of matrix products, whose rows would not lie in memory as rows: turning it
+  /// once costs less than each product with it. Not where weights meet a value per child, at whose
+  /// rows no value of an instance can be read.
+  bool is_transposed_factor(NodeId id) const {
+    return graph_[id].op->name == "transpose" && !users_[id].empty() &&
+           std::ranges::all_of(users_[id], [&](NodeId user) {
+             const Node& node = graph_[user];
+             return node.op->name == "matmul" && node.operands[1] == id &&
+                    node.type.children == graph_[id].type.children;
+           });
   }
 
   /// Read once, by a reduction: computing it there saves storing it.

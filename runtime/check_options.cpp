@@ -4,8 +4,10 @@
 #include <thread>
 
 #include "ir/error.h"
+#include "ir/verify.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_executor.h"
+#include "runtime/parameters.h"
 
 namespace espalier::runtime {
 
@@ -24,10 +26,10 @@ void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit
   throw UserError(text);
 }
 
-std::int64_t model_bytes(const ir::Program& program) {
-  std::int64_t bytes = 0;
-  for (const ir::Param& param : program.params)
-    bytes += 2 * std::int64_t(sizeof(float)) * param.shape.size();
+std::int64_t model_bytes(std::span<const StoredParam> params) {
+  std::int64_t bytes = 0;  // values, and gradients where any come
+  for (const StoredParam& param : params)
+    bytes += (param.reached ? 2 : 1) * std::int64_t(sizeof(float)) * std::int64_t(param.size);
   return bytes;
 }
 
@@ -52,6 +54,12 @@ void check_products(const EngineOptions& options) {
              single ? "gemm 'cublas'" : fmt::format("{} 'on'", rounded));
 }
 
+void check_memory(std::int64_t limit, const ir::Program& program) {
+  ir::verify(program);
+  const std::int64_t bytes = model_bytes(stored_params(program));
+  if (bytes > limit) exceeds_limit("the model with its gradients", bytes, limit, Device::cpu);
+}
+
 }  // namespace
 
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
@@ -72,9 +80,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   user_check(options.memory_limit >= 0, "the memory limit must not be negative, found {} bytes",
              options.memory_limit);
-  if (options.memory_limit > 0 && model_bytes(program) > options.memory_limit)
-    exceeds_limit("the model with its gradients", model_bytes(program), options.memory_limit,
-                  Device::cpu);
+  if (options.memory_limit > 0) check_memory(options.memory_limit, program);
   return options;
 }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "codegen/target.h"
 #include "ir/program.h"
+#include "runtime/optimizer.h"
 #include "runtime/options.h"
 
 namespace espalier::runtime {
@@ -19,7 +21,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program);
 codegen::Target target(const EngineOptions& options);
 
 /// What the params and their gradients take.
-std::int64_t model_bytes(const ir::Program& program);
+std::int64_t model_bytes(std::span<const StoredParam> params);
 
 /// Throws the UserError that `what` takes more than the limit, or than a GPU has. `recorded` of the
 /// bytes, if not 0, are calls of other examples too.

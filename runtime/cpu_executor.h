@@ -9,8 +9,10 @@ namespace espalier::runtime {
 
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const ir::Program& program, MemoryCounter& counter, int threads)
-      : update_(program, counter), team_(threads) {}
+  /// `stored` outlives the executor.
+  CpuExecutor(const ir::Program& program, const std::vector<StoredParam>& stored,
+              MemoryCounter& counter, int threads)
+      : update_(program, stored, counter), team_(threads) {}
 
   DeviceMemory* memory() override { return nullptr; }
   std::int64_t free_bytes() override { return 0; }

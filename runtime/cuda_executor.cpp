@@ -12,12 +12,12 @@ namespace {
 
 class CudaExecutor final : public Executor {
  public:
-  CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
-               const EngineOptions& options)
+  CudaExecutor(const ir::Program& program, const std::vector<StoredParam>& stored,
+               MemoryCounter& counter, codegen::Compiler& compiler, const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options, warnings_),
         products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
-        update_(program, counter, *this, compiler) {
+        update_(program, stored, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
@@ -110,10 +110,11 @@ class CudaExecutor final : public Executor {
 
 }  // namespace
 
-std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
-                                             codegen::Compiler& compiler,
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program,
+                                             const std::vector<StoredParam>& stored,
+                                             MemoryCounter& counter, codegen::Compiler& compiler,
                                              const EngineOptions& options) {
-  return std::make_unique<CudaExecutor>(program, counter, compiler, options);
+  return std::make_unique<CudaExecutor>(program, stored, counter, compiler, options);
 }
 
 std::string cuda_architecture() {

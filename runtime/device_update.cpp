@@ -19,11 +19,11 @@ const codegen::CompiledKernel& kernel_for(Kernels& kernels, const Key& key, cons
 
 }  // namespace
 
-DeviceUpdate::DeviceUpdate(const ir::Program& program, MemoryCounter& counter, Executor& executor,
-                           codegen::Compiler& compiler)
+DeviceUpdate::DeviceUpdate(const ir::Program& program, const std::vector<StoredParam>& stored,
+                           MemoryCounter& counter, Executor& executor, codegen::Compiler& compiler)
     : program_(program),
       plan_(executor, compiler),
-      stored_(stored_params(program)),
+      stored_(stored),
       losses_(counter, executor.memory()),
       state_(counter, *executor.memory()),
       blocks_(counter, executor.memory()) {
@@ -101,10 +101,11 @@ void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool ac
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     Param& param = params_[p];
+    if (!stored_[p].reached) continue;
     if (param.rows) {
       // Perhaps into what a new cell made dense.
       param.gradient.collect(memory, modules, id, width(id), accumulates && param.only_rows, plan_);
-      param.only_rows = param.sparse();
+      param.only_rows = is_sparse(p);
       if (param.dense) param.gradient.add_to(memory.parameters.gradient(id).data(), plan_);
     } else if (!param.dense && !accumulates) {
       unwritten.push_back(id);
@@ -121,17 +122,15 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
   std::vector<ir::ParamId> sparse;
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
-    dense.push_back(!params_[p].sparse());
-    if (!dense.back()) {
-      sparse.push_back(ir::ParamId(p));
-      continue;
-    }
+    dense.push_back(is_whole(p));
+    if (is_sparse(p)) sparse.push_back(ir::ParamId(p));
+    if (!dense.back()) continue;
     sizes.push_back(std::int64_t(stored_[p].size));
     blocks += square_blocks(sizes.back());
   }
   if (!norm_ || dense != squares_of_) {
     const auto rows = sparse.empty() ? 0 : std::int64_t(width(sparse.front()));
-    if (!params_.empty()) squares_ = plan_.compile(squares_kernel(sizes, rows));
+    if (!sizes.empty() || rows > 0) squares_ = plan_.compile(squares_kernel(sizes, rows));
     norm_ = plan_.compile(norm_kernel(blocks, int(sparse.size())));
     squares_of_ = dense;
   }
@@ -155,14 +154,14 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
     if (dense[p]) of_squares.push_back(parameters.gradient(ir::ParamId(p)).data());
   const std::size_t rows =
       sparse.empty() ? 0 : params_[std::size_t(sparse.front())].gradient.touched().size();
-  if (!params_.empty()) plan_.add(*squares_, of_squares, std::int64_t(rows));
+  if (!sizes.empty() || !sparse.empty()) plan_.add(*squares_, of_squares, std::int64_t(rows));
   plan_.add(*norm_, of_norm);
 }
 
 void DeviceUpdate::make_gradients(const Memory& memory, const Modules& modules) {
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (!params_[p].sparse() || params_[p].whole) memory.parameters.gradient(ir::ParamId(p));
+    if (is_whole(p) || params_[p].whole) memory.parameters.gradient(ir::ParamId(p));
 }
 
 std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
@@ -171,7 +170,8 @@ std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, 
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
-    const bool sparse = params_[p].sparse();
+    if (!stored_[p].reached) continue;
+    const bool sparse = is_sparse(p);
     if (!sparse) blocks += square_blocks(std::int64_t(stored_[p].size));
     if (params_[p].rows) bytes += params_[p].gradient.foretell(memory, modules, id, width(id));
   }
@@ -195,7 +195,7 @@ Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placem
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
     result.launches += 2;
-    if (!params_[p].rows) continue;
+    if (!has_rows(p)) continue;
     const auto id = ir::ParamId(p);
     const Staged rows = params_[p].gradient.staged(memory, modules, id, width(id),
                                                    accumulates && params_[p].only_rows);
@@ -209,8 +209,10 @@ void DeviceUpdate::adopt(Optimizer& optimizer) {
   optimizer.prepare(stored_);
   UpdateExpression* const update = optimizer.expression();
   if (update && state_.attach(*update, params_.size())) updates_.clear();
-  for (std::size_t p = 0; p < params_.size(); ++p)
-    params_[p].whole = update && optimizer.updates_every_row(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    params_[p].updated = stored_[p].reached && optimizer.updates(ir::ParamId(p));
+    params_[p].whole = params_[p].updated && update && optimizer.updates_every_row(ir::ParamId(p));
+  }
 }
 
 void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
@@ -243,7 +245,8 @@ void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     const auto size = std::int64_t(stored_[p].size);
-    if (!params_[p].sparse()) {
+    if (!params_[p].updated) continue;
+    if (!is_sparse(p)) {
       whole.push_back({id, size});
     } else if (optimizer.updates_every_row(id)) {
       whole.push_back({id, size});
@@ -261,7 +264,8 @@ void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
   if (!by_rows.empty()) whole.insert(whole.begin(), by_rows.front());
   this->update(parameters, update, whole, clip, rates);
   plan_.run();
-  for (std::size_t p = 0; p < params_.size(); ++p) parameters.changed_on_device(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (params_[p].updated) parameters.changed_on_device(ir::ParamId(p));
 }
 
 /// Adds the update of params of which the first may be updated by rows.
@@ -290,6 +294,7 @@ void DeviceUpdate::apply_on_host(Parameters& parameters, Optimizer& optimizer) {
   optimizer.begin_step({norm(), 1.0});
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
+    if (!params_[p].updated) continue;
     parameters.mark_changed(id);
     optimizer.update(id, 0, parameters.values(id), dense_gradient(parameters, id));
   }
@@ -298,7 +303,8 @@ void DeviceUpdate::apply_on_host(Parameters& parameters, Optimizer& optimizer) {
 std::vector<float> DeviceUpdate::dense_gradient(Parameters& parameters, ir::ParamId id) {
   const Param& param = params_[std::size_t(id)];
   std::vector<float> dense(parameters.size(id), 0.F);
-  if (!param.sparse()) {
+  if (!stored_[std::size_t(id)].reached) return dense;
+  if (is_whole(std::size_t(id))) {
     plan_.memory().read(dense.data(), parameters.gradient(id).data(), dense.size() * sizeof(float));
     return dense;
   }

@@ -15,9 +15,10 @@ namespace espalier::runtime {
 
 class DeviceUpdate {
  public:
-  /// `executor` and `compiler` outlive this.
-  DeviceUpdate(const ir::Program& program, MemoryCounter& counter, Executor& executor,
-               codegen::Compiler& compiler);
+  /// `stored`, `executor` and `compiler` outlive this. Nothing is done for params that no gradient
+  /// reaches.
+  DeviceUpdate(const ir::Program& program, const std::vector<StoredParam>& stored,
+               MemoryCounter& counter, Executor& executor, codegen::Compiler& compiler);
 
   // As in Executor.
   void write_inputs(const Memory& memory, Placement& placement, std::size_t first);
@@ -39,19 +40,21 @@ class DeviceUpdate {
 
  private:
   struct Param {
+    bool updated = true;     ///< by the optimizer at hand
     bool whole = false;      ///< the optimizer changes every row
     bool dense = false;      ///< some cell's weight kernel writes the gradient
     bool rows = false;       ///< row contributions exist
     bool only_rows = false;  ///< what was collected last is `gradient` alone
     DeviceRows gradient;
-
-    /// Whether its gradient is a list of rows.
-    bool sparse() const { return rows && !dense; }
   };
   /// A kernel of those that were made for certain params.
   template <class Key>
   using Kernels = std::vector<std::pair<std::vector<Key>, Compiled>>;
 
+  bool has_rows(std::size_t p) const { return stored_[p].reached && params_[p].rows; }
+  /// Whether a param's gradient is a list of rows, or whole.
+  bool is_sparse(std::size_t p) const { return has_rows(p) && !params_[p].dense; }
+  bool is_whole(std::size_t p) const { return stored_[p].reached && !is_sparse(p); }
   std::size_t width(ir::ParamId param) const;
   void classify(const Modules& modules);
   void clear(Parameters& parameters, const std::vector<ir::ParamId>& params);
@@ -64,7 +67,7 @@ class DeviceUpdate {
   const ir::Program& program_;
   DevicePlan plan_;
   std::vector<Param> params_;
-  std::vector<StoredParam> stored_;
+  const std::vector<StoredParam>& stored_;
   DeviceLosses losses_;
   DeviceState state_;
   Buffer<float> blocks_;  // sums of squares of dense gradients

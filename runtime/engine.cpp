@@ -49,6 +49,7 @@ StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
   const double times = impl.objective_scale(scale);
+  impl.check_batch(batch);
   impl.executor->adopt(optimizer);
   impl.gradients(batch, times);
   Stopwatch watch;
@@ -59,7 +60,8 @@ StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
 }
 
 void Engine::prepare(Optimizer& optimizer) const {
-  optimizer.prepare(runtime::stored_params(impl_->source));
+  impl_->find_reached_params();
+  optimizer.prepare(impl_->stored);
 }
 
 std::int64_t Engine::predict_bytes(const Instances& batch) {

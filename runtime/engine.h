@@ -30,7 +30,8 @@ class Engine {
   /// value or a step asks for them.
   Instances instances(Pass pass = Pass::training);
 
-  /// Runs the minibatch forward and backward and updates the params. The objective is `scale` ×
+  /// Runs the minibatch forward and backward and updates the params that a gradient reaches; others
+  /// keep their values, whatever L2 or momentum the optimizer has. The objective is `scale` ×
   /// the sum of the marked losses; by default 1 / the number of begun examples, or of losses if no
   /// example was begun. UserError if no loss was marked or the minibatch was begun for inference.
   ///
@@ -74,8 +75,9 @@ class Engine {
   /// form may be written to until the next step.
   std::span<float> parameter(std::string_view name);
   std::span<const float> parameter(std::string_view name) const;
-  /// A param's gradient by the last train_step or gradients, dense, in C order. UserError as of
-  /// parameter, and before there was one.
+  /// A param's gradient by the last train_step or gradients, dense, in C order; zeros for a param
+  /// that no gradient reaches (one that all cells read behind stop_gradient, or not at all).
+  /// UserError as of parameter, and before there was one.
   std::vector<float> gradient(std::string_view name) const;
 
   /// Number of steps taken: dropout is keyed by it. Set it to go on with a saved run.

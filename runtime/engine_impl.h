@@ -46,9 +46,11 @@ struct Engine::Impl {
         recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
+        stored(runtime::stored_params(source)),
         executor(options.device == Device::cuda
-                     ? runtime::make_cuda_executor(program(), memory, compiler, options)
-                     : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+                     ? runtime::make_cuda_executor(program(), stored, memory, compiler, options)
+                     : std::make_unique<runtime::CpuExecutor>(program(), stored, memory,
+                                                              options.threads)),
         modules(program(), compiler, options.debug.verify,
                 [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
         parameters(program(), options.seed, memory, executor->memory()),
@@ -87,7 +89,13 @@ struct Engine::Impl {
 
   /// Bytes that recorded calls had better not exceed under the memory limit.
   std::int64_t most_recorded() const {
-    return (options.memory_limit - runtime::model_bytes(source)) / 16;
+    return (options.memory_limit - runtime::model_bytes(stored)) / 16;
+  }
+
+  /// Arithmetic outside cells may bring a gradient to a param that no cell had given one.
+  void find_reached_params() {
+    if (const std::size_t cells = source.cells.size(); cells != std::exchange(cells_known, cells))
+      stored = runtime::stored_params(source);
   }
 
   std::int64_t growths() { return memory.growths + arenas.memory().growths; }
@@ -99,6 +107,7 @@ struct Engine::Impl {
   void check_batch(const Instances& batch) {
     user_check(batch.of(recorder), "the minibatch belongs to another engine");
     batch.recorder();  // UserError for an earlier one
+    find_reached_params();
   }
 
   /// Runs forward what has been recorded since the last time.
@@ -430,6 +439,8 @@ struct Engine::Impl {
   runtime::MemoryCounter memory;
   codegen::Compiler compiler;
   runtime::Placement placement;
+  std::vector<StoredParam> stored;
+  std::size_t cells_known = 0;  // when `stored` was made
   std::unique_ptr<runtime::Executor> executor;
   runtime::Modules modules;
   runtime::Parameters parameters;

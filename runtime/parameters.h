@@ -14,7 +14,7 @@
 
 namespace espalier::runtime {
 
-/// The params as an optimizer is told of them.
+/// The params as an optimizer is told of them, by what gradients reach in the cells so far.
 std::vector<StoredParam> stored_params(const ir::Program& program);
 
 class Parameters {

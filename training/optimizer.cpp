@@ -154,6 +154,10 @@ void set_embeddings(OptimizerOptions& options, std::span<const std::string> para
   for (const std::string& param : params) options.overrides.emplace_back(param, rule);
 }
 
+std::vector<std::string_view> StandardOptimizer::Slot::buffer_names() const {
+  return frozen ? std::vector<std::string_view>{} : espalier::buffer_names(rule);
+}
+
 StandardOptimizer::StandardOptimizer(OptimizerOptions options) : options_(std::move(options)) {
   check(options_.rule, "");
   for (const auto& [param, rule] : options_.overrides)
@@ -170,6 +174,8 @@ void StandardOptimizer::prepare(std::span<const StoredParam> params) {
     user_check(std::ranges::equal(slots_, params, same),
                "optimizer: it holds the state of {} params of another model; make a new one",
                slots_.size());
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      if (params[i].reached) begin_updates(slots_[i]);
     return;
   }
   std::vector<std::string_view> names;
@@ -184,12 +190,20 @@ void StandardOptimizer::prepare(std::span<const StoredParam> params) {
     Slot slot{.name = param.name, .size = param.size, .rule = options_.rule, .buffers = {}};
     for (const auto& [name, rule] : options_.overrides)
       if (name == param.name) slot.rule = rule;
-    for (std::size_t i = 0; i < buffer_names(slot.rule).size(); ++i)
-      slot.buffers[i].assign(param.size, 0.0f);
+    if (param.reached) begin_updates(slot);
     slots.push_back(std::move(slot));
   }
   slots_ = std::move(slots);
   prepared_ = true;
+}
+
+/// Does nothing where they have begun.
+void StandardOptimizer::begin_updates(Slot& slot) {
+  if (!slot.frozen || slot.rule.lr == 0) return;
+  bring_back();  // state that a device has is of those updated so far
+  slot.frozen = false;
+  for (std::size_t i = 0; i < slot.buffer_names().size(); ++i)
+    slot.buffers[i].assign(slot.size, 0.0f);
 }
 
 void StandardOptimizer::begin_step(const GradientInfo& gradients) {
@@ -237,6 +251,7 @@ void StandardOptimizer::apply(Slot& slot, std::size_t first, std::span<float> va
 UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Numbers& old,
                                                     ir::Scalar gradient, ir::Scalar scale,
                                                     std::span<const ir::Scalar> rates) const {
+  if (slots_[param].frozen) return old;
   const UpdateRule& rule = slots_[param].rule;
   const Rates<ir::Scalar> r{scale,    rates[0], rates[1], rates[2],
                             rates[3], rates[4], rates[5], rates[6]};
@@ -259,7 +274,7 @@ UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Num
 }
 
 int StandardOptimizer::kept(ir::ParamId param) const {
-  return static_cast<int>(buffer_names(slots_[param].rule).size());
+  return static_cast<int>(slots_[param].buffer_names().size());
 }
 
 int StandardOptimizer::rates(ir::ParamId) const { return rate_count; }
@@ -284,10 +299,12 @@ void StandardOptimizer::bring_back() {
 
 void StandardOptimizer::update(ir::ParamId param, std::size_t first, std::span<float> values,
                                std::span<const float> gradient) {
+  if (slots_[param].frozen) return;
   apply(slots_[param], first, values, gradient.data());
 }
 
 bool StandardOptimizer::updates_every_row(ir::ParamId param) const {
+  if (slots_[param].frozen) return false;
   const UpdateRule& rule = slots_[param].rule;
   return rule.kind == Kind::adam || rule.l2 != 0 || (rule.kind == Kind::sgd && rule.momentum != 0);
 }
@@ -323,7 +340,7 @@ std::vector<OptimizerBuffer> StandardOptimizer::buffers() {
   bring_back();
   std::vector<OptimizerBuffer> result;
   for (std::size_t param = 0; param < slots_.size(); ++param) {
-    const std::vector<std::string_view> names = buffer_names(slots_[param].rule);
+    const std::vector<std::string_view> names = slots_[param].buffer_names();
     for (std::size_t i = 0; i < names.size(); ++i)
       result.push_back({.name = names[i],
                         .param = static_cast<ir::ParamId>(param),

@@ -86,6 +86,21 @@ cell node(x: child In, hs: children In) -> S {
   return %3, %9
 })";
 
+/// Weights on the right: back, they are turned. Those that children meet are read as they lie.
+const char* const right_weights = R"(program p
+param w [2D, D] glorot
+state In f32[D, 2D]
+state S f32[D, D] f32[D, D]
+cell node(x: child In, hs: children In) -> S {
+  %0 = port x.0 : f32[D, 2D]
+  %1 = param w : f32[2D, D]
+  %2 = matmul(%0, %1) : f32[D, D]
+  %3 = port hs.0 : f32[D, 2D]*hs
+  %4 = matmul(%3, %1) : f32[D, D]*hs
+  %5 = sum_children(%4) : f32[D, D]
+  return %2, %5
+})";
+
 std::vector<CellInputs> inputs_of(const ir::Program& program, Random& random) {
   std::vector<CellInputs> inputs;
   for (int i = 0; i < 5; ++i)
@@ -140,7 +155,7 @@ TEST_P(Products, WeightGradientsAreOuterProductsOrSmall) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, Products,
-                         testing::Values(tensor_layer, matrix_vector, few_columns));
+                         testing::Values(tensor_layer, matrix_vector, few_columns, right_weights));
 
 /// A weight gradient of d · 2d · 2d numbers is never written for each instance.
 TEST(TensorLayer, HasOneOuterProductForItsForm) {
