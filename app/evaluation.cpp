@@ -37,25 +37,29 @@ class Evaluator {
                 .nodes = ConfusionMatrix(model.options().classes),
                 .binary_roots = {}} {}
 
-  /// Adds up trees [first, first + count), in halves if the memory limit asks for it.
-  void add(std::span<const data::Tree> trees, std::size_t first, std::size_t count) {
+  /// Adds up trees from `first` on, `count` at the most: fewer, or in halves, if the memory limit
+  /// asks for it. Gives their number.
+  std::size_t add(std::span<const data::Tree> trees, std::size_t first, std::size_t count) {
     const auto batch = trees.subspan(first, count);
     const Instances instances = engine_.instances(Pass::inference);
     predictions_.clear();
     ends_.clear();
-    for (std::size_t i = 0; i < count; ++i) {
+    do {
+      const std::size_t i = ends_.size();
       instances.begin_example(first + i);
       model_.record_predictions(instances, batch[i], predictions_);
       ends_.push_back(predictions_.size());
-    }
+    } while (ends_.size() < count && !engine_.recorded_enough());
+    count = ends_.size();
     const std::int64_t limit = engine_.options().memory_limit;
     if (limit > 0 && count > 1 && engine_.predict_bytes(instances) > limit) {
-      add(trees, first, count / 2);
-      add(trees, first + count / 2, count - count / 2);
-      return;
+      for (std::size_t done = 0; done < count;)
+        done += add(trees, first + done, std::min(count / 2, count - done));
+      return count;
     }
     for (std::size_t i = 0, at = 0; i < count; ++i)
       for (; at < ends_[i]; ++at) add(predictions_[at], batch[i].root());
+    return count;
   }
 
   Evaluation finish() {
@@ -100,8 +104,8 @@ Evaluation evaluate(Engine& engine, models::TreeModel& model, std::span<const da
                     bool sentiment) {
   const double begun = steady_seconds();
   Evaluator evaluator(engine, model, sentiment);
-  for (std::size_t first = 0; first < trees.size(); first += kBatch)
-    evaluator.add(trees, first, std::min(kBatch, trees.size() - first));
+  for (std::size_t first = 0; first < trees.size();)
+    first += evaluator.add(trees, first, std::min(kBatch, trees.size() - first));
   Evaluation result = evaluator.finish();
   result.examples = std::ssize(trees);
   result.seconds = steady_seconds() - begun;

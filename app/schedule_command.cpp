@@ -68,6 +68,7 @@ scheduler::ScheduleReport first_minibatch(const ScheduleFlags& flags) {
   scheduler::Layout layout;
   layout.clear(recorded);
   layout.append(recorder.graph(), schedule, recorded);
+  schedule = {};  // the layout has it all
   return scheduler::schedule_report(flags.engine.strategy, recorder.graph(), recorded, layout);
 }
 

@@ -175,17 +175,17 @@ class Trainer {
     return {.minibatches = minibatches_.size(), .examples = std::ssize(dataset_.train)};
   }
 
-  void record(const Instances& batch, int minibatch) {
+  void record(const Instances& batch, int minibatch, int position) {
     const double before = progress_.now();
-    for (const int example : minibatches_[minibatch]) {
-      batch.begin_example(static_cast<std::uint64_t>(example));
-      model_->record_loss(batch, dataset_.train[static_cast<std::size_t>(example)]);
-    }
-    record_seconds_ = progress_.now() - before;
+    const int example = minibatches_[minibatch][static_cast<std::size_t>(position)];
+    batch.begin_example(static_cast<std::uint64_t>(example));
+    model_->record_loss(batch, dataset_.train[static_cast<std::size_t>(example)]);
+    record_seconds_ += progress_.now() - before;
   }
 
   MinibatchReport step(int minibatch) {
     const double before = progress_.now();
+    record_seconds_ = 0;
     const MinibatchReport report = engine_step_(minibatch);
     for (; warnings_ < engine_.warnings().size(); ++warnings_)
       progress_.line("warning: " + engine_.warnings()[warnings_]);
@@ -222,9 +222,12 @@ class Trainer {
   StandardOptimizer optimizer_;
   data::Minibatches minibatches_;
   Progress progress_;
-  std::function<MinibatchReport(int)> engine_step_ =
-      engine_step(engine_, optimizer_,
-                  [this](const Instances& batch, int minibatch) { record(batch, minibatch); });
+  std::function<MinibatchReport(int)> engine_step_ = engine_step(
+      engine_, optimizer_,
+      [this](int minibatch) { return static_cast<int>(minibatches_[minibatch].size()); },
+      [this](const Instances& batch, int minibatch, int position) {
+        record(batch, minibatch, position);
+      });
   double record_seconds_ = 0;  // of the last step
   std::size_t warnings_ = 0;   // of the engine's, that were said
   ParamSnapshot best_;

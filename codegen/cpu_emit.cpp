@@ -4,6 +4,8 @@
 #include <llvm/IR/Function.h>
 #include <llvm/IR/Module.h>
 
+#include <algorithm>
+
 #include "codegen/cpu_emitter.h"
 #include "codegen/tiling.h"
 #include "ir/error.h"
@@ -11,6 +13,19 @@
 namespace espalier::codegen {
 
 using llvm::BasicBlock;
+
+namespace {
+
+/// Copies of exp, log and tanh in one function, above which LLVM would be busy with them for long.
+constexpr std::ptrdiff_t most_inlined = 40;
+
+bool is_math(const Expr& expr) {
+  return expr.kind == ExprKind::scalar &&
+         (expr.opcode == ir::Opcode::exp || expr.opcode == ir::Opcode::log ||
+          expr.opcode == ir::Opcode::tanh);
+}
+
+}  // namespace
 
 Emitter::Emitter(const Kernel& kernel, const Stage& stage, const Target& target,
                  llvm::Function* function)
@@ -20,15 +35,15 @@ Emitter::Emitter(const Kernel& kernel, const Stage& stage, const Target& target,
       analysis_(kernel, stage),
       function_(function),
       b_(function->getContext()),
+      buffers_(kernel.buffers.size()),
       variables_(kernel.variables),
       bound_(kernel.variables),
       values_(kernel.exprs.size()),
       bases_(kernel.exprs.size()) {
   b_.SetInsertPoint(block("entry"));
-  for (std::size_t i = 0; i < kernel.buffers.size(); ++i) {
-    Value* place = b_.CreateConstGEP1_64(b_.getPtrTy(), function->getArg(0), i);
-    buffers_.push_back(b_.CreateLoad(b_.getPtrTy(), place));
-  }
+  const auto functions =
+      std::ranges::count_if(analysis_.evaluated(), [&](ExprId id) { return is_math(kernel[id]); });
+  calls_math_ = functions > most_inlined;
   for (const Store& store : stage.stores) roots_.insert(roots_.end(), {store.address, store.value});
 }
 
@@ -42,6 +57,14 @@ Emitter::Scope::~Scope() {
   }
   e_.bound_ = bound_;
   e_.lanes_ = lanes_;
+}
+
+Value* Emitter::buffer(BufferId id) {
+  if (buffers_[id]) return buffers_[id];
+  BasicBlock& entry = function_->getEntryBlock();
+  Builder at_entry(&entry, entry.begin());
+  Value* place = at_entry.CreateConstGEP1_64(b_.getPtrTy(), function_->getArg(0), id);
+  return buffers_[id] = at_entry.CreateLoad(b_.getPtrTy(), place);
 }
 
 BasicBlock* Emitter::block(const char* name) {
@@ -178,6 +201,7 @@ void Emitter::chunks(int width, Value* begin, Value* end, const std::function<vo
 
 void Emitter::domain(std::size_t axis) {
   if (axis == stage_.extents.size()) return stores();
+  if (!chains_.empty() && axis + 2 >= stage_.extents.size()) return emit_chains();
   const std::int64_t extent = stage_.extents[axis];
   const bool parts = axis == 0 && stage_.rows == RowDomain::once;
   const bool vectors = axis + 1 == stage_.extents.size() && !stage_.vector_reduce;
@@ -193,6 +217,7 @@ void Emitter::domain(std::size_t axis) {
 }
 
 void Emitter::emit_map() {
+  chains_ = chains();
   hoist(roots_);
   if (stage_.rows == RowDomain::once && !stage_.extents.empty()) {
     domain(0);

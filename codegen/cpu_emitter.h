@@ -81,6 +81,8 @@ class Emitter {
                            const Accumulate& body);
   void branch(Value* condition, const std::function<void()>& body);
   llvm::BasicBlock* block(const char* name);
+  /// Where the buffer begins; loaded at the entry of the function that first asks.
+  Value* buffer(BufferId id);
   /// Before a loop: emits here what the roots need that depends on none of the loop's variables.
   void hoist(const std::vector<ExprId>& roots);
   void bind(VarId variable, Value* value);
@@ -98,6 +100,7 @@ class Emitter {
   Value* compute(ExprId id);
   Value* compute_lanes(ExprId id);
   Value* scalar_op(const Expr& expr);
+  Value* math(ir::Opcode opcode, Value* x);
   Value* condition(ExprId id, bool lanes);
   Value* load(const Expr& expr, llvm::Type* element);
   /// Consecutive elements; those outside the mask are 0. A null mask is all.
@@ -139,6 +142,13 @@ class Emitter {
                                 std::span<Value* const> accumulators);
   Value* float_at(Value* pointer, Value* index);
 
+  // Products of an instance's own (cpu_chain.cpp).
+  struct ChainTile;
+  std::vector<ExprId> chains() const;
+  void emit_chains();
+  void chain_tile(const ChainTile& tile, int rows, int columns);
+  void chain_stores(const ChainTile& tile, Value* rows);
+
   // Outer products (cpu_outer.cpp).
   struct Product;
   void product_rows(const Product& product, Value* column, int lanes);
@@ -151,8 +161,10 @@ class Emitter {
   const StageAnalysis analysis_;
   llvm::Function* function_;
   Builder b_;
-  std::vector<Value*> buffers_;
-  std::vector<ExprId> roots_;  // addresses and values of the stores
+  std::vector<Value*> buffers_;  // null until asked for
+  std::vector<ExprId> roots_;    // addresses and values of the stores
+  std::vector<ExprId> chains_;   // of a stage that is emitted in tiles of them
+  bool calls_math_ = false;      // exp, log and tanh are functions
 
   std::vector<Value*> variables_;
   VariableSet bound_;

@@ -1,6 +1,8 @@
 // Emission of expressions: scalars, vectors of lanes, loads.
 #include <llvm/IR/Constants.h>
+#include <llvm/IR/Function.h>
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/Module.h>
 
 #include <limits>
 
@@ -44,7 +46,7 @@ Value* Emitter::first_lanes(Value* count, int width) {
 }
 
 Value* Emitter::element_address(BufferId buffer, Type* element, Value* index) {
-  return b_.CreateGEP(element, buffers_[buffer], index);
+  return b_.CreateGEP(element, this->buffer(buffer), index);
 }
 
 Type* Emitter::lane_integer(ExprId id) {
@@ -272,6 +274,27 @@ Value* Emitter::condition(ExprId id, bool lanes) {
   return b_.CreateFCmpUNE(x, llvm::ConstantFP::get(x->getType(), 0));
 }
 
+/// exp, log or tanh; where calls_math_, by a function that the module has once for each width.
+Value* Emitter::math(ir::Opcode opcode, Value* x) {
+  const auto emit = [&](Builder& b, Value* of) {
+    if (opcode == ir::Opcode::exp) return emit_exp(b, target_, of);
+    return opcode == ir::Opcode::log ? emit_log(b, target_, of) : emit_tanh(b, target_, of);
+  };
+  if (!calls_math_) return emit(b_, x);
+  llvm::Module& module = *function_->getParent();
+  const std::string name = "espalier_function_" + std::to_string(static_cast<int>(opcode)) + "_" +
+                           std::to_string(width_of(x));
+  llvm::Function* function = module.getFunction(name);
+  if (!function) {
+    auto* type = llvm::FunctionType::get(x->getType(), {x->getType()}, false);
+    function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
+    function->setAttributes(function_->getAttributes());
+    Builder b(llvm::BasicBlock::Create(module.getContext(), "entry", function));
+    b.CreateRet(emit(b, function->getArg(0)));
+  }
+  return b_.CreateCall(function, {x});
+}
+
 Value* Emitter::scalar_op(const Expr& expr) {
   // Spread over the lanes only if the result is: each operand is then a vector.
   bool lanes = false;
@@ -308,13 +331,13 @@ Value* Emitter::scalar_op(const Expr& expr) {
       return b_.CreateSelect(b_.CreateFCmpOLT(b, a), b, a);
     }
     case ir::Opcode::exp:
-      return emit_exp(b_, target_, operand(0));
+      return math(expr.opcode, operand(0));
     case ir::Opcode::log:
-      return emit_log(b_, target_, operand(0));
+      return math(expr.opcode, operand(0));
     case ir::Opcode::sqrt:
       return b_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, operand(0));
     case ir::Opcode::tanh:
-      return emit_tanh(b_, target_, operand(0));
+      return math(expr.opcode, operand(0));
     case ir::Opcode::less:
       return zero_or_one(b_.CreateFCmpOLT(operand(0), operand(1)));
     case ir::Opcode::equal:

@@ -115,8 +115,6 @@ void Emitter::emit_outer_product() {
   const std::int64_t tile_lanes = std::int64_t{tile.vectors} * target_.width;
   const std::int64_t block_columns = tile.block_tiles * tile_lanes;
   const std::int64_t whole = k / tile_lanes * tile_lanes;
-  const std::int64_t blocks =
-      std::max<std::int64_t>((whole + block_columns - 1) / block_columns, 1);
   const std::int64_t columns = std::min(block_columns, whole) + tile_lanes;
 
   const Expr& sum = kernel_[parts->sum];
@@ -132,16 +130,18 @@ void Emitter::emit_outer_product() {
   Value *depth_begin = value(sum.operands[0]), *depth_end = value(sum.operands[1]);
 
   loop(function_->getArg(3), function_->getArg(4), 1, [&](Value* part) {
-    product.first_row = b_.CreateMul(part, i64(tile.block_rows));
+    product.first_row = tile.by_columns ? i64(0) : b_.CreateMul(part, i64(tile.block_rows));
     Value* rows = least(b_.CreateSub(i64(m), product.first_row), i64(tile.block_rows));
     Value* rest_rows = b_.CreateURem(rows, i64(tile.rows));
     product.whole_rows = b_.CreateSub(rows, rest_rows);
     product.last_rows = b_.CreateICmpNE(rest_rows, i64(0));
-    loop(i64(0), i64(blocks), 1, [&](Value* block) {
+    Value* first_block = tile.by_columns ? part : i64(0);
+    Value* last_block = tile.by_columns ? b_.CreateAdd(part, i64(1)) : i64(tile.blocks);
+    loop(first_block, last_block, 1, [&](Value* block) {
       product.first_column = b_.CreateMul(block, i64(block_columns));
       product.whole_columns =
           least(b_.CreateSub(i64(whole), product.first_column), i64(block_columns));
-      product.last_columns = b_.CreateICmpEQ(block, i64(blocks - 1));
+      product.last_columns = b_.CreateICmpEQ(block, i64(tile.blocks - 1));
       loop(i64(0), i64(tile.block_rows * columns), target_.width, [&](Value* index) {
         b_.CreateAlignedStore(llvm::Constant::getNullValue(floats(target_.width)),
                               float_at(product.partial, index), llvm::Align(4 * target_.width));

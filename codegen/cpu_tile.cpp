@@ -87,7 +87,7 @@ void Emitter::emit_contraction(llvm::Function* epilogue) {
   const int vectors = packing.gates * shape.vectors;
   const Tile tile{vectors, stack_floats(std::int64_t{shape.rows} * vectors * target_.width)};
   for (const Contraction::Term& term : stage_.contraction->terms) hoist({term.address});
-  Value *row_end = function_->getArg(2), *weights = buffers_[stage_.contraction->weights];
+  Value *row_end = function_->getArg(2), *weights = buffer(stage_.contraction->weights);
   loop(function_->getArg(3), function_->getArg(4), 1, [&](Value* panel) {
     const std::int64_t panel_floats = packing.k * packing.gates * packing.lanes;
     Value* panel_weights = float_at(weights, b_.CreateMul(panel, i64(panel_floats)));

@@ -146,8 +146,9 @@ ExprId Expressions::compute(NodeId id, const RowContext& rows,
       return reduction(node, rows, coordinates);
     case OpClass::contraction:
       return contraction(node, rows, coordinates);
-    case OpClass::leaf:
     case OpClass::movement:
+      return movement(node, rows, coordinates);
+    case OpClass::leaf:
     case OpClass::composite:
       break;
   }

@@ -25,45 +25,88 @@ std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
 
 bool is_integer(const Expr& expr) { return expr.kind <= ExprKind::imin; }
 
-StageAnalysis::StageAnalysis(const Kernel& kernel, const Stage& stage)
-    : stage_(stage),
-      stride_(static_cast<std::size_t>(kernel.variables + 63) / 64),
-      words_(kernel.exprs.size() * stride_),
-      bounds_(kernel.exprs.size(), unbounded) {
-  std::vector<std::int64_t> variables(kernel.variables, -1);
-  if (stage.row >= 0) variables[stage.row] = row_bound;
+StageAnalysis::StageAnalysis(const Kernel& kernel, const Stage& stage) : stage_(stage) {
+  find_evaluated(kernel);
+  number_variables(kernel);
+  std::vector<std::int64_t> variables(kernel.variables, row_bound);
   for (std::size_t axis = 0; axis < stage.extents.size(); ++axis)
     variables[stage.variables[axis]] = stage.extents[axis] - 1;
-  for (const Expr& expr : kernel.exprs) {
+  std::vector<bool> known(kernel.variables, false);
+  for (const ExprId id : evaluated_) {
+    const Expr& expr = kernel[id];
     if (expr.kind != ExprKind::reduce) continue;
     const Expr& end = kernel[expr.operands[1]];
     const std::int64_t last = end.kind == ExprKind::integer ? end.integer - 1 : row_bound;
-    variables[expr.integer] = std::max(variables[expr.integer], last);
+    std::int64_t& bound = variables[expr.integer];
+    bound = known[expr.integer] ? std::max(bound, last) : last;
+    known[expr.integer] = true;
   }
   for (std::int64_t& last : variables)
-    if (last < 0) last = row_bound;  // of another stage
-  for (ExprId id = 0; id < static_cast<ExprId>(kernel.exprs.size()); ++id) {
+    if (last < 0) last = row_bound;  // of an empty loop
+  words_.resize(evaluated_.size() * stride_);
+  bounds_.resize(evaluated_.size(), unbounded);
+  for (std::size_t slot = 0; slot < evaluated_.size(); ++slot) {
+    const ExprId id = evaluated_[slot];
     find_variables(id, kernel[id]);
-    bounds_[id] = find_bound(kernel[id], variables);
+    bounds_[slot] = find_bound(kernel[id], variables);
   }
 }
 
+/// Ids that do not exist are left to the verifier.
+void StageAnalysis::find_evaluated(const Kernel& kernel) {
+  slots_.assign(kernel.exprs.size(), -1);
+  std::vector<ExprId> waiting;
+  for (const Store& store : stage_.stores) {
+    waiting.push_back(store.address);
+    waiting.push_back(store.value);
+  }
+  if (stage_.contraction)
+    for (const Contraction::Term& term : stage_.contraction->terms) waiting.push_back(term.address);
+  while (!waiting.empty()) {
+    const ExprId id = waiting.back();
+    waiting.pop_back();
+    if (id < 0 || id >= static_cast<ExprId>(kernel.exprs.size()) || slots_[id] >= 0) continue;
+    slots_[id] = 0;
+    evaluated_.push_back(id);
+    waiting.insert(waiting.end(), kernel[id].operands.begin(), kernel[id].operands.end());
+  }
+  std::ranges::sort(evaluated_);
+  for (std::size_t slot = 0; slot < evaluated_.size(); ++slot)
+    slots_[evaluated_[slot]] = static_cast<std::int32_t>(slot);
+}
+
+void StageAnalysis::number_variables(const Kernel& kernel) {
+  bits_.assign(kernel.variables, -1);
+  const auto add = [&](std::int64_t variable) {
+    if (variable < 0 || bits_[variable] >= 0) return;
+    bits_[variable] = static_cast<std::int32_t>(variables_.size());
+    variables_.push_back(static_cast<VarId>(variable));
+  };
+  add(stage_.row);
+  for (const VarId variable : stage_.variables) add(variable);
+  for (const ExprId id : evaluated_)
+    if (kernel[id].kind == ExprKind::variable || kernel[id].kind == ExprKind::reduce)
+      add(kernel[id].integer);
+  stride_ = (variables_.size() + 63) / 64;
+}
+
 void StageAnalysis::find_variables(ExprId id, const Expr& expr) {
-  std::uint64_t* words = words_.data() + id * stride_;
+  std::uint64_t* words = words_.data() + slots_[id] * stride_;
   const auto add = [&](ExprId operand) {
     if (operand < 0) return;
-    for (std::size_t i = 0; i < stride_; ++i) words[i] |= words_[operand * stride_ + i];
+    for (std::size_t i = 0; i < stride_; ++i) words[i] |= words_[slots_[operand] * stride_ + i];
   };
-  const auto add_variable = [&](VarId v) { words[v / 64] |= std::uint64_t{1} << (v % 64); };
+  const auto bit_of = [&](std::int64_t v) { return std::uint64_t{1} << (bits_[v] % 64); };
+  const auto add_variable = [&](std::int64_t v) { words[bits_[v] / 64] |= bit_of(v); };
   if (expr.kind == ExprKind::reduce) {
     add(expr.operands[2]);
     add(expr.operands[3]);
-    words[expr.integer / 64] &= ~(std::uint64_t{1} << (expr.integer % 64));
+    words[bits_[expr.integer] / 64] &= ~bit_of(expr.integer);
     add(expr.operands[0]);
     add(expr.operands[1]);
     return;
   }
-  if (expr.kind == ExprKind::variable) add_variable(static_cast<VarId>(expr.integer));
+  if (expr.kind == ExprKind::variable) add_variable(expr.integer);
   if (expr.kind == ExprKind::accumulator) {
     if (stage_.row >= 0) add_variable(stage_.row);
     for (VarId v : stage_.variables) add_variable(v);
@@ -72,14 +115,17 @@ void StageAnalysis::find_variables(ExprId id, const Expr& expr) {
 }
 
 bool StageAnalysis::depends_only_on(ExprId expr, const VariableSet& bound) const {
-  for (std::size_t i = 0; i < stride_; ++i)
-    if (words_[expr * stride_ + i] & ~bound.words_[i]) return false;
+  if (slots_[expr] < 0) return true;
+  for (std::size_t i = 0; i < variables_.size(); ++i)
+    if (((words_[slots_[expr] * stride_ + i / 64] >> (i % 64)) & 1) &&
+        !bound.contains(variables_[i]))
+      return false;
   return true;
 }
 
 std::int64_t StageAnalysis::find_bound(const Expr& expr,
                                        const std::vector<std::int64_t>& variables) const {
-  const auto operand = [&](int i) { return bounds_[expr.operands[i]]; };
+  const auto operand = [&](int i) { return bounds_[slots_[expr.operands[i]]]; };
   switch (expr.kind) {
     case ExprKind::integer:
       return expr.integer;

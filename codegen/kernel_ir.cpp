@@ -48,9 +48,23 @@ float random_uniform(std::uint64_t key, std::uint32_t mask, std::uint32_t counte
   return static_cast<float>(bits >> 8) * 0x1p-24F;
 }
 
+namespace {
+
+std::size_t key(const Buffer& buffer) {
+  return (static_cast<std::size_t>(buffer.role) << 56) ^
+         (static_cast<std::size_t>(buffer.b) << 32) ^ static_cast<std::size_t>(buffer.a);
+}
+
+}  // namespace
+
 BufferId KernelBuilder::buffer(const Buffer& buffer) {
-  for (std::size_t i = 0; i < kernel_.buffers.size(); ++i)
-    if (kernel_.buffers[i] == buffer) return static_cast<BufferId>(i);
+  // The kernel may have had buffers before this builder.
+  while (listed_ < kernel_.buffers.size()) {
+    const Buffer& known = kernel_.buffers[listed_];
+    buffers_.emplace(key(known), static_cast<BufferId>(listed_++));
+  }
+  for (auto [it, end] = buffers_.equal_range(key(buffer)); it != end; ++it)
+    if (kernel_.buffers[it->second] == buffer) return it->second;
   kernel_.buffers.push_back(buffer);
   return static_cast<BufferId>(kernel_.buffers.size() - 1);
 }
@@ -91,6 +105,15 @@ ExprId KernelBuilder::add(ExprId a, ExprId b) {
     return integer(x.integer + y.integer);
   if (x.kind == ExprKind::integer && x.integer == 0) return b;
   if (y.kind == ExprKind::integer && y.integer == 0) return a;
+  // x / m · (m · q) + x mod m · q = x · q: what was taken apart into coordinates lies together.
+  const bool scaled = y.kind == ExprKind::imul;
+  const Expr& rest = scaled ? kernel_[y.operands[0]] : y;
+  const std::int64_t q = scaled ? y.integer : 1, m = rest.integer;
+  if (x.kind == ExprKind::imul && rest.kind == ExprKind::imod && x.integer == m * q) {
+    const Expr& whole = kernel_[x.operands[0]];
+    if (whole.kind == ExprKind::idiv && whole.integer == m && whole.operands[0] == rest.operands[0])
+      return multiply(rest.operands[0], q);
+  }
   return intern({.kind = ExprKind::iadd, .operands = {a, b, -1, -1}});
 }
 

@@ -278,6 +278,8 @@ class KernelBuilder : public ir::ScalarSink {
 
   Kernel& kernel_;
   std::unordered_multimap<std::size_t, ExprId> table_;
+  std::unordered_multimap<std::size_t, BufferId> buffers_;  // the first listed_ ones
+  std::size_t listed_ = 0;
 };
 
 }  // namespace espalier::codegen

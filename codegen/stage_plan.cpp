@@ -17,7 +17,11 @@ using ir::OpClass;
 class Planner {
  public:
   Planner(const Graph& graph, std::span<const NodeId> outputs, const Target& target)
-      : graph_(graph), target_(target), users_(graph.size()), is_output_(graph.size(), false) {
+      : graph_(graph),
+        target_(target),
+        users_(graph.size()),
+        is_output_(graph.size(), false),
+        moves_(graph.size(), 0) {
     for (NodeId id = 0; id < graph.size(); ++id)
       for (NodeId operand : graph[id].operands) users_[operand].push_back(id);
     for (NodeId output : outputs) is_output_[output] = true;
@@ -45,7 +49,16 @@ class Planner {
       case OpClass::leaf:
         return;
       case OpClass::movement:
-        if (node.op->assembles && !only_weights(id)) treatment(id) = Treatment::assembled;
+        if (node.op->assembles) {
+          if (!only_weights(id)) treatment(id) = Treatment::assembled;
+          return;
+        }
+        for (NodeId operand : node.operands) moves_[id] = std::max(moves_[id], moves_[operand] + 1);
+        if (node.type.dtype != ir::DType::f32) return;
+        if (!is_transposed_factor(id) && (moves_[id] < most_moves || ir::is_shared(graph_, id)))
+          return;
+        treatment(id) = Treatment::computed;
+        moves_[id] = 0;
         return;
       case OpClass::elementwise:
         treatment(id) = only_reduced(id) ? Treatment::inlined : Treatment::computed;
@@ -64,6 +77,18 @@ class Planner {
         break;
     }
     internal_check(false, "'{}' cannot be lowered", node.op->name);
+  }
+
+  /// The right factor of matrix products, whose rows would not lie in memory as rows: turning it
+  /// once costs less than each product with it. Not where weights meet a value per child, at whose
+  /// rows no value of an instance can be read.
+  bool is_transposed_factor(NodeId id) const {
+    return graph_[id].op->name == "transpose" && !users_[id].empty() &&
+           std::ranges::all_of(users_[id], [&](NodeId user) {
+             const Node& node = graph_[user];
+             return node.op->name == "matmul" && node.operands[1] == id &&
+                    node.type.children == graph_[id].type.children;
+           });
   }
 
   /// Read once, by a reduction: computing it there saves storing it.
@@ -217,10 +242,17 @@ class Planner {
     plan_.stage[item] = int(plan_.stages.size()) - 1;
   }
 
+  /// An address is as long as the chain of movements that it follows; a longer chain is cut.
+  static constexpr int most_moves = 32;
+
+  /// Compile time and the depth of expressions grow with what a stage evaluates, faster than it.
+  static constexpr std::size_t most_items = 128;
+
   /// Puts the item into the first stage from `first` on with the same loop nest.
   void join(const PlannedStage& wanted, NodeId item, int first, bool any_reduce) {
     for (std::size_t s = std::size_t(first); s < plan_.stages.size(); ++s) {
       PlannedStage& stage = plan_.stages[s];
+      if (stage.items.size() >= most_items) continue;
       if (stage.rows != wanted.rows || stage.port != wanted.port || stage.domain != wanted.domain)
         continue;
       if (stage.tile >= 0 ? wanted.vector_reduce
@@ -269,6 +301,7 @@ class Planner {
   const Target& target_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<bool> is_output_;
+  std::vector<int> moves_;  // by value: movements, one after the other, that are views
   StagePlan plan_;
 };
 

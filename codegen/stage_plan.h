@@ -13,7 +13,7 @@ namespace espalier::codegen {
 enum class Treatment : std::uint8_t {
   view,       ///< leaves and movements: an address, evaluated where it is read
   inlined,    ///< evaluated inside the only reduction that reads it
-  computed,   ///< element-wise, reduction or plain contraction: one stage
+  computed,   ///< element-wise, reduction, plain contraction or the end of many views: one stage
   tile,       ///< contraction of shared weights with a vector: a stage of its own
   assembled,  ///< concat: its operands are stored side by side
 };

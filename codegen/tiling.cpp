@@ -51,14 +51,21 @@ ProductTile product_tile(const Stage& stage, const Target& target) {
   constexpr std::int64_t max_rows = 320, max_columns = 256;
   const std::int64_t tile_columns = std::int64_t{tile.vectors} * target.width;
   tile.block_tiles = std::clamp<std::int64_t>(k / tile_columns, 1, max_columns / tile_columns);
-  tile.block_rows = tile.rows * even_blocks(ceil_div(m, tile.rows), max_rows / tile.rows);
+  const std::int64_t tiles = ceil_div(m, tile.rows), whole = k / tile_columns * tile_columns;
+  tile.blocks = std::max<std::int64_t>(ceil_div(whole, tile.block_tiles * tile_columns), 1);
+  // Each part reads all columns that it has: few rows are not taken apart where columns can be.
+  tile.by_columns = tile.blocks >= 8 && tiles * tile.rows <= max_rows;
+  tile.block_rows =
+      tile.rows * (tile.by_columns ? tiles : even_blocks(tiles, max_rows / tile.rows));
   return tile;
 }
 
 std::int64_t stage_parts(const Kernel& kernel, const Stage& stage, const Target& target) {
   if (stage.contraction) return kernel.packings[stage.contraction->packing].panels();
-  if (stage.outer_product)
-    return ceil_div(stage.extents[0], product_tile(stage, target).block_rows);
+  if (stage.outer_product) {
+    const ProductTile tile = product_tile(stage, target);
+    return tile.by_columns ? tile.blocks : ceil_div(stage.extents[0], tile.block_rows);
+  }
   if (stage.rows != RowDomain::once || stage.extents.empty()) return 1;
   const std::int64_t extent = stage.extents[0];
   if (stage.extents.size() > 1 || stage.vector_reduce) return extent;

@@ -22,6 +22,8 @@ struct ProductTile {
   int rows = 1, vectors = 1;     ///< of a register tile
   std::int64_t block_rows = 1;   ///< of a part; whole tiles
   std::int64_t block_tiles = 1;  ///< columns of a block, in register tiles
+  std::int64_t blocks = 1;       ///< of columns
+  bool by_columns = false;       ///< a part is a block of columns of all rows, not of rows
 };
 ProductTile product_tile(const Stage& stage, const Target& target);
 

@@ -41,11 +41,11 @@ CallOperand::CallOperand(const Call<Tensor>& call) : call(call) {
 
 CallOperand::CallOperand(const Param& param) {
   // The shape goes along so that record_op can tell another model's param.
-  operand = {ir::OpOperand::Kind::param, param.id(), 0, param.shape()};
+  operand = {ir::OpOperand::Kind::param, param.id(), param.shape()};
 }
 
-CallOperand::CallOperand(double number) {
-  operand = {ir::OpOperand::Kind::constant, -1, number, {}};
+CallOperand::CallOperand(double number) : number(number) {
+  operand.kind = ir::OpOperand::Kind::number;
 }
 
 CallOperand::CallOperand(RowNumber row) : index(row.value) {
@@ -53,9 +53,12 @@ CallOperand::CallOperand(RowNumber row) : index(row.value) {
 }
 
 CallOperand::CallOperand(const Tensor& tensor) {
+  if (Inside::drawn(tensor))
+    throw UserError("dropout of a constant is used with a Call: a cell has to draw it");
   if (!Inside::is_constant(tensor))
     throw UserError("a Tensor of a cell's body is used with a Call, outside of the body");
-  operand = {ir::OpOperand::Kind::constant, -1, Inside::number(tensor), tensor.shape()};
+  operand = {ir::OpOperand::Kind::number, -1, tensor.shape()};
+  number = Inside::number(tensor);
 }
 
 CallOperand::CallOperand(const Index&) {
@@ -73,13 +76,23 @@ ir::CallHandle record_op(std::string_view name, const ir::Attributes& attributes
   ListedArguments list(*recorder);  // reused room: recording allocates nothing
   auto& kinds = list.scratch.op_operands;
   kinds.clear();
-  for (const CallOperand& operand : operands) {
-    kinds.push_back(operand.operand);
-    if (operand.operand.kind == ir::OpOperand::Kind::call)
-      list.operand(recorder->resolve(operand.call));
-    if (operand.operand.kind == ir::OpOperand::Kind::index) list.index(operand.index);
-  }
+  for (const CallOperand& operand : operands) kinds.push_back(operand.operand);
   const ir::CellId cell = recorder->op_cell(op, attributes, kinds);
+  for (const CallOperand& operand : operands) {
+    switch (operand.operand.kind) {
+      case ir::OpOperand::Kind::call:
+        list.operand(recorder->resolve(operand.call));
+        break;
+      case ir::OpOperand::Kind::number:
+        list.operand(recorder->number(static_cast<float>(operand.number)));
+        break;
+      case ir::OpOperand::Kind::index:
+        list.index(operand.index);
+        break;
+      case ir::OpOperand::Kind::param:
+        break;
+    }
+  }
   return recorder->handle(recorder->call(cell, list.operands(), list.indices()));
 }
 

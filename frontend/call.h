@@ -38,11 +38,12 @@ struct RowNumber {
 /// UserError unless `value` fits 32 bits.
 RowNumber row_number(std::int64_t value);
 
-/// An operand of arithmetic outside cells, with the call or the index that goes with it.
+/// An operand of arithmetic outside cells, with the call, index or number that goes with it.
 struct CallOperand {
   ir::OpOperand operand;
   ir::CallHandle call;
   std::int32_t index = 0;
+  double number = 0;
 
   CallOperand(const Call<Tensor>& call);  // NOLINT: these are what an operand may be
   CallOperand(const Param& param);        // NOLINT
@@ -54,7 +55,8 @@ struct CallOperand {
   CallOperand(const Index& index);  // NOLINT
 };
 
-/// Records an op on calls, at least one of them among the operands, as a call of a one-op cell.
+/// Records an op on calls, at least one of them among the operands, as a call of a one-op cell. The
+/// cell is the same for all numbers, which are recorded, as calls too.
 /// UserError where the op's shape rule does not hold.
 ir::CallHandle record_op(std::string_view op, const ir::Attributes& attributes,
                          std::span<const CallOperand> operands);

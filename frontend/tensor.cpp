@@ -30,7 +30,8 @@ Tensor::Tensor(const Param& param) {
 }
 
 const Shape& Tensor::shape() const {
-  if (!trace_ && !constant_) throw UserError("a Tensor is used that was never assigned");
+  if (!detail::Inside::is_assigned(*this))
+    throw UserError("a Tensor is used that was never assigned");
   return shape_;
 }
 
@@ -54,6 +55,13 @@ Tensor Inside::constant(double number, const Shape& shape) {
   return tensor;
 }
 
+Tensor Inside::drawn(std::shared_ptr<const Drawn> drawn, const Shape& shape) {
+  Tensor tensor;
+  tensor.drawn_ = std::move(drawn);
+  tensor.shape_ = shape;
+  return tensor;
+}
+
 Index Inside::index(std::shared_ptr<Trace> trace, ir::NodeId node) {
   Index index;
   index.trace_ = std::move(trace);
@@ -66,14 +74,43 @@ Tensor Inside::as_tensor(const Index& index) {
   return tensor(index.trace_, index.node_);
 }
 
+ir::Value value_in(const std::shared_ptr<Trace>& trace, const Tensor& tensor) {
+  if (Inside::trace(tensor)) return trace->builder.value(Inside::node(tensor));
+  const Drawn* const drawn = Inside::drawn(tensor);
+  if (!drawn) return trace->builder.constant(Inside::number(tensor), tensor.shape());
+  if (drawn->trace.lock() != trace) {
+    std::vector<ir::Value> operands;
+    for (const Tensor& operand : drawn->operands) operands.push_back(value_in(trace, operand));
+    drawn->node = trace->builder.apply(drawn->op, operands, drawn->attributes).id;
+    drawn->trace = trace;
+  }
+  return trace->builder.value(drawn->node);
+}
+
+namespace {
+
+Tensor draw(const ir::Op& op, const ir::Attributes& attributes, std::span<const Tensor> operands) {
+  auto drawn = std::make_shared<const Drawn>(
+      Drawn{op, attributes, {operands.begin(), operands.end()}, {}, -1});
+  // On trial in a graph of its own: for the shape, and to refuse what does not fit here.
+  const auto trial = std::make_shared<Trace>(
+      Trace{ir::GraphBuilder(ir::GraphBuilder::Mode::record, "outside cells"), "outside cells"});
+  const ir::Value value = value_in(trial, Inside::drawn(drawn, {}));
+  return Inside::drawn(std::move(drawn), value.shape());
+}
+
+}  // namespace
+
 Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
                 std::span<const Tensor> operands) {
   const ir::Op& op = ir::op(name);
   std::shared_ptr<Trace> trace;
+  bool draws = op.name == "dropout";
   for (const Tensor& operand : operands) {
     const auto& other = Inside::trace(operand);
     if (!other) {
-      if (!Inside::is_constant(operand))
+      draws = draws || Inside::drawn(operand);
+      if (!Inside::is_assigned(operand))
         throw UserError(fmt::format("{}: an operand is a Tensor that was never assigned", name));
       continue;
     }
@@ -86,14 +123,12 @@ Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
                                   trace->cell, other->cell));
     trace = other;
   }
+  if (!trace && draws) return draw(op, attributes, operands);
   if (!trace)
     throw UserError(fmt::format(
         "{}: all operands are constants; compute the number in C++ and make it a constant", name));
   std::vector<ir::Value> values;
-  for (const Tensor& operand : operands)
-    values.push_back(Inside::trace(operand)
-                         ? trace->builder.value(Inside::node(operand))
-                         : trace->builder.constant(Inside::number(operand), operand.shape()));
+  for (const Tensor& operand : operands) values.push_back(value_in(trace, operand));
   return Inside::tensor(trace, trace->builder.apply(op, values, attributes).id);
 }
 

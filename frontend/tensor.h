@@ -19,6 +19,7 @@ using ir::Shape;
 namespace detail {
 struct Trace;
 struct ModelData;
+struct Drawn;
 struct Inside;
 }  // namespace detail
 
@@ -53,7 +54,8 @@ class Index {
   ir::NodeId node_ = -1;
 };
 
-/// A value of the cell being traced, or a constant that is still free of any cell.
+/// A value of the cell being traced, or a constant (perhaps with dropout) that is still free of any
+/// cell.
 class Tensor {
  public:
   /// Empty: to be assigned before it is used.
@@ -66,7 +68,8 @@ class Tensor {
 
  private:
   friend struct detail::Inside;
-  std::shared_ptr<detail::Trace> trace_;  // null: empty, or a free constant
+  std::shared_ptr<detail::Trace> trace_;        // null: empty, or free
+  std::shared_ptr<const detail::Drawn> drawn_;  // free, from dropout of constants
   ir::NodeId node_ = -1;
   bool constant_ = false;
   double number_ = 0;
@@ -86,19 +89,31 @@ namespace detail {
 struct Inside {
   static Tensor tensor(std::shared_ptr<Trace> trace, ir::NodeId node);
   static Tensor constant(double number, const Shape& shape);
+  static Tensor drawn(std::shared_ptr<const Drawn> drawn, const Shape& shape);
   static Index index(std::shared_ptr<Trace> trace, ir::NodeId node);
   static const std::shared_ptr<Trace>& trace(const Tensor& tensor) { return tensor.trace_; }
   static ir::NodeId node(const Tensor& tensor) { return tensor.node_; }
   static bool is_constant(const Tensor& tensor) { return tensor.constant_; }
   static double number(const Tensor& tensor) { return tensor.number_; }
+  /// What a free tensor that is no constant is made of, else null.
+  static const Drawn* drawn(const Tensor& tensor) { return tensor.drawn_.get(); }
+  /// Whether it was ever assigned.
+  static bool is_assigned(const Tensor& tensor) {
+    return tensor.trace_ || tensor.constant_ || tensor.drawn_;
+  }
   /// An index as an operand.
   static Tensor as_tensor(const Index& index);
   /// The param's record; UserError for an empty handle.
   static const ir::Param& get(const Param& param) { return param.get(); }
 };
 
-/// Adds an op to the trace that its operands belong to. UserError where the op's shape rule does
-/// not hold, for operands of two cells, and for tensors kept from a cell already traced.
+/// The tensor as a value of that cell, or of another graph; one that is free becomes so.
+ir::Value value_in(const std::shared_ptr<Trace>& trace, const Tensor& tensor);
+
+/// Adds an op to the trace that its operands belong to. Without any, dropout of constants stays
+/// free, and so does what is computed from it: a cell that uses it draws it, once a call. UserError
+/// where the op's shape rule does not hold, for operands of two cells, for tensors kept from a cell
+/// already traced, and for a number that is known: all operands are constants.
 Tensor trace_op(std::string_view op, const ir::Attributes& attributes,
                 std::span<const Tensor> operands);
 

@@ -89,7 +89,7 @@ ir::StateId CellTracer::state_of(const Shape& shape) {
 }
 
 Shape CellTracer::output_shape(const Tensor& output) const {
-  if (!Inside::trace(output) && !Inside::is_constant(output))
+  if (!Inside::is_assigned(output))
     throw UserError(fmt::format("cell '{}' returns a Tensor that was never assigned", cell_.name));
   return output.shape();
 }
@@ -114,7 +114,7 @@ ir::CellId CellTracer::finish(ir::StateId state, std::span<const Tensor> outputs
         fail("exists once per child: combine it first, e.g. with sum_children");
       cell_.outputs.push_back(Inside::node(output));
     } else {
-      cell_.outputs.push_back(trace_->builder.constant(Inside::number(output), shape).id);
+      cell_.outputs.push_back(value_in(trace_, output).id);
     }
   }
   cell_.state = state;

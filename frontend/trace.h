@@ -23,6 +23,17 @@ struct Trace {
   bool open = true;
 };
 
+/// An op on constants that differs from call to call, because dropout draws: still free of any
+/// cell.
+struct Drawn {
+  const ir::Op& op;
+  ir::Attributes attributes;
+  std::vector<Tensor> operands;
+  // The cell that used it last, and what it is there: used twice, it is drawn once.
+  mutable std::weak_ptr<Trace> trace;
+  mutable ir::NodeId node = -1;
+};
+
 /// What a model shares with its params.
 struct ModelData {
   ir::Program program;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/op.h"
 #include "ir/print.h"
 
 namespace espalier::ir {
@@ -30,6 +31,24 @@ std::string unused_cell_name(const Program& program, const std::string& base) {
   std::string name = base;
   for (int number = 2; taken(name); ++number) name = base + "_" + std::to_string(number);
   return name;
+}
+
+bool is_input(const Cell& cell) {
+  if (!cell.ports.empty() || cell.outputs.empty()) return false;
+  if (cell.graph.size() != static_cast<NodeId>(cell.outputs.size())) return false;
+  for (std::size_t field = 0; field < cell.outputs.size(); ++field) {
+    const Node& node = cell.graph[cell.outputs[field]];
+    if (node.op->name != "input" || node.attributes.ints[0] != static_cast<int>(field))
+      return false;
+  }
+  return true;
+}
+
+std::size_t input_size(const Program& program, const Cell& cell) {
+  std::size_t size = 0;
+  for (const Type& field : program.states[cell.state].fields)
+    size += static_cast<std::size_t>(field.shape.size());
+  return size;
 }
 
 }  // namespace espalier::ir

@@ -2,6 +2,7 @@
 // the expansion to one-op cells.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "ir/program.h"
@@ -17,5 +18,11 @@ int add_port(Cell& cell, PortKind kind, StateId state);
 
 /// `base`, or `base_2`, `base_3`, … if a cell of the program has that name.
 std::string unused_cell_name(const Program& program, const std::string& base);
+
+/// Whether the cell's state is not computed but recorded: it has no ports, and each field is its
+/// `input`. Instances have no kernel; the engine writes their rows.
+bool is_input(const Cell& cell);
+/// The numbers that an instance of an input cell records.
+std::size_t input_size(const Program& program, const Cell& cell);
 
 }  // namespace espalier::ir

@@ -51,8 +51,14 @@ std::int8_t common_children(const ShapeContext& operands) {
   return children;
 }
 
-/// The shape that all operands broadcast to: axes aligned at the end, extents equal or 1.
-Shape common_shape(const ShapeContext& operands) {
+/// Whether the op is applied child by child where one of its operands is a value per child.
+bool maps_over_children(const Op& op) {
+  return op.kind == OpClass::elementwise || op.kind == OpClass::contraction || op.assembles;
+}
+
+}  // namespace
+
+Shape broadcast_shape(const ShapeContext& operands) {
   int rank = 0;
   for (const Type& type : operands.operands) rank = std::max(rank, type.shape.rank());
   std::vector<std::int64_t> extents(rank, 1);
@@ -72,13 +78,6 @@ Shape common_shape(const ShapeContext& operands) {
   }
   return Shape(std::span<const std::int64_t>(extents));
 }
-
-/// Whether the op is applied child by child where one of its operands is a value per child.
-bool maps_over_children(const Op& op) {
-  return op.kind == OpClass::elementwise || op.kind == OpClass::contraction || op.assembles;
-}
-
-}  // namespace
 
 void Graph::append(Node node) {
   bool shared = false;
@@ -142,7 +141,7 @@ void GraphBuilder::fit(const Op& op, const Attributes& attributes, std::vector<V
               fmt::format("expected {} operands, found {}", op.operands.size(), operands.size()));
   const std::int8_t children = common_children(given);
   if (op.kind == OpClass::elementwise) {
-    const Shape shape = common_shape(given);
+    const Shape shape = broadcast_shape(given);
     for (Value& value : operands)
       if (value.shape() != shape) value = apply("broadcast", {value}, {.shape = shape});
   }

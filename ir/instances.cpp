@@ -1,5 +1,6 @@
 #include "ir/instances.h"
 
+#include "ir/build.h"
 #include "ir/error.h"
 
 namespace espalier::ir {
@@ -11,11 +12,21 @@ void InstanceGraph::clear() {
   indices_.clear();
   operand_begin_.assign(1, 0);
   index_begin_.assign(1, 0);
+  examples_.clear();
   example_ = 0;
-  calls_in_example_ = 0;
+  position_ = calls_in_example_ = calls_before_ = 0;
   stream_now_ = {};
-  examples_ = 0;
   done_ = 0;
+}
+
+void InstanceGraph::go_on(std::uint64_t example) {
+  if (examples_.size() == 0)
+    calls_before_ = calls_in_example_;
+  else
+    examples_[position_].calls = calls_in_example_;
+  position_ = examples_.find_or_insert(example, example == 0 ? calls_before_ : 0);
+  example_ = example;
+  calls_in_example_ = examples_[position_].calls;
 }
 
 void InstanceGraph::reserve(std::size_t instances, std::size_t operands, std::size_t indices) {
@@ -35,6 +46,12 @@ void verify(const InstanceGraph& graph, const Program& program) {
     const Cell& cell = program.cells[id];
     const auto operands = graph.operands(i);
     const auto indices = graph.indices(i);
+    if (is_input(cell)) {
+      internal_check(operands.empty() && indices.size() == input_size(program, cell),
+                     "instance {} of '{}' has {} operands and {} numbers", i, cell.name,
+                     operands.size(), indices.size());
+      continue;
+    }
     std::size_t operand = 0, index = 0;
     for (const Port& port : cell.ports) {
       std::size_t count = port.kind == PortKind::child ? 1 : 0;

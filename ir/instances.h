@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "ir/example_table.h"
 #include "ir/program.h"
 
 namespace espalier::ir {
@@ -18,6 +19,17 @@ template <class... T>
 std::size_t capacity_bytes(const std::vector<T>&... vectors) {
   return ((vectors.capacity() * sizeof(T)) + ... + 0);
 }
+
+/// How much an instance graph, or a part of one, holds.
+struct GraphSize {
+  std::size_t instances = 0, operands = 0, indices = 0, losses = 0;
+
+  /// Of an InstanceGraph of that size, if it has no room besides.
+  std::size_t bytes() const {
+    constexpr std::size_t each = sizeof(CellId) + sizeof(std::uint64_t) + 4 * sizeof(std::uint32_t);
+    return (instances + 1) * each + operands * sizeof(InstanceId) + indices * sizeof(std::int32_t);
+  }
+};
 
 class InstanceGraph {
  public:
@@ -33,6 +45,12 @@ class InstanceGraph {
                  std::span<const std::int32_t> indices) {
     begin_call();
     return add_part(cell, operands, indices);
+  }
+
+  /// Adds an instance of an input cell (ir/build.h) with its numbers, all fields one after the
+  /// other, bit by bit. It draws nothing and is no call of its example.
+  InstanceId add_input(CellId cell, std::span<const std::int32_t> bits) {
+    return add_copy(cell, {}, bits, {example_, calls_in_example_, 0});
   }
 
   /// Opens a call that is spelled in several instances, or in none: those added by `add_part` up to
@@ -51,23 +69,27 @@ class InstanceGraph {
     return static_cast<InstanceId>(cell_.size() - 1);
   }
 
-  /// Calls from here on belong to the example with this id (dropout is keyed by it).
+  /// Calls from here on belong to the example with this id (dropout is keyed by it): a new one, or
+  /// one that was begun before and goes on. Calls before the first belong to example 0, uncounted.
   void begin_example(std::uint64_t id) {
-    example_ = id;
-    calls_in_example_ = 0;
-    ++examples_;
+    if (id != example_ || examples_.size() == 0) go_on(id);
   }
 
   std::size_t size() const { return cell_.size(); }
   std::size_t bytes() const {
-    return capacity_bytes(cell_, stream_, operand_begin_, index_begin_, operands_, indices_);
+    return capacity_bytes(cell_, stream_, operand_begin_, index_begin_, operands_, indices_) +
+           examples_.bytes();
   }
-  std::size_t examples() const { return examples_; }
+  /// But for losses, which the recorder knows.
+  GraphSize graph_size() const { return {size(), operands_.size(), indices_.size(), 0}; }
+  /// Examples that were begun.
+  std::size_t examples() const { return examples_.size(); }
   CellId cell(InstanceId i) const { return cell_[i]; }
   std::span<const CellId> cells() const { return cell_; }
   std::span<const InstanceId> operands(InstanceId i) const {
     return {operands_.data() + operand_begin_[i], operand_begin_[i + 1] - operand_begin_[i]};
   }
+  /// Of an input cell: the bits of its numbers.
   std::span<const std::int32_t> indices(InstanceId i) const {
     return {indices_.data() + index_begin_[i], index_begin_[i + 1] - index_begin_[i]};
   }
@@ -102,10 +124,14 @@ class InstanceGraph {
   std::vector<std::uint32_t> operand_begin_, index_begin_;
   std::vector<InstanceId> operands_;
   std::vector<std::int32_t> indices_;
-  std::uint64_t example_ = 0;
-  std::uint32_t calls_in_example_ = 0;
+  void go_on(std::uint64_t example);
+
+  ExampleTable examples_;
+  std::uint64_t example_ = 0;           // that goes on now,
+  std::uint32_t position_ = 0;          // its position among the examples,
+  std::uint32_t calls_in_example_ = 0;  // and its calls so far
+  std::uint32_t calls_before_ = 0;      // the first example
   Stream stream_now_;
-  std::size_t examples_ = 0;
   InstanceId done_ = 0;
 };
 

@@ -44,6 +44,10 @@ struct ShapeContext {
   }
 };
 
+/// The shape that all operands broadcast to: axes aligned at the end, extents equal or 1.
+/// UserError if there is none.
+Shape broadcast_shape(const ShapeContext& operands);
+
 struct GradientContext {
   std::span<const Value> operands;
   Value result;
@@ -89,8 +93,10 @@ struct Op {
   std::vector<std::string_view> operands;  ///< names, for error texts and the reference
   AttributeNames attributes{};             ///< names, for program texts and the reference
   bool variadic = false;                   ///< takes one or more of operands[0]
-  std::vector<Interval> domain;            ///< where tests draw operands from
-  double ulp = 0;                          ///< error bound of the compiled body on its domain
+  /// Operands are broadcast against each other; so are those of element-wise ops.
+  bool broadcasts = false;
+  std::vector<Interval> domain;  ///< where tests draw operands from
+  double ulp = 0;                ///< error bound of the compiled body on its domain
 
   Type (*type)(const ShapeContext&) = nullptr;
 

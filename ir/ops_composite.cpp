@@ -60,12 +60,10 @@ Type over_children(const ShapeContext& c) {
   return c.operands[0];
 }
 
-Type same_shapes(const ShapeContext& c) {
-  for (int i = 0; i < int(c.operands.size()); ++i) {
-    c.check_number(i);
-    c.check(c.shape(i) == c.shape(0), "shapes differ: " + c.describe(0) + ", " + c.describe(i));
-  }
-  return number(c, c.shape(0));
+/// Of an op that is written with element-wise ones, which broadcast.
+Type element_by_element(const ShapeContext& c) {
+  for (int i = 0; i < int(c.operands.size()); ++i) c.check_number(i);
+  return number(c, broadcast_shape(c));
 }
 
 /// `op` over the last axis of x, with that axis kept at extent 1.
@@ -193,13 +191,13 @@ std::vector<Op> composite_ops() {
       composite(
           "binary_cross_entropy",
           "softplus(logit) − target · logit; targets lie in 0 … 1, element by element",
-          {"logit", "target"}, same_shapes,
+          {"logit", "target"}, element_by_element,
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
             return b.apply("softplus", {x[0]}) - x[1] * x[0];
           },
           {{{vec, vec}, {}}, {{scalar, scalar}, {}}}, 16),
       composite(
-          "squared_error", "(a − b)², element by element", {"a", "b"}, same_shapes,
+          "squared_error", "(a − b)², element by element", {"a", "b"}, element_by_element,
           [](GraphBuilder&, std::span<const V> x, const Attributes&) {
             const V difference = x[0] - x[1];
             return difference * difference;
@@ -259,9 +257,11 @@ std::vector<Op> composite_ops() {
           },
           {{{vec}, {.number = 0.4}}}, 1, {.number = "rate"}),
   };
-  for (Op& op : ops)
+  for (Op& op : ops) {
+    op.broadcasts = op.type == element_by_element;
     for (std::size_t i = 0; i < op.operands.size(); ++i)
       if (op.operands[i] == "index" || op.operands[i] == "label") op.domain[i] = {0, 5};
+  }
   return ops;
 }
 

@@ -188,6 +188,8 @@ std::vector<Op> leaf_ops() {
           leaf("dropout_mask",
                "0 with probability `rate`, else 1 / (1 − rate); the `mask`-th mask of its cell",
                {.ints = {"mask"}, .number = "rate"}),
+          leaf("input", "field `field` of what was recorded with the instance (input cells)",
+               {.ints = {"field"}}),
           leaf("output", "field `field` of the instance's own outputs (backward cells)",
                {.ints = {"field"}}),
           leaf("cotangent", "gradient of the loss by output field `field` (backward cells)",

@@ -1,8 +1,10 @@
 #include "ir/parse.h"
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
+#include "ir/build.h"
 #include "ir/error.h"
 #include "ir/excerpt.h"
 #include "ir/lexer.h"
@@ -159,6 +161,7 @@ class Parser {
 
   void cell() {
     Cell cell;
+    const Token begin = lexer_.token();
     cell.name = new_name(program_.cells);
     lexer_.expect("(");
     while (!lexer_.accept(")")) {
@@ -181,6 +184,11 @@ class Parser {
     while (!lexer_.accept("return")) node(builder, cell);
     outputs(cell);
     cell.graph = builder.finish(cell.outputs);
+    const auto reads_input = [](const Node& node) { return node.op->name == "input"; };
+    if (std::ranges::any_of(cell.graph.nodes(), reads_input) && !is_input(cell))
+      lexer_.fail(begin, fmt::format("found inputs in cell '{}' beside other things, expected no "
+                                     "ports and its inputs as outputs, in their order",
+                                     cell.name));
     program_.cells.push_back(std::move(cell));
   }
 

@@ -12,9 +12,14 @@ namespace espalier::ir {
 
 class Part {
  public:
-  /// Becomes the part of `whole` that `losses` depend on; buffers are reused. Linear in the part,
-  /// but for sorting its instances.
-  void take(const InstanceGraph& whole, std::span<const InstanceId> losses);
+  /// Finds what `losses` of `whole` depend on. Linear in that, but for sorting it.
+  void find(const InstanceGraph& whole, std::span<const InstanceId> losses);
+  /// Bytes that `find` holds at the most, for any losses of a whole of that size.
+  static std::size_t most_find_bytes(const GraphSize& whole);
+  /// What was found, in numbers.
+  const GraphSize& size() const { return size_; }
+  /// Becomes what was found; buffers are reused, and grow to just what is needed.
+  void take(const InstanceGraph& whole);
 
   InstanceGraph& graph() { return graph_; }
   /// The losses as instances of graph(), in their order.
@@ -25,14 +30,34 @@ class Part {
 
  private:
   InstanceGraph graph_;
+  GraphSize size_;
   std::vector<InstanceId> losses_;
   std::vector<InstanceId> members_;  // instances of the whole
   std::vector<InstanceId> number_;   // instance of the whole → of the part; clean between calls
   std::vector<InstanceId> operands_;
 };
 
-/// Where to divide losses in two: a position about the middle at which another example begins (the
-/// examples of `graph.stream`), or any position if none was begun; 0 if there is none.
+/// Losses with those of one example together, also if examples were recorded in turns.
+class LossGroups {
+ public:
+  /// `losses` of `whole`: examples in the order of their first losses, as they are within each, and
+  /// if no example was begun. Valid until the next time.
+  std::span<const InstanceId> group(const InstanceGraph& whole, std::span<const InstanceId> losses);
+  /// Held at the most for so many of each.
+  static std::size_t most_bytes(std::size_t examples, std::size_t losses);
+  std::size_t bytes() const {
+    return examples_.bytes() + capacity_bytes(example_of_, next_, grouped_);
+  }
+
+ private:
+  ExampleTable examples_;
+  std::vector<std::uint32_t> example_of_;  // loss → position of its example
+  std::vector<std::uint32_t> next_;        // example → where its next loss goes
+  std::vector<InstanceId> grouped_;
+};
+
+/// Where to divide grouped losses in two: a position about the middle at which another example
+/// begins (the examples of `graph.stream`), or any position if none was begun; 0 if there is none.
 std::size_t middle(const InstanceGraph& graph, std::span<const InstanceId> losses);
 
 }  // namespace espalier::ir

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <type_traits>
 
 #include "ir/build.h"
 #include "ir/cell_mark.h"
@@ -42,6 +43,7 @@ void Recorder::register_cell(const Cell& cell) {
     if (port.kind == PortKind::child) operand_states_.push_back(port.state);
   }
   for (const IndexBound& bound : index_bounds(program_, cell)) index_bounds_.push_back(bound.rows);
+  if (is_input(cell)) ports.fixed = false;  // refused by `check`
   ports.operands = static_cast<std::uint32_t>(operand_states_.size()) - ports.operand_begin;
   ports.indices = static_cast<std::uint32_t>(index_bounds_.size()) - ports.index_begin;
   cells_.push_back(ports);
@@ -61,12 +63,20 @@ void Recorder::clear(bool random) {
   ++generation_;
 }
 
+void Recorder::release() {
+  const auto free = [](auto&... lists) {
+    ((lists = std::remove_reference_t<decltype(lists)>()), ...);  // `= {}` would keep the room
+  };
+  free(graph_, table_, losses_, call_states_, call_instances_, field_begin_, fields_);
+}
+
 void Recorder::check(CellId id, std::span<const CallId> operands,
                      std::span<const std::int32_t> indices) const {
   user_check(id >= 0, "a cell is called that no model has made");
   user_check(id < static_cast<CellId>(cells_.size()), "program '{}' has no cell {}, only {}",
              program_.name, id, cells_.size());
   const Cell& cell = program_.cells[id];
+  user_check(!is_input(cell), "cell '{}' holds what is recorded and cannot be called", cell.name);
   const auto fail = [&](const Port& port, const std::string& what) {
     throw UserError(fmt::format("cell '{}', port '{}': {}", cell.name, port.name, what));
   };
@@ -113,6 +123,11 @@ void Recorder::refuse_cell() const {
       fmt::format("a cell is called that program '{}' has not: it is of another model, or was made "
                   "after the engine",
                   program_.name));
+}
+
+void Recorder::refuse_minibatch() {
+  throw UserError(
+      "the Instances of an earlier minibatch are used: they end when the next one begins");
 }
 
 void Recorder::loss(CallId call) {
@@ -219,7 +234,6 @@ std::size_t hash_key(const Op* op, const Attributes& attributes,
   for (const OpOperand& operand : operands) {
     mix(static_cast<std::size_t>(operand.kind));
     mix(static_cast<std::size_t>(operand.id));
-    mix(std::bit_cast<std::uint64_t>(operand.number));
   }
   return seed;
 }
@@ -253,6 +267,9 @@ CellId Recorder::intern(const Op* op, const Attributes& attributes,
 
 CellId Recorder::op_cell(const Op& op, const Attributes& attributes,
                          std::span<const OpOperand> operands) {
+  const bool numbers =
+      std::ranges::find(operands, OpOperand::Kind::number, &OpOperand::kind) != operands.end();
+  const CellId number = numbers ? number_cell() : -1;
   return intern(&op, attributes, operands, [&] {
     GraphBuilder builder(GraphBuilder::Mode::record, "outside cells");
     builder.describe = [&](const Node& node) { return describe(program_, node); };
@@ -283,9 +300,14 @@ CellId Recorder::op_cell(const Op& op, const Attributes& attributes,
               builder.leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
           break;
         }
-        case OpOperand::Kind::constant:
-          values.push_back(builder.constant(operand.number, operand.shape));
+        case OpOperand::Kind::number: {
+          const Cell& numbers = program_.cells[number];
+          const int port = add_port(cell, PortKind::child, numbers.state);
+          values.push_back(builder.leaf("port", numbers.graph[0].type, {.ints = {port, 0}}));
+          if (operand.shape.rank() > 0)
+            values.back() = builder.apply("broadcast", {values.back()}, {.shape = operand.shape});
           break;
+        }
       }
     }
     const Value result = builder.apply(op, values, attributes);
@@ -296,8 +318,41 @@ CellId Recorder::op_cell(const Op& op, const Attributes& attributes,
   });
 }
 
+CellId Recorder::number_cell() {
+  if (number_cell_ >= 0) return number_cell_;
+  return number_cell_ = intern(&op("input"), {}, {}, [&] {
+           Cell cell;
+           cell.name = "number";
+           const Type type{DType::f32, {}, per_instance};
+           GraphBuilder builder(GraphBuilder::Mode::record);
+           cell.outputs = {builder.leaf("input", type, {}).id};
+           cell.state = tensor_state(program_, type);
+           cell.graph = builder.finish(cell.outputs);
+           return cell;
+         });
+}
+
+CallId Recorder::number(float value) {
+  CellId cell = number_cell();
+  call_states_.push_back(cells_[cell].state);
+  if (expansion_) cell = expansion_->templates()[cell].steps[0].cell;
+  if (hoisting_) cell = hoisting_->cells()[cell].cell;
+  const auto bits = std::bit_cast<std::int32_t>(value);
+  const auto next = static_cast<InstanceId>(graph_.size());
+  const InstanceId id =
+      share_ ? table_.find_or_insert(graph_, cell, {}, std::span(&bits, 1)) : next;
+  if (id == next) graph_.add_input(cell, std::span(&bits, 1));
+  if (expansion_) {
+    field_begin_.push_back(static_cast<std::uint32_t>(fields_.size()));
+    fields_.push_back(id);
+  } else if (spelled_) {
+    call_instances_.push_back(id);
+  }
+  return static_cast<CallId>(call_states_.size() - 1);
+}
+
 CellId Recorder::field_cell(StateId state, int field) {
-  const OpOperand operand{OpOperand::Kind::call, state, 0, {}};
+  const OpOperand operand{OpOperand::Kind::call, state, {}};
   return intern(nullptr, {.ints = {field, 0}}, std::span(&operand, 1), [&] {
     internal_check(field >= 0 && field < int(program_.states[state].fields.size()),
                    "state '{}' has no field {}", program_.states[state].name, field);

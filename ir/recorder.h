@@ -46,14 +46,13 @@ struct CallHandle {
 /// An operand of arithmetic outside cells.
 struct OpOperand {
   enum class Kind : std::uint8_t {
-    call,      ///< a call's only tensor; `id` is its state
-    param,     ///< `id` is the param, of `shape`
-    index,     ///< a row number or label
-    constant,  ///< `number` in `shape`
+    call,    ///< a call's only tensor; `id` is its state
+    param,   ///< `id` is the param, of `shape`
+    index,   ///< a row number or label
+    number,  ///< one number at every coordinate of `shape`: a call of Recorder::number
   };
   Kind kind = Kind::call;
   std::int32_t id = -1;
-  double number = 0;
   Shape shape;
 
   bool operator==(const OpOperand&) const = default;
@@ -93,17 +92,26 @@ class Recorder {
   /// Adds the call's value to the objective. UserError unless it is one scalar.
   void loss(CallId call);
 
-  /// Calls from here on belong to the example with this id (dropout is keyed by it).
+  /// As InstanceGraph::begin_example.
   void begin_example(std::uint64_t id) { graph_.begin_example(id); }
 
   /// Forgets the minibatch: handles made so far turn invalid, capacity is kept. `random` says
   /// whether dropout draws in the next one: if not, its calls may be shared too.
   void clear(bool random = true);
 
+  /// Gives back what minibatches so far have taken; behind `clear`.
+  void release();
+
   /// The number of calls; the first has the handle 0.
   std::size_t size() const { return call_states_.size(); }
   std::uint32_t generation() const { return generation_; }
   StateId state(CallId call) const { return call_states_[call]; }
+
+  /// UserError unless the minibatch is still the one of that generation.
+  void expect_generation(std::uint32_t generation) const {
+    if (generation != generation_) [[unlikely]]
+      refuse_minibatch();
+  }
 
   CallHandle handle(CallId call) { return {this, call, generation_}; }
   /// The call that `handle` names. UserError if it belongs to another recorder or minibatch.
@@ -122,8 +130,10 @@ class Recorder {
 
   // Arithmetic outside cells becomes one-op cells; equal ones are one cell, made at first use.
 
-  /// The cell that applies `op` to such operands. Its ports are those of the `call` and `index`
-  /// operands in order. UserError where the op's shape rule does not hold.
+  /// Records a number as a call whose state is one scalar: a row of its own, of no kernel.
+  CallId number(float value);
+  /// The cell that applies `op` to such operands. Its ports are those of the `call`, `number` and
+  /// `index` operands in order. UserError where the op's shape rule does not hold.
   CellId op_cell(const Op& op, const Attributes& attributes, std::span<const OpOperand> operands);
   /// The cell that gives field `field` of a call of state `state` as a call of its own.
   CellId field_cell(StateId state, int field);
@@ -143,10 +153,22 @@ class Recorder {
   /// Instances whose one scalar is a term of the objective, in the order in which they were marked.
   std::span<const InstanceId> losses() const { return losses_; }
 
+  GraphSize size_of_graph() const {
+    GraphSize size = graph_.graph_size();
+    size.losses = losses_.size();
+    return size;
+  }
   /// What the minibatch holds, capacity included.
   std::size_t bytes() const {
     return graph_.bytes() + table_.bytes() +
            capacity_bytes(losses_, call_states_, call_instances_, field_begin_, fields_);
+  }
+
+  /// What the recorded calls take by themselves: the same whatever was recorded before.
+  std::size_t used_bytes() const {
+    const std::size_t shared = share_ ? 2 * ShareTable::bytes_each : 0;
+    return size_of_graph().bytes() + size() * 2 * sizeof(CallId) + graph_.size() * shared +
+           ExampleTable::most_bytes(graph_.examples()) / 2 + losses_.size() * sizeof(InstanceId);
   }
 
   /// Room for lists of operands and indices that are put together at a call; reused.
@@ -187,6 +209,7 @@ class Recorder {
              std::span<const std::int32_t> indices) const;
   [[noreturn]] void refuse(const CallHandle& handle) const;
   [[noreturn]] void refuse_cell() const;
+  [[noreturn]] static void refuse_minibatch();
   /// A call that is not simply one new instance of its number.
   CallId spell(CellId cell, std::span<const CallId> operands,
                std::span<const std::int32_t> indices);
@@ -205,6 +228,8 @@ class Recorder {
   template <class Make>
   CellId intern(const Op* op, const Attributes& attributes, std::span<const OpOperand> operands,
                 Make make);
+
+  CellId number_cell();
 
   /// What a one-op cell was made from; `op` is null for a field.
   struct OpKey {
@@ -229,6 +254,7 @@ class Recorder {
   std::vector<StateId> operand_states_;
   std::vector<std::uint32_t> index_bounds_;  // an index is less than its bound
   std::unordered_multimap<std::size_t, OpKey> op_cells_;
+  CellId number_cell_ = -1;
 
   ShareTable table_;
   std::vector<std::uint8_t> draws_;  // cell of program() → has dropout
@@ -252,29 +278,38 @@ class Recorder {
 namespace espalier {
 
 /// The user's handle on a minibatch being recorded, from `engine.instances()`; two words, copied
-/// freely, valid as long as the engine.
+/// freely. Valid until the next minibatch begins; all but `of` throw a UserError after that.
 class Instances {
  public:
-  explicit Instances(ir::Recorder& recorder) : recorder_(&recorder) {}
+  explicit Instances(ir::Recorder& recorder)
+      : recorder_(&recorder), generation_(recorder.generation()) {}
 
   /// Calls `cell` (frontend's Cell<R(Args...)>) and gives a Call<R>. An argument of the wrong kind
   /// does not compile; UserError as in Recorder::call.
   template <class Cell, class... Args>
   auto operator()(const Cell& cell, const Args&... args) const
       -> decltype(cell.call(std::declval<ir::Recorder&>(), args...)) {
-    return cell.call(*recorder_, args...);
+    return cell.call(recorder(), args...);
   }
 
   /// Adds a call's scalar to the objective. UserError for anything but one scalar.
-  void loss(const ir::CallHandle& call) const { recorder_->loss(recorder_->resolve(call)); }
-  /// Calls from here on belong to the example with this id (dropout is keyed by it).
-  void begin_example(std::uint64_t id) const { recorder_->begin_example(id); }
+  void loss(const ir::CallHandle& call) const { recorder().loss(recorder_->resolve(call)); }
+  /// Calls from here on belong to the example with this id, also if others were begun since it was
+  /// begun first. It counts once among the examples; its dropout is keyed by the id.
+  void begin_example(std::uint64_t id) const { recorder().begin_example(id); }
   /// Calls recorded so far.
-  std::size_t size() const { return recorder_->size(); }
-  ir::Recorder& recorder() const { return *recorder_; }
+  std::size_t size() const { return recorder().size(); }
+
+  ir::Recorder& recorder() const {
+    recorder_->expect_generation(generation_);
+    return *recorder_;
+  }
+  /// Whether `recorder` gave this, in this minibatch or an earlier one.
+  bool of(const ir::Recorder& recorder) const { return recorder_ == &recorder; }
 
  private:
   ir::Recorder* recorder_;
+  std::uint32_t generation_;
 };
 
 }  // namespace espalier

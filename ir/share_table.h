@@ -23,6 +23,8 @@ class ShareTable {
   /// Forgets all instances.
   void clear();
 
+  /// Of a slot; there are two or more for each instance.
+  static constexpr std::size_t bytes_each = 3 * sizeof(std::uint32_t);
   std::size_t bytes() const { return slots_.capacity() * sizeof(Slot); }
 
  private:

@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "ir/build.h"
 #include "ir/error.h"
 #include "ir/op.h"
 
@@ -91,7 +92,10 @@ class GraphVerifier {
       check(node.type.dtype == DType::f32, "has type {}, expected numbers", to_string(node.type));
       const double rate = node.attributes.number;
       check(name != "dropout_mask" || (rate >= 0 && rate < 1), "has rate {}", rate);
-      if (name != "constant" && name != "dropout_mask") backward_leaf(node, name, first);
+      if (name == "input")
+        check(is_input(cell_), "an input beside other things");
+      else if (name != "constant" && name != "dropout_mask")
+        backward_leaf(node, name, first);
     }
   }
 

@@ -4,17 +4,33 @@
 #include <thread>
 
 #include "ir/error.h"
+#include "ir/verify.h"
 #include "runtime/cuda.h"
 #include "runtime/cuda_executor.h"
+#include "runtime/parameters.h"
 
 namespace espalier::runtime {
 
-void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device) {
+void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device,
+                   std::int64_t recorded) {
   const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
-  throw UserError(
+  std::string text =
       fmt::format("the {} {:.2f} MiB, but {} takes {:.2f} MiB",
                   device == Device::cuda ? "GPU's memory for the engine is" : "memory limit is",
-                  mib(limit), what, mib(bytes)));
+                  mib(limit), what, mib(bytes));
+  if (recorded > 0)
+    text += fmt::format(
+        ", of which {:.2f} MiB are the recorded calls of the whole minibatch: record fewer "
+        "examples at once",
+        mib(recorded));
+  throw UserError(text);
+}
+
+std::int64_t model_bytes(std::span<const StoredParam> params) {
+  std::int64_t bytes = 0;  // values, and gradients where any come
+  for (const StoredParam& param : params)
+    bytes += (param.reached ? 2 : 1) * std::int64_t(sizeof(float)) * std::int64_t(param.size);
+  return bytes;
 }
 
 codegen::Target target(const EngineOptions& options) {
@@ -38,6 +54,12 @@ void check_products(const EngineOptions& options) {
              single ? "gemm 'cublas'" : fmt::format("{} 'on'", rounded));
 }
 
+void check_memory(std::int64_t limit, const ir::Program& program) {
+  ir::verify(program);
+  const std::int64_t bytes = model_bytes(stored_params(program));
+  if (bytes > limit) exceeds_limit("the model with its gradients", bytes, limit, Device::cpu);
+}
+
 }  // namespace
 
 EngineOptions checked(EngineOptions options, const ir::Program& program) {
@@ -58,11 +80,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   user_check(options.memory_limit >= 0, "the memory limit must not be negative, found {} bytes",
              options.memory_limit);
-  std::int64_t params = 0;  // values and gradients
-  for (const ir::Param& param : program.params)
-    params += 2 * std::int64_t(sizeof(float)) * param.shape.size();
-  if (options.memory_limit > 0 && params > options.memory_limit)
-    exceeds_limit("the model with its gradients", params, options.memory_limit, Device::cpu);
+  if (options.memory_limit > 0) check_memory(options.memory_limit, program);
   return options;
 }
 

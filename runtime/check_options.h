@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "codegen/target.h"
 #include "ir/program.h"
+#include "runtime/optimizer.h"
 #include "runtime/options.h"
 
 namespace espalier::runtime {
@@ -18,8 +20,12 @@ EngineOptions checked(EngineOptions options, const ir::Program& program);
 /// What kernels are compiled for; options being checked.
 codegen::Target target(const EngineOptions& options);
 
-/// Throws the UserError that `what` takes more than the limit, or than a GPU has.
+/// What the params and their gradients take.
+std::int64_t model_bytes(std::span<const StoredParam> params);
+
+/// Throws the UserError that `what` takes more than the limit, or than a GPU has. `recorded` of the
+/// bytes, if not 0, are calls of other examples too.
 [[noreturn]] void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit,
-                                Device device);
+                                Device device, std::int64_t recorded = 0);
 
 }  // namespace espalier::runtime

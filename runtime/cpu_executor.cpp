@@ -1,10 +1,21 @@
 #include "runtime/cpu_executor.h"
 
+#include <cstring>
 #include <utility>
 
 #include "runtime/binding.h"
+#include "runtime/inputs.h"
 
 namespace espalier::runtime {
+
+void CpuExecutor::write_inputs(const Memory& memory, Placement& placement, std::size_t first) {
+  visit_inputs(memory, placement, first, [&](const InputRows& rows) {
+    float* const arena = memory.arenas.value(rows.state, rows.field);
+    for (std::size_t i = 0; i < rows.instances.size(); ++i)
+      std::memcpy(arena + (rows.first_row + i) * rows.stride(), rows.row(i).data(),
+                  rows.elements * sizeof(float));
+  });
+}
 
 void CpuExecutor::run(const Plan& plan, std::vector<LaunchProfile>* profile) {
   if (profile)

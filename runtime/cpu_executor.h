@@ -9,23 +9,30 @@ namespace espalier::runtime {
 
 class CpuExecutor final : public Executor {
  public:
-  CpuExecutor(const ir::Program& program, MemoryCounter& counter, int threads)
-      : update_(program, counter), team_(threads) {}
+  /// `stored` outlives the executor.
+  CpuExecutor(const ir::Program& program, const std::vector<StoredParam>& stored,
+              MemoryCounter& counter, int threads)
+      : update_(program, stored, counter), team_(threads) {}
 
   DeviceMemory* memory() override { return nullptr; }
   std::int64_t free_bytes() override { return 0; }
   void begin(const Staged&) override {}
   const void* place(const void* values, std::size_t) override { return values; }
 
+  void write_inputs(const Memory& memory, Placement& placement, std::size_t first) override;
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override;
   void run_part(const Plan& plan, std::size_t begin, std::size_t end) override;
   void repack(Parameters& parameters) override;
 
   void seed_losses(const Memory& memory, Placement& placement, float scale) override;
+  void begin_losses(double sum) override { loss_ = sum; }
   void gather_losses(const Memory& memory, Placement& placement) override;
   double take_loss() override;
 
   void collect(const Memory& memory, const Modules& modules, bool accumulates) override;
+  void make_gradients(const Memory& memory, const Modules& modules) override {
+    update_.make_gradients(memory, modules);
+  }
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override;
   void apply(Parameters& parameters, Optimizer& optimizer) override;
   double norm() override { return update_.norm(); }

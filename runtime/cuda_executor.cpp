@@ -12,12 +12,12 @@ namespace {
 
 class CudaExecutor final : public Executor {
  public:
-  CudaExecutor(const ir::Program& program, MemoryCounter& counter, codegen::Compiler& compiler,
-               const EngineOptions& options)
+  CudaExecutor(const ir::Program& program, const std::vector<StoredParam>& stored,
+               MemoryCounter& counter, codegen::Compiler& compiler, const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options, warnings_),
         products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
-        update_(program, counter, *this, compiler) {
+        update_(program, stored, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
@@ -47,6 +47,9 @@ class CudaExecutor final : public Executor {
     return launcher_.place(values, bytes);
   }
 
+  void write_inputs(const Memory& memory, Placement& placement, std::size_t first) override {
+    update_.write_inputs(memory, placement, first);
+  }
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override {
     if (!profile) return launcher_.add(plan, 0, plan.size());
     launcher_.submit();
@@ -69,12 +72,16 @@ class CudaExecutor final : public Executor {
     update_.seed_losses(memory, placement, scale);
   }
   void reserve_losses(std::size_t count) override { update_.reserve_losses(count); }
+  void begin_losses(double sum) override { update_.begin_losses(sum); }
   void gather_losses(const Memory& memory, Placement& placement) override {
     update_.gather_losses(memory, placement);
   }
   double take_loss() override { return update_.take_loss(); }
   void collect(const Memory& memory, const Modules& modules, bool accumulates) override {
     update_.collect(memory, modules, accumulates);
+  }
+  void make_gradients(const Memory& memory, const Modules& modules) override {
+    update_.make_gradients(memory, modules);
   }
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override {
     return update_.prepare(memory, modules, accumulates);
@@ -103,10 +110,11 @@ class CudaExecutor final : public Executor {
 
 }  // namespace
 
-std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
-                                             codegen::Compiler& compiler,
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program,
+                                             const std::vector<StoredParam>& stored,
+                                             MemoryCounter& counter, codegen::Compiler& compiler,
                                              const EngineOptions& options) {
-  return std::make_unique<CudaExecutor>(program, counter, compiler, options);
+  return std::make_unique<CudaExecutor>(program, stored, counter, compiler, options);
 }
 
 std::string cuda_architecture() {

@@ -12,9 +12,10 @@
 namespace espalier::runtime {
 
 /// On the first GPU, with kernels of `compiler`, whose target is that GPU's. UserError if there is
-/// none. Both outlive the executor; so does `counter`.
-std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program, MemoryCounter& counter,
-                                             codegen::Compiler& compiler,
+/// none. Both outlive the executor; so do `stored` and `counter`.
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program& program,
+                                             const std::vector<StoredParam>& stored,
+                                             MemoryCounter& counter, codegen::Compiler& compiler,
                                              const EngineOptions& options);
 
 /// The target of the first GPU, such as "sm_90". UserError if there is none.

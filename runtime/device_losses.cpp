@@ -47,6 +47,11 @@ Staged DeviceLosses::staged(Placement& placement, bool seeds) {
   return result;
 }
 
+void DeviceLosses::begin(double sum) {
+  losses_ = 0;
+  loss_ = sum;
+}
+
 void DeviceLosses::reserve(std::size_t count) {
   results_.reserve(1 + count, /*keep=*/true);  // the norm is there already, and stays
   fetched_.reserve(1 + count);

@@ -15,6 +15,7 @@ class DeviceLosses {
 
   // As in Executor.
   void seed(const Memory& memory, Placement& placement, float scale, DevicePlan& plan);
+  void begin(double sum);
   void reserve(std::size_t count);
   void gather(const Memory& memory, Placement& placement, DevicePlan& plan);
   double take(DevicePlan& plan);

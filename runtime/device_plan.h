@@ -29,6 +29,8 @@ class DevicePlan {
   }
   /// Hands what was added over to run.
   void run();
+  /// Forgets what was added.
+  void drop() { plan_.clear(); }
 
   template <class T>
   const T* place(std::span<const T> values) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/inputs.h"
+
 namespace espalier::runtime {
 namespace {
 
@@ -17,22 +19,36 @@ const codegen::CompiledKernel& kernel_for(Kernels& kernels, const Key& key, cons
 
 }  // namespace
 
-DeviceUpdate::DeviceUpdate(const ir::Program& program, MemoryCounter& counter, Executor& executor,
-                           codegen::Compiler& compiler)
+DeviceUpdate::DeviceUpdate(const ir::Program& program, const std::vector<StoredParam>& stored,
+                           MemoryCounter& counter, Executor& executor, codegen::Compiler& compiler)
     : program_(program),
       plan_(executor, compiler),
+      stored_(stored),
       losses_(counter, executor.memory()),
       state_(counter, *executor.memory()),
       blocks_(counter, executor.memory()) {
-  for (const ir::Param& param : program.params) {
+  for (std::size_t p = 0; p < stored_.size(); ++p)
     params_.push_back({.gradient = {counter, executor.memory()}});
-    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size())});
-  }
 }
 
 std::size_t DeviceUpdate::width(ir::ParamId param) const {
   const ir::Shape& shape = program_.params[std::size_t(param)].shape;
   return std::size_t(shape.size() / shape[0]);
+}
+
+void DeviceUpdate::write_inputs(const Memory& memory, Placement& placement, std::size_t first) {
+  visit_inputs(memory, placement, first, [&](const InputRows& rows) {
+    recorded_.clear();
+    for (std::size_t i = 0; i < rows.instances.size(); ++i)
+      recorded_.insert(recorded_.end(), rows.row(i).begin(), rows.row(i).end());
+    const auto n = std::int64_t(rows.elements);
+    const auto make = [&] { return plan_.compile(input_kernel(n, std::int64_t(rows.stride()))); };
+    plan_.add(kernel_for(inputs_, n, make),
+              {plan_.place(recorded_),
+               memory.arenas.value(rows.state, rows.field) + rows.first_row * rows.stride()},
+              std::int64_t(rows.instances.size()));
+  });
+  plan_.run();
 }
 
 void DeviceUpdate::repack(Parameters& parameters) {
@@ -85,8 +101,11 @@ void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool ac
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     Param& param = params_[p];
+    if (!stored_[p].reached) continue;
     if (param.rows) {
-      param.gradient.collect(memory, modules, id, width(id), accumulates && param.sparse(), plan_);
+      // Perhaps into what a new cell made dense.
+      param.gradient.collect(memory, modules, id, width(id), accumulates && param.only_rows, plan_);
+      param.only_rows = is_sparse(p);
       if (param.dense) param.gradient.add_to(memory.parameters.gradient(id).data(), plan_);
     } else if (!param.dense && !accumulates) {
       unwritten.push_back(id);
@@ -103,17 +122,15 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
   std::vector<ir::ParamId> sparse;
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
-    dense.push_back(!params_[p].sparse());
-    if (!dense.back()) {
-      sparse.push_back(ir::ParamId(p));
-      continue;
-    }
+    dense.push_back(is_whole(p));
+    if (is_sparse(p)) sparse.push_back(ir::ParamId(p));
+    if (!dense.back()) continue;
     sizes.push_back(std::int64_t(stored_[p].size));
     blocks += square_blocks(sizes.back());
   }
   if (!norm_ || dense != squares_of_) {
     const auto rows = sparse.empty() ? 0 : std::int64_t(width(sparse.front()));
-    if (!params_.empty()) squares_ = plan_.compile(squares_kernel(sizes, rows));
+    if (!sizes.empty() || rows > 0) squares_ = plan_.compile(squares_kernel(sizes, rows));
     norm_ = plan_.compile(norm_kernel(blocks, int(sparse.size())));
     squares_of_ = dense;
   }
@@ -137,19 +154,25 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
     if (dense[p]) of_squares.push_back(parameters.gradient(ir::ParamId(p)).data());
   const std::size_t rows =
       sparse.empty() ? 0 : params_[std::size_t(sparse.front())].gradient.touched().size();
-  if (!params_.empty()) plan_.add(*squares_, of_squares, std::int64_t(rows));
+  if (!sizes.empty() || !sparse.empty()) plan_.add(*squares_, of_squares, std::int64_t(rows));
   plan_.add(*norm_, of_norm);
 }
 
-std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
+void DeviceUpdate::make_gradients(const Memory& memory, const Modules& modules) {
   classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (is_whole(p) || params_[p].whole) memory.parameters.gradient(ir::ParamId(p));
+}
+
+std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
+  make_gradients(memory, modules);
   std::size_t bytes = 0;
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
-    const bool sparse = params_[p].sparse();
+    if (!stored_[p].reached) continue;
+    const bool sparse = is_sparse(p);
     if (!sparse) blocks += square_blocks(std::int64_t(stored_[p].size));
-    if (!sparse || params_[p].whole) memory.parameters.gradient(id);
     if (params_[p].rows) bytes += params_[p].gradient.foretell(memory, modules, id, width(id));
   }
   blocks_.reserve(std::size_t(blocks));
@@ -163,14 +186,19 @@ Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placem
   Staged result = DeviceLosses::staged(placement, gradients);
   result.launches += some_launches;
   result.bytes += bytes_each * (params_.size() + some_launches);
+  visit_inputs(memory, placement, 0, [&](const InputRows& rows) {
+    result.add(rows.instances.size() * rows.elements * sizeof(float));
+    result.add(2 * sizeof(void*));
+    ++result.launches;
+  });
   if (!gradients) return result;
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
     result.launches += 2;
-    if (!params_[p].rows) continue;
+    if (!has_rows(p)) continue;
     const auto id = ir::ParamId(p);
     const Staged rows = params_[p].gradient.staged(memory, modules, id, width(id),
-                                                   accumulates && params_[p].sparse());
+                                                   accumulates && params_[p].only_rows);
     result.bytes += rows.bytes;
     result.launches += rows.launches;
   }
@@ -181,15 +209,22 @@ void DeviceUpdate::adopt(Optimizer& optimizer) {
   optimizer.prepare(stored_);
   UpdateExpression* const update = optimizer.expression();
   if (update && state_.attach(*update, params_.size())) updates_.clear();
-  for (std::size_t p = 0; p < params_.size(); ++p)
-    params_[p].whole = update && optimizer.updates_every_row(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p) {
+    params_[p].updated = stored_[p].reached && optimizer.updates(ir::ParamId(p));
+    params_[p].whole = params_[p].updated && update && optimizer.updates_every_row(ir::ParamId(p));
+  }
 }
 
 void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
   adopt(optimizer);
   UpdateExpression* const update = optimizer.expression();
   if (!update) return apply_on_host(parameters, optimizer);
-  apply_here(parameters, optimizer, *update);
+  try {
+    apply_here(parameters, optimizer, *update);
+  } catch (...) {
+    plan_.drop();  // what was to run before the optimizer threw
+    throw;
+  }
   losses_.fetch(plan_);  // the only wait of a step
   optimizer.begin_step({norm(), 1.0});
 }
@@ -210,7 +245,8 @@ void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     const auto size = std::int64_t(stored_[p].size);
-    if (!params_[p].sparse()) {
+    if (!params_[p].updated) continue;
+    if (!is_sparse(p)) {
       whole.push_back({id, size});
     } else if (optimizer.updates_every_row(id)) {
       whole.push_back({id, size});
@@ -228,7 +264,8 @@ void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
   if (!by_rows.empty()) whole.insert(whole.begin(), by_rows.front());
   this->update(parameters, update, whole, clip, rates);
   plan_.run();
-  for (std::size_t p = 0; p < params_.size(); ++p) parameters.changed_on_device(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (params_[p].updated) parameters.changed_on_device(ir::ParamId(p));
 }
 
 /// Adds the update of params of which the first may be updated by rows.
@@ -257,6 +294,7 @@ void DeviceUpdate::apply_on_host(Parameters& parameters, Optimizer& optimizer) {
   optimizer.begin_step({norm(), 1.0});
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
+    if (!params_[p].updated) continue;
     parameters.mark_changed(id);
     optimizer.update(id, 0, parameters.values(id), dense_gradient(parameters, id));
   }
@@ -265,7 +303,8 @@ void DeviceUpdate::apply_on_host(Parameters& parameters, Optimizer& optimizer) {
 std::vector<float> DeviceUpdate::dense_gradient(Parameters& parameters, ir::ParamId id) {
   const Param& param = params_[std::size_t(id)];
   std::vector<float> dense(parameters.size(id), 0.F);
-  if (!param.sparse()) {
+  if (!stored_[std::size_t(id)].reached) return dense;
+  if (is_whole(std::size_t(id))) {
     plan_.memory().read(dense.data(), parameters.gradient(id).data(), dense.size() * sizeof(float));
     return dense;
   }

@@ -27,20 +27,41 @@ StepResult Engine::forward(const Instances& batch, std::optional<double> scale) 
 StepResult Engine::gradients(const Instances& batch, std::optional<double> scale) {
   const double times = impl_->objective_scale(scale);
   impl_->gradients(batch, times);
-  return impl_->finish_step(times);
+  return impl_->finish_step(impl_->executor->take_loss(), times);
+}
+
+StepResult Engine::accumulate(const Instances& batch, double scale) {
+  Impl& impl = *impl_;
+  impl.gradients(batch, scale);
+  impl.accumulated = true;
+  impl.accumulated_loss = impl.executor->take_loss();
+  return impl.finish_step(impl.accumulated_loss, scale);
+}
+
+void Engine::forget_accumulated() { impl_->accumulated = false; }
+
+bool Engine::recorded_enough() const {
+  if (impl_->options.memory_limit == 0 || impl_->executor->memory()) return false;
+  return std::int64_t(impl_->recorder.used_bytes()) > impl_->most_recorded();
 }
 
 StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
   const double times = impl.objective_scale(scale);
+  impl.check_batch(batch);
   impl.executor->adopt(optimizer);
   impl.gradients(batch, times);
   Stopwatch watch;
   impl.executor->apply(impl.parameters, optimizer);
   ++impl.step;
   impl.statistics.update_seconds = watch.lap();
-  return impl.finish_step(times);
+  return impl.finish_step(impl.executor->take_loss(), times);
+}
+
+void Engine::prepare(Optimizer& optimizer) const {
+  impl_->find_reached_params();
+  optimizer.prepare(impl_->stored);
 }
 
 std::int64_t Engine::predict_bytes(const Instances& batch) {

@@ -30,21 +30,39 @@ class Engine {
   /// value or a step asks for them.
   Instances instances(Pass pass = Pass::training);
 
-  /// Runs the minibatch forward and backward and updates the params. The objective is `scale` ×
+  /// Runs the minibatch forward and backward and updates the params that a gradient reaches; others
+  /// keep their values, whatever L2 or momentum the optimizer has. The objective is `scale` ×
   /// the sum of the marked losses; by default 1 / the number of begun examples, or of losses if no
   /// example was begun. UserError if no loss was marked or the minibatch was begun for inference.
   ///
   /// With a memory limit, a minibatch that is predicted to exceed it runs in parts, each of some
   /// examples (of some losses, if no example was begun) and what they depend on; gradients are
-  /// summed, values are not kept. UserError if a single example takes too much. `forward` and
-  /// `value` do not split: UserError if the recorded does not fit.
+  /// summed, values are not kept. UserError if a single example takes too much, beside what has
+  /// been recorded. `forward` and `value` do not split: UserError if the recorded does not fit.
+  ///
+  /// What the optimizer throws passes through and the step does not count; optimizer.h says what
+  /// the params are then.
   StepResult train_step(const Instances& batch, Optimizer& optimizer,
                         std::optional<double> scale = {});
-  /// The same without the update: gradient() reads the result.
+  /// Makes room in the optimizer for the state of the params, as its first step does: so it can be
+  /// restored before that. UserError of the optimizer if it has another engine's.
+  void prepare(Optimizer& optimizer) const;
+  /// The same as train_step without the update: gradient() reads the result.
   StepResult gradients(const Instances& batch, std::optional<double> scale = {});
+  /// Runs the minibatch forward and backward as a part of a larger one: its gradients, of `scale` ×
+  /// its losses, are added to those accumulated since the last step, and the next train_step or
+  /// gradients adds its own and takes all; give it its scale too. Losses of results count all
+  /// minibatches so far.
+  StepResult accumulate(const Instances& batch, double scale);
+  /// Forgets what was accumulated since the last step.
+  void forget_accumulated();
+  /// Whether, to keep to a memory limit, what has been recorded had better run before more is
+  /// recorded: its calls take a sixteenth of what the model leaves. Depends on them alone.
+  bool recorded_enough() const;
   /// Bytes that the engine will hold at the most once what has been recorded has run (forward and,
   /// in training, backward), counted as StepStatistics::peak_bytes; what it holds now, if that is
-  /// more. Runs nothing; compiles the kernels and schedules, which the step then need not.
+  /// more. Runs nothing; compiles the kernels and schedules, which the step then need not. Where
+  /// scheduling alone would exceed the memory limit: what that takes.
   std::int64_t predict_bytes(const Instances& batch);
   /// Runs what has been recorded and not run yet; the loss is that of the marked losses.
   StepResult forward(const Instances& batch, std::optional<double> scale = {});
@@ -57,8 +75,9 @@ class Engine {
   /// form may be written to until the next step.
   std::span<float> parameter(std::string_view name);
   std::span<const float> parameter(std::string_view name) const;
-  /// A param's gradient by the last train_step or gradients, dense, in C order. UserError as of
-  /// parameter, and before there was one.
+  /// A param's gradient by the last train_step or gradients, dense, in C order; zeros for a param
+  /// that no gradient reaches (one that all cells read behind stop_gradient, or not at all).
+  /// UserError as of parameter, and before there was one.
   std::vector<float> gradient(std::string_view name) const;
 
   /// Number of steps taken: dropout is keyed by it. Set it to go on with a saved run.

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "codegen/compiler.h"
@@ -45,9 +46,11 @@ struct Engine::Impl {
         recorder(source, {options.granularity, options.share, options.hoist}),
         compiler(runtime::target(options), {options.cache_directory}),
         placement(recorder, options),
+        stored(runtime::stored_params(source)),
         executor(options.device == Device::cuda
-                     ? runtime::make_cuda_executor(program(), memory, compiler, options)
-                     : std::make_unique<runtime::CpuExecutor>(program(), memory, options.threads)),
+                     ? runtime::make_cuda_executor(program(), stored, memory, compiler, options)
+                     : std::make_unique<runtime::CpuExecutor>(program(), stored, memory,
+                                                              options.threads)),
         modules(program(), compiler, options.debug.verify,
                 [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
         parameters(program(), options.seed, memory, executor->memory()),
@@ -66,11 +69,33 @@ struct Engine::Impl {
     placement.take_whole();
     pass = new_pass;
     in_parts = false;
+    if (options.memory_limit > 0) make_room_to_record();
     statistics = {};
     profile.clear();
     growths_before = growths();
     traffic_before = executor->traffic();
     compilations_before = compiled();
+  }
+
+  /// What larger minibatches have left is given back, if it stands in the way.
+  void make_room_to_record() {
+    // A list that grows one by one has room for twice as many.
+    const std::int64_t bytes = 2 * most_recorded() - std::int64_t(recorder.bytes());
+    if (has_room(std::size_t(std::max<std::int64_t>(1, bytes)))) return;
+    recorder.release();
+    placement.release_parts();
+    plan = {};
+  }
+
+  /// Bytes that recorded calls had better not exceed under the memory limit.
+  std::int64_t most_recorded() const {
+    return (options.memory_limit - runtime::model_bytes(stored)) / 16;
+  }
+
+  /// Arithmetic outside cells may bring a gradient to a param that no cell had given one.
+  void find_reached_params() {
+    if (const std::size_t cells = source.cells.size(); cells != std::exchange(cells_known, cells))
+      stored = runtime::stored_params(source);
   }
 
   std::int64_t growths() { return memory.growths + arenas.memory().growths; }
@@ -80,13 +105,14 @@ struct Engine::Impl {
   }
 
   void check_batch(const Instances& batch) {
-    user_check(&batch.recorder() == &recorder, "the minibatch belongs to another engine");
+    user_check(batch.of(recorder), "the minibatch belongs to another engine");
+    batch.recorder();  // UserError for an earlier one
+    find_reached_params();
   }
 
   /// Runs forward what has been recorded since the last time.
   void flush() {
     if (all_ran()) return;
-    place();
     if (!fits(false))
       runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
     run_forward();
@@ -102,12 +128,14 @@ struct Engine::Impl {
   /// `with_gradients`, and `accumulates`: what comes behind it.
   void run_forward(bool with_gradients = false, bool accumulates = false) {
     if (all_ran()) return;
+    if (!in_parts) statistics.parts = 1;
     Stopwatch watch;
     const std::size_t first = placement.ran_batches();
     plan_forward(first, staged(with_gradients, accumulates));
     statistics.plan_seconds += watch.lap();
     executor->repack(parameters);
     state_values.forget();
+    executor->write_inputs(bound(), placement, first);
     if (options.debug.check_finite)
       run_checked(first);
     else
@@ -175,7 +203,7 @@ struct Engine::Impl {
 
   /// The sum of the losses of what has run.
   double loss() {
-    executor->take_loss();  // what a pass that failed may have left
+    executor->begin_losses(0);
     executor->gather_losses(bound(), placement);
     return executor->take_loss();
   }
@@ -202,9 +230,9 @@ struct Engine::Impl {
     return result;
   }
 
-  /// What the step gave; waits for it.
-  StepResult finish_step(double scale) {
-    StepResult result = finish(executor->take_loss() * scale);
+  /// What the step gave, of `loss` before its scale; waits for it.
+  StepResult finish_step(double loss, double scale) {
+    StepResult result = finish(loss * scale);
     result.gradient_norm = executor->norm();
     return result;
   }
@@ -214,31 +242,39 @@ struct Engine::Impl {
   void gradients(const Instances& batch, double scale) {
     check_batch(batch);
     user_check(pass == Pass::training, "the minibatch was begun for inference");
-    user_check(!recorder.losses().empty(), "no loss was marked in the minibatch");
-    place();
-    executor->take_loss();  // what a pass that failed may have left
-    if (fits(true)) return run_gradients(scale, false);
+    bool accumulates = std::exchange(accumulated, false);
+    user_check(!recorder.losses().empty() || accumulates, "no loss was marked in the minibatch");
+    executor->begin_losses(accumulates ? accumulated_loss : 0);
+    if (recorder.losses().empty()) return;
+    if (fits(true, accumulates)) return run_gradients(scale, accumulates);
     struct BackToWhole {
       runtime::Placement& placement;
       ~BackToWhole() { placement.take_whole(); }
     } const back{placement};
     in_parts = true;
+    statistics.parts = 0;
     placement.release();
-    bool accumulates = false;
-    run_halves(recorder.losses(), scale, accumulates);
+    if (!has_room(placement.most_find_bytes()))
+      runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
+    run_halves(placement.losses_by_example(), scale, accumulates);
   }
 
   void run_halves(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
     const std::size_t half = ir::middle(recorder.graph(), losses);
-    if (half == 0) runtime::exceeds_limit("one example", needed, limit, options.device);
+    if (half == 0) {
+      const bool beside_others = losses.size() < recorder.losses().size() && !executor->memory();
+      runtime::exceeds_limit("one example", needed, limit, options.device,
+                             beside_others ? std::int64_t(recorder.bytes()) : 0);
+    }
     run_part(losses.first(half), scale, accumulates);
     run_part(losses.subspan(half), scale, accumulates);
   }
 
   /// Runs the part of the minibatch that `losses` depend on, in halves if it does not fit.
   void run_part(std::span<const ir::InstanceId> losses, double scale, bool& accumulates) {
-    placement.take_part(losses);
-    place();
+    placement.find_part(losses);
+    if (!has_room(placement.most_part_bytes())) return run_halves(losses, scale, accumulates);
+    placement.take_part();
     if (!fits(true, accumulates)) return run_halves(losses, scale, accumulates);
     run_gradients(scale, accumulates);
     accumulates = true;
@@ -261,7 +297,7 @@ struct Engine::Impl {
     executor->gather_losses(bound(), placement);
     statistics.backward_seconds += watch.lap();
     statistics.launches += plan.size();
-    statistics.parts += 1;
+    statistics.parts = in_parts ? statistics.parts + 1 : 1;
     note_peak();
   }
 
@@ -279,11 +315,14 @@ struct Engine::Impl {
       }
       add_batch(plan, bound(), *modules.training(batch.cell).backward, batch);
     }
-    // Cells without instances too: the first of a param's cells clears its gradient.
+    // Cells without instances too: the first of a param's cells clears its gradient. One that was
+    // not there when the gradients so far were formed does so now.
     const auto& all = modules.training_modules();
+    const std::size_t before = accumulates ? summed_modules : 0;
+    summed_modules = all.size();
     for (std::size_t cell = 0; cell < all.size(); ++cell) {
       const auto id = ir::CellId(cell);
-      if (!accumulates)
+      if (cell >= before)
         add_weights(plan, bound(), *all[cell]->weights, id);
       else if (indices.row_counts()[cell] > 0)
         add_weights(plan, bound(), modules.added_weights(id), id);
@@ -303,11 +342,22 @@ struct Engine::Impl {
     counter.peak_bytes = counter.bytes;
   }
 
-  /// The most that will be held once what is placed has run; nothing of it runs here.
+  /// Gives back what minibatches before have left.
+  void release_arenas() {
+    note_peak();
+    arenas.release();
+    arenas.memory().peak_bytes = arenas.memory().bytes;
+  }
+
+  /// Places what is taken and foretells the most that will be held once it has run; nothing of it
+  /// runs here. Nothing is placed, and only what that would take is foretold, if that alone is
+  /// above the memory limit.
   runtime::MemoryForecast foretell(bool with_gradients, bool accumulates) {
+    runtime::make_fixed(bound(), modules, *executor, placement.graph(), pass, with_gradients);
+    indices.reserve(program());
+    if (!has_room(placement.most_place_bytes())) return {needed, needed, needed};
     place();
     if (with_gradients) placement.place_gradients(statistics);
-    indices.reserve(program());
     checkpoints.reserve(layout().batches.size() - placement.ran_batches());
     executor->reserve_losses(placement.losses().size());
     runtime::MemoryForecast forecast =
@@ -319,16 +369,34 @@ struct Engine::Impl {
     return forecast;
   }
 
-  /// Whether what is placed can run within the memory limit; `needed` says what it takes. Memory
-  /// of earlier minibatches that stands in the way is given back.
+  /// Whether a limit of the host's memory leaves so many bytes; if not, `needed` is what there
+  /// would be. Memory of earlier minibatches that stands in the way is given back.
+  bool has_room(std::size_t bytes) {
+    if (bytes == 0 || options.memory_limit == 0 || executor->memory()) return true;
+    limit = options.memory_limit;
+    const auto enough = [&] { return (needed = held() + std::int64_t(bytes)) <= limit; };
+    if (enough()) return true;
+    if (placement.ran_batches() > 0 && !in_parts) return false;
+    note_peak();
+    placement.release();
+    if (enough()) return true;
+    release_arenas();
+    return enough();
+  }
+
+  /// Places what is taken, if it can run within the memory limit; `needed` says what it takes.
+  /// Memory of earlier minibatches that stands in the way is given back.
   bool fits(bool with_gradients, bool accumulates = false) {
     limit = memory_limit(with_gradients);
-    if (limit == 0) return true;
+    if (limit == 0) {
+      place();
+      return true;
+    }
     const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
     needed = std::min(forecast.peak_bytes, forecast.fresh_bytes);
     if (forecast.peak_bytes > limit) {
       if (placement.ran_batches() > 0 || forecast.fresh_bytes > limit) return false;
-      arenas.release();
+      release_arenas();
     }
     most_instances[with_gradients] = placement.graph().size();
     return true;
@@ -371,6 +439,8 @@ struct Engine::Impl {
   runtime::MemoryCounter memory;
   codegen::Compiler compiler;
   runtime::Placement placement;
+  std::vector<StoredParam> stored;
+  std::size_t cells_known = 0;  // when `stored` was made
   std::unique_ptr<runtime::Executor> executor;
   runtime::Modules modules;
   runtime::Parameters parameters;
@@ -382,6 +452,9 @@ struct Engine::Impl {
   std::vector<std::size_t> checkpoints;  // launches up to the end of each batch
   bool in_parts = false;                 // the minibatch ran so: values are not there
   bool has_gradients = false;            // of any minibatch so far
+  bool accumulated = false;              // the next step adds to the gradients,
+  double accumulated_loss = 0;           // and to this, which has no scale
+  std::size_t summed_modules = 0;        // that the gradients so far are of
   std::int64_t needed = 0, limit = 0, peak = 0;
   std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
 

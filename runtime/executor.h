@@ -51,6 +51,9 @@ class Executor {
   /// Where kernels find a copy of the bytes at `values`, until `begin`.
   virtual const void* place(const void* values, std::size_t bytes) = 0;
 
+  /// Writes the rows of inputs in the placed batches from `first` on.
+  virtual void write_inputs(const Memory& memory, Placement& placement, std::size_t first) = 0;
+
   /// Runs all launches in order; if `profile` is given, one by one, each described at its end.
   virtual void run(const Plan& plan, std::vector<LaunchProfile>* profile) = 0;
   /// Runs launches [begin, end) and waits for them.
@@ -62,16 +65,20 @@ class Executor {
   virtual void seed_losses(const Memory& memory, Placement& placement, float scale) = 0;
   /// Makes room for so many losses.
   virtual void reserve_losses(std::size_t) {}
+  /// Forgets the losses gathered so far: the next sum begins with `sum`.
+  virtual void begin_losses(double sum) = 0;
   /// The placed losses count in the next take_loss.
   virtual void gather_losses(const Memory& memory, Placement& placement) = 0;
-  /// The sum of all losses gathered since the last time, one after the other, in double.
+  /// The sum of all losses gathered since they began, one after the other, in double.
   virtual double take_loss() = 0;
 
   /// Sums the row contributions of all cells into gradients of params, and measures the norm.
   /// Dense gradients nobody writes become 0. If `accumulates`, all comes on top of what was
   /// collected before.
   virtual void collect(const Memory& memory, const Modules& modules, bool accumulates) = 0;
-  /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
+  /// Makes the dense gradients that `collect` needs.
+  virtual void make_gradients(const Memory& memory, const Modules& modules) = 0;
+  /// The same, and gives the bytes that `collect` will add.
   virtual std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) = 0;
   /// Before a step: makes room for the optimizer's state where it is kept, if that is here.
   virtual void adopt(Optimizer&) {}

@@ -47,6 +47,11 @@ std::string find_op(const Memory& memory, StateValues& states, const scheduler::
       const auto values = memory.parameters.values(a);
       return {values.begin(), values.end()};
     }
+    if (node.op->name == "input") {
+      const auto row =
+          state_row(memory, states, cell.state, a, batch.state_row + (cell_row - batch.cell_row));
+      return {row.begin(), row.end()};
+    }
     std::vector<double> result;
     const auto [begin, end] = range(a);
     const ir::Port& port = cell.ports[std::size_t(a)];

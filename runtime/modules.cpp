@@ -2,6 +2,7 @@
 
 #include "codegen/verify_kernel.h"
 #include "codegen/verify_memory.h"
+#include "ir/build.h"
 #include "ir/fuse_contractions.h"
 #include "ir/simplify.h"
 #include "ir/verify.h"
@@ -70,14 +71,24 @@ const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
 Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form)
     : program_(program), compiler_(compiler), verify_(verify), form_(std::move(form)) {}
 
+/// Rows of inputs are written by the executor: nothing is left to run.
+codegen::Kernel Modules::forward(const ir::Cell& cell) const {
+  if (ir::is_input(cell)) {
+    codegen::Kernel nothing;
+    nothing.name = cell.name + ".forward";
+    return nothing;
+  }
+  const std::vector accesses(cell.ports.size(), ir::Access::gathered);
+  return codegen::lower_forward(program_, cell, accesses, compiler_.target());
+}
+
 const CompiledKernel& Modules::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());
   const CompiledKernel*& kernel = inference_[std::size_t(id)];
   if (!kernel) {
     const ir::Cell cell =
         ir::without_stop_gradients(ir::without_dropout(prepared(program_.cells[std::size_t(id)])));
-    const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-    kernel = compile(codegen::lower_forward(program_, cell, accesses, compiler_.target()));
+    kernel = compile(forward(cell));
   }
   return *kernel;
 }
@@ -119,7 +130,7 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   // batch.
   const std::vector accesses(source.ports.size(), ir::Access::gathered);
   const codegen::Target& target = compiler_.target();
-  module.forward = compile(codegen::lower_forward(program_, forward, accesses, target));
+  module.forward = compile(this->forward(forward));
   module.backward = compile(codegen::lower_backward(source, backward, accesses, target));
   module.weights = compile(codegen::lower_weight_gradient(source, backward, accumulates));
   return module;

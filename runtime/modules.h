@@ -58,6 +58,7 @@ class Modules {
  private:
   TrainingModule make_training(const ir::Cell& cell);
   ir::Cell prepared(const ir::Cell& source) const;
+  codegen::Kernel forward(const ir::Cell& cell) const;
   const codegen::CompiledKernel* compile(codegen::Kernel kernel);
 
   const ir::Program& program_;

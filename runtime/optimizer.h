@@ -22,6 +22,9 @@ struct StoredParam {
   std::string name;
   ir::Shape shape;
   std::size_t size = 0;  ///< stored floats, ≥ shape.size(), the same in every step
+  /// Whether a gradient reaches it from any cell. If not, it is never updated: neither L2 nor
+  /// momentum changes it, and it needs no state.
+  bool reached = true;
 };
 
 /// What is known of a step's gradients before the first update.
@@ -40,8 +43,8 @@ class KeptElsewhere {
 
 /// The update of an optimizer that treats every float alike, as a scalar expression: engines
 /// compile it for devices whose memory the host cannot write. `Optimizer::update` means the same. A
-/// step is then prepare, rates, and, once the norm is known, begin_step; if that throws, nothing
-/// changed.
+/// step is then prepare, rates, and, once the norm is known, begin_step; if the norm is not finite,
+/// nothing has changed then, else the updates are done.
 class UpdateExpression {
  public:
   static constexpr int most_kept = 2, most_rates = 8;
@@ -69,8 +72,11 @@ class UpdateExpression {
   virtual const KeptElsewhere* kept_at() const = 0;
 };
 
-/// A step is: prepare, begin_step, then every stored float of every param in exactly one update or
-/// update_rows. Those may run on several threads at once, on disjoint ranges.
+/// A step is: prepare, begin_step, then every stored float of every param that a gradient reaches
+/// and that `updates` in exactly one update or update_rows. Those may run on several threads at
+/// once, on disjoint ranges. Each may throw, which ends the step: the exception reaches the caller
+/// of Engine::train_step, and the engine goes on with the params as they are. Nothing has changed
+/// after prepare and begin_step; after an update, some floats are new and some are not.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -84,6 +90,9 @@ class Optimizer {
   /// Updates stored floats [first, first + values.size()) of `param`; `gradient` has their size.
   virtual void update(ir::ParamId param, std::size_t first, std::span<float> values,
                       std::span<const float> gradient) = 0;
+
+  /// Whether updates change the param at all. If not (a rate of 0), the engine leaves them out.
+  virtual bool updates(ir::ParamId) const { return true; }
 
   /// Whether update_rows changes rows that have no gradient too (momentum, Adam, L2). If not, the
   /// engine may leave out ranges of rows that have none.

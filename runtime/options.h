@@ -75,7 +75,9 @@ struct EngineOptions {
   std::filesystem::path cache_directory = {};
   Gemm gemm = Gemm::automatic;                      ///< on a GPU
   GemmPrecision precision = GemmPrecision::single;  ///< on a GPU
-  /// Bytes that the engine may hold, counted as StepStatistics::bytes_held; 0: as many as it takes.
+  /// Bytes that the engine may hold, counted as StepStatistics::peak_bytes; 0: as many as it takes.
+  /// Recorded calls count. Room is kept for as many as Engine::recorded_enough tells; more may
+  /// exceed the limit before the engine is asked to run them.
   std::int64_t memory_limit = 0;
   Persistent persistent = Persistent::automatic;
   DebugOptions debug = {};
@@ -108,7 +110,9 @@ struct StepStatistics {
   double submit_seconds = 0, wait_seconds = 0;
   std::int64_t allocations = 0;   ///< buffers that grew
   std::int64_t compilations = 0;  ///< kernels that were compiled or loaded from disk
-  int parts = 0;                  ///< that the minibatch was split into to train; 1: not at all
+  /// That the minibatch ran in to keep to a memory limit. 1: it was not split, also if values were
+  /// asked for while it was recorded; 0: nothing has run.
+  int parts = 0;
   /// By the engine's buffers and index arrays, at the end of the step; the optimizer's state and
   /// kernels are not counted. On a GPU: of its memory, with the optimizer's state and what cuBLAS
   /// works in.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ir/gradient.h"
 #include "runtime/pack.h"
 #include "runtime/random.h"
 
@@ -12,6 +13,16 @@ namespace {
 /// Rows of a weight matrix that are packed together: they fill whole cache lines of a packed copy.
 constexpr std::int64_t rows_a_piece = 16;
 }  // namespace
+
+std::vector<StoredParam> stored_params(const ir::Program& program) {
+  std::vector<StoredParam> stored;
+  const std::vector<bool> reached = ir::reached_params(program);
+  for (std::size_t p = 0; p < reached.size(); ++p) {
+    const ir::Param& param = program.params[p];
+    stored.push_back({param.name, param.shape, std::size_t(param.shape.size()), reached[p]});
+  }
+  return stored;
+}
 
 Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
                        DeviceMemory* device)

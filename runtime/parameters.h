@@ -9,9 +9,13 @@
 #include "codegen/kernel_ir.h"
 #include "ir/program.h"
 #include "runtime/buffer.h"
+#include "runtime/optimizer.h"
 #include "runtime/thread_team.h"
 
 namespace espalier::runtime {
+
+/// The params as an optimizer is told of them, by what gradients reach in the cells so far.
+std::vector<StoredParam> stored_params(const ir::Program& program);
 
 class Parameters {
  public:

@@ -23,14 +23,39 @@ void Placement::take_whole() {
   take();
 }
 
-void Placement::take_part(std::span<const ir::InstanceId> losses) {
-  part_.take(recorder_.graph(), losses);
+void Placement::take_part() {
+  part_.take(recorder_.graph());
   in_part_ = true;
   take();
 }
 
+void Placement::find_part(std::span<const ir::InstanceId> losses) {
+  part_.find(recorder_.graph(), losses);
+}
+
+std::size_t Placement::most_find_bytes() const {
+  const ir::GraphSize whole = recorder_.size_of_graph();
+  return ir::Part::most_find_bytes(whole) +
+         ir::LossGroups::most_bytes(recorder_.graph().examples(), whole.losses);
+}
+
+std::size_t Placement::most_part_bytes() const {
+  return part_.size().bytes() + scheduler::Layout::most_bytes(part_.size(), program());
+}
+
+std::size_t Placement::most_place_bytes() {
+  if (is_placed()) return 0;
+  ir::GraphSize size = graph().graph_size();
+  size.losses = losses().size();
+  return scheduler::Layout::most_bytes(size, program());
+}
+
+std::span<const ir::InstanceId> Placement::losses_by_example() {
+  return groups_.group(recorder_.graph(), recorder_.losses());
+}
+
 void Placement::place(StepStatistics& statistics) {
-  if (layout_.rows.size() == graph().size()) return;
+  if (is_placed()) return;
   if (verify_) ir::verify(graph(), program());
   Stopwatch watch;
   layout_.grow(program());
@@ -61,7 +86,12 @@ void Placement::set_ran() {
 }
 
 std::size_t Placement::bytes() const {
-  return recorder_.bytes() + part_.bytes() + schedule_.bytes() + layout_.bytes();
+  return recorder_.bytes() + part_.bytes() + groups_.bytes() + schedule_.bytes() + layout_.bytes();
+}
+
+void Placement::release_parts() {
+  part_ = {};
+  groups_ = {};
 }
 
 void Placement::release() {

@@ -31,10 +31,21 @@ class Placement {
   /// Batches of the layout from here on have not run forward.
   std::size_t ran_batches() const { return ran_batches_; }
 
-  /// The whole minibatch, or what these of its losses depend on; nothing of it is placed or counts
-  /// as having run.
+  /// The whole minibatch, or what `find_part` found; nothing of it is placed or counts as having
+  /// run.
   void take_whole();
-  void take_part(std::span<const ir::InstanceId> losses);
+  void take_part();
+  /// Finds what these losses of the minibatch depend on; nothing is taken.
+  void find_part(std::span<const ir::InstanceId> losses);
+
+  /// Bytes that `find_part`, and `losses_by_example`, add at the most.
+  std::size_t most_find_bytes() const;
+  /// Bytes that what was found adds once it is taken and placed, at the most.
+  std::size_t most_part_bytes() const;
+  /// Bytes that placing what is taken adds, gradient rows included, at the most; 0 once it is done.
+  std::size_t most_place_bytes();
+  /// The losses of the minibatch with those of one example together.
+  std::span<const ir::InstanceId> losses_by_example();
 
   /// Schedules and lays out what has not run.
   void place(StepStatistics& statistics);
@@ -45,11 +56,14 @@ class Placement {
 
   /// Held by index arrays, those of the recorder too.
   std::size_t bytes() const;
-  /// Gives the memory of layout and schedule back; then something is taken.
+  /// Gives the memory of layout and schedule back; nothing is placed then.
   void release();
+  /// And that of parts, while the whole is taken.
+  void release_parts();
 
  private:
   void take();
+  bool is_placed() { return layout_.rows.size() == graph().size(); }
   const ir::Program& program() const { return recorder_.program(); }
 
   ir::Recorder& recorder_;
@@ -61,6 +75,7 @@ class Placement {
   std::size_t ran_batches_ = 0;
   bool gradients_placed_ = false;  // if there are no further losses
   ir::Part part_;
+  ir::LossGroups groups_;
   bool in_part_ = false;
 };
 

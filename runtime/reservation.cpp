@@ -100,6 +100,18 @@ void reserve_backward(const Memory& memory, Modules& modules, Plan& plan) {
   plan.reserve(size.launches, size.pointers);
 }
 
+void make_fixed(const Memory& memory, Modules& modules, Executor& executor,
+                const ir::InstanceGraph& graph, Pass pass, bool gradients) {
+  std::vector<bool> called(memory.program.cells.size(), false);
+  for (const ir::CellId cell : graph.cells()) called[std::size_t(cell)] = true;
+  for (std::size_t c = 0; c < called.size(); ++c) {
+    if (!called[c]) continue;
+    pack(memory, forward_kernel(modules, pass, ir::CellId(c)));
+    if (gradients) pack(memory, *modules.training(ir::CellId(c)).backward);
+  }
+  if (gradients) executor.make_gradients(memory, modules);
+}
+
 Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
               PassRows rows, bool gradients, bool accumulates) {
   Staged result = executor.staged(memory, modules, placement, gradients, accumulates);
@@ -138,11 +150,6 @@ MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan
     if (gradients) reserve_backward(memory, modules, none);
   }
 
-  for (std::size_t b = rows.first_batch; b < memory.layout.batches.size(); ++b) {
-    const ir::CellId cell = memory.layout.batches[b].cell;
-    pack(memory, forward_kernel(modules, rows.pass, cell));
-    if (gradients) pack(memory, *modules.training(cell).backward);
-  }
   PlanSize size = forward_plan(memory, modules, rows);
   std::size_t more = 0;
   if (gradients) {

@@ -23,13 +23,18 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
 /// Room for the backward pass, once gradients are placed.
 void reserve_backward(const Memory& memory, Modules& modules, Plan& plan);
 
+/// Makes what the pass needs whatever the minibatch: kernels and packed weights of the cells that
+/// `graph` calls and, if `gradients`, dense gradients.
+void make_fixed(const Memory& memory, Modules& modules, Executor& executor,
+                const ir::InstanceGraph& graph, Pass pass, bool gradients);
+
 /// What the pass and, if `gradients`, the backward pass over what is placed will place on a device.
 Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
               PassRows rows, bool gradients, bool accumulates);
 
 /// What arenas, plan and sparse gradients would hold after a forward pass and, if `gradients`, a
-/// backward pass (`accumulates` as in Update::collect), gradients being placed then. Makes what
-/// does not depend on the minibatch: kernels, packed weights, dense gradients.
+/// backward pass (`accumulates` as in Update::collect), gradients being placed then. What is fixed
+/// has been made.
 MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
                         Placement& placement, Executor& executor, PassRows rows, bool gradients,
                         bool accumulates);

@@ -120,6 +120,17 @@ Kernel pack_kernel(std::span<const codegen::Packing> packings) {
   return make.take();
 }
 
+Kernel input_kernel(std::int64_t width, std::int64_t stride) {
+  Maker make("input");
+  const BufferId from = make.floats(), to = make.floats();
+  Stage stage = make.stage(RowDomain::instances, {width});
+  const ExprId row = make.row(stage), j = make.at(stage, 0);
+  stage.stores = {
+      {to, make.address(row, stride, j), make.b.load(from, make.address(row, width, j))}};
+  make.add(std::move(stage));
+  return make.take();
+}
+
 Kernel seed_kernel(std::int64_t stride) {
   Maker make("seed");
   const BufferId scale = make.floats(), rows = make.indices(), to = make.floats();

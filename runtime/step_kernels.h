@@ -18,6 +18,8 @@ codegen::Kernel pack_kernel(std::span<const codegen::Packing> packings);
 /// The params that packings read, each once, in the order in which they are bound.
 std::vector<ir::ParamId> pack_params(std::span<const codegen::Packing> packings);
 
+/// Rows i of `width`: to[i · stride + j] = from[i · width + j]. Buffers: from, to.
+codegen::Kernel input_kernel(std::int64_t width, std::int64_t stride);
 /// Rows i: to[rows[i] · stride] = scale[0]. Buffers: scale, rows, to.
 codegen::Kernel seed_kernel(std::int64_t stride);
 /// Rows i: to[places[i]] = from[rows[i] · stride]. Buffers: places, rows, from, to.

@@ -1,6 +1,7 @@
 #include "runtime/thread_team.h"
 
 #include <system_error>
+#include <utility>
 
 #include "ir/error.h"
 #include "runtime/denormals.h"
@@ -25,7 +26,7 @@ void wait_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int threads) {
+ThreadTeam::ThreadTeam(int threads) : thrown_(static_cast<std::size_t>(threads)) {
   try {
     for (int thread = 1; thread < threads; ++thread)
       workers_.emplace_back([this, thread] { serve(thread); });
@@ -50,8 +51,21 @@ void ThreadTeam::run(const Region& region) {
   work_ = region;
   started_.fetch_add(1, std::memory_order_release);
   started_.notify_all();
-  region.call(region.context, 0);
+  call(0);
   barrier();  // nobody is inside the region any more
+  std::exception_ptr first;
+  for (std::exception_ptr& thrown : thrown_)
+    if (const std::exception_ptr taken = std::exchange(thrown, nullptr); taken && !first)
+      first = taken;
+  if (first) std::rethrow_exception(first);
+}
+
+void ThreadTeam::call(int thread) noexcept {
+  try {
+    work_.call(work_.context, thread);
+  } catch (...) {
+    thrown_[static_cast<std::size_t>(thread)] = std::current_exception();
+  }
 }
 
 void ThreadTeam::barrier() {
@@ -73,7 +87,7 @@ void ThreadTeam::serve(int thread) {
     wait_change(started_, seen);
     ++seen;
     if (stopping_.load()) return;
-    work_.call(work_.context, thread);
+    call(thread);
     barrier();
   }
 }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -19,7 +20,9 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Runs work(thread) on every thread and returns when all are done. `work` must not throw.
+  /// Runs work(thread) on every thread and returns when all are done. What `work` throws is thrown
+  /// then, that of the first thread if there are several. Work with barriers must not throw: the
+  /// other threads would wait for ever.
   template <class Work>
   void run(const Work& work) {
     run({&work,
@@ -36,11 +39,13 @@ class ThreadTeam {
     void (*call)(const void* context, int thread) = nullptr;
   };
   void run(const Region& region);
+  void call(int thread) noexcept;
   void serve(int thread);
   void stop();
 
   std::vector<std::thread> workers_;
   Region work_;
+  std::vector<std::exception_ptr> thrown_;  // by thread
   std::atomic<std::uint32_t> started_{0}, arrived_{0}, phase_{0};
   std::atomic<bool> stopping_{false};
 };

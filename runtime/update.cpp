@@ -36,11 +36,11 @@ std::pair<std::size_t, std::size_t> share(std::size_t count, int thread, int thr
 
 }  // namespace
 
-Update::Update(const ir::Program& program, MemoryCounter& counter) : program_(program) {
-  for (const ir::Param& param : program.params) {
-    params_.push_back({false, false, SparseGradient(counter)});
-    stored_.push_back({param.name, param.shape, std::size_t(param.shape.size())});
-  }
+Update::Update(const ir::Program& program, const std::vector<StoredParam>& stored,
+               MemoryCounter& counter)
+    : program_(program), stored_(stored) {
+  for (std::size_t p = 0; p < stored_.size(); ++p)
+    params_.push_back({false, false, false, SparseGradient(counter)});
 }
 
 std::size_t Update::width(ir::ParamId param) const {
@@ -56,14 +56,22 @@ void Update::classify(const Modules& modules) {
   }
 }
 
-std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+void Update::make_gradients(const Memory& memory, const Modules& modules) {
   classify(modules);
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (is_whole(p)) memory.parameters.gradient(ir::ParamId(p));
+  for (std::size_t p = 0; p < params_.size(); ++p)
+    if (has_rows(p)) seen_.reserve(memory.parameters.size(ir::ParamId(p)) / width(ir::ParamId(p)));
+}
+
+std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+  make_gradients(memory, modules);
   std::size_t bytes = 0, squares = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const Param& param = params_[p];
     const auto id = ir::ParamId(p);
-    if (!param.rows || param.dense) squares += blocks(memory.parameters.gradient(id).size());
-    if (!param.rows) continue;
+    if (is_whole(p)) squares += blocks(memory.parameters.gradient(id).size());
+    if (!has_rows(p)) continue;
     seen_.assign(memory.parameters.size(id) / width(id), false);
     std::size_t entries = 0;
     const auto& all = modules.training_modules();
@@ -75,7 +83,7 @@ std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool a
         for (const std::int32_t row : values) seen_[std::size_t(row)] = true;
       }
     const auto rows = std::size_t(std::ranges::count(seen_, true));
-    const bool carries = accumulates && !param.dense;
+    const bool carries = accumulates && param.only_rows;
     bytes += param.sparse.growth(entries, rows, width(id), carries);
     if (!param.dense)
       squares += blocks((rows + (carries ? param.sparse.rows().size() : 0)) * width(id));
@@ -93,7 +101,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
                      ThreadTeam& team) {
   classify(modules);
   for (std::size_t p = 0; p < params_.size(); ++p) {
-    if (accumulates && params_[p].rows && !params_[p].dense)
+    if (accumulates && params_[p].only_rows)  // perhaps into what a new cell made dense
       params_[p].sparse.carry(width(ir::ParamId(p)));
     else
       params_[p].sparse.clear();
@@ -101,7 +109,8 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   const auto& all = modules.training_modules();
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
-      if (memory.indices.row_counts()[cell] == 0) continue;
+      if (memory.indices.row_counts()[cell] == 0 || !stored_[std::size_t(c.param)].reached)
+        continue;
       const std::int64_t stride = codegen::row_stride(std::int64_t(width(c.param)));
       params_[std::size_t(c.param)].sparse.add(
           memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
@@ -110,13 +119,16 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
   }
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
+    if (!stored_[p].reached) continue;
     if (params_[p].rows) params_[p].sparse.sort(width(id));
+    params_[p].only_rows = is_sparse(p);
     if (!params_[p].rows && !params_[p].dense && !accumulates)
       std::ranges::fill(memory.parameters.gradient(id), 0.F);
   }
   team.run([&](int thread) {
-    for (Param& param : params_) {
-      if (!param.rows) continue;
+    for (std::size_t p = 0; p < params_.size(); ++p) {
+      if (!has_rows(p)) continue;
+      Param& param = params_[p];
       const auto [first, last] = share(param.sparse.rows().size(), thread, team.size());
       param.sparse.sum(first, last);
       if (param.dense) add_rows(memory.parameters, param, first, last);
@@ -140,7 +152,8 @@ void Update::add_rows(Parameters& parameters, const Param& param, std::size_t fi
 
 void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
   const auto values = [&](std::size_t p) -> std::span<const float> {
-    if (params_[p].rows && !params_[p].dense) return params_[p].sparse.sums();
+    if (!stored_[p].reached) return {};
+    if (is_sparse(p)) return params_[p].sparse.sums();
     return parameters.gradient(ir::ParamId(p));
   };
   std::size_t count = 0;
@@ -168,16 +181,23 @@ void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
 void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team) {
   optimizer.prepare(stored_);
   optimizer.begin_step({norm, 1.0});
-  team.run([&](int thread) {
-    for (std::size_t p = 0; p < params_.size(); ++p) {
-      if (params_[p].rows && !params_[p].dense)
-        update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
-      else
-        update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
-    }
-  });
+  try {
+    team.run([&](int thread) {
+      for (std::size_t p = 0; p < params_.size(); ++p) {
+        if (!stored_[p].reached || !optimizer.updates(ir::ParamId(p))) continue;
+        if (is_sparse(p))
+          update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
+        else
+          update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
+      }
+    });
+  } catch (...) {
+    // The optimizer's: nobody knows how far it came.
+    for (std::size_t p = 0; p < params_.size(); ++p) parameters.mark_changed(ir::ParamId(p));
+    throw;
+  }
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (params_[p].rows && !params_[p].dense) parameters.mark_changed(ir::ParamId(p));
+    if (is_sparse(p) && optimizer.updates(ir::ParamId(p))) parameters.mark_changed(ir::ParamId(p));
 }
 
 /// Updates the thread's share and packs it anew while it is in the cache.
@@ -211,7 +231,7 @@ void Update::update_rows(Parameters& parameters, Optimizer& optimizer, ir::Param
 
 std::vector<float> Update::dense_gradient(Parameters& parameters, ir::ParamId id) const {
   const Param& param = params_[std::size_t(id)];
-  if (!param.rows || param.dense) {
+  if (is_whole(std::size_t(id))) {
     const auto gradient = parameters.gradient(id);
     return {gradient.begin(), gradient.end()};
   }

@@ -13,13 +13,17 @@ namespace espalier::runtime {
 
 class Update {
  public:
-  Update(const ir::Program& program, MemoryCounter& counter);
+  /// `stored` outlives this. Nothing is done for params that no gradient reaches.
+  Update(const ir::Program& program, const std::vector<StoredParam>& stored,
+         MemoryCounter& counter);
 
   /// Gathers the row contributions of all cells: summed per row where a param has no other
   /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0. If
   /// `accumulates`, all comes on top of what was collected before.
   void collect(const Memory& memory, const Modules& modules, bool accumulates, ThreadTeam& team);
-  /// Makes the dense gradients that `collect` needs, and gives the bytes that it will add.
+  /// Makes the dense gradients that `collect` needs.
+  void make_gradients(const Memory& memory, const Modules& modules);
+  /// The same, and gives the bytes that `collect` will add.
   std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
   /// Held by lists of rows; the gradients themselves are counted as buffers.
   std::size_t bytes() const;
@@ -32,10 +36,15 @@ class Update {
 
  private:
   struct Param {
-    bool dense = false;  ///< some cell's weight kernel writes the gradient
-    bool rows = false;   ///< row contributions exist
+    bool dense = false;      ///< some cell's weight kernel writes the gradient
+    bool rows = false;       ///< row contributions exist
+    bool only_rows = false;  ///< what was collected last is `sparse` alone
     SparseGradient sparse;
   };
+  bool has_rows(std::size_t p) const { return stored_[p].reached && params_[p].rows; }
+  /// Whether a param's gradient is a list of rows, or whole.
+  bool is_sparse(std::size_t p) const { return has_rows(p) && !params_[p].dense; }
+  bool is_whole(std::size_t p) const { return stored_[p].reached && !is_sparse(p); }
   std::size_t width(ir::ParamId param) const;
   void add_rows(Parameters& parameters, const Param& param, std::size_t first, std::size_t last);
   void measure_norm(Parameters& parameters, ThreadTeam& team);
@@ -47,7 +56,7 @@ class Update {
 
   const ir::Program& program_;
   std::vector<Param> params_;
-  std::vector<StoredParam> stored_;
+  const std::vector<StoredParam>& stored_;
   std::vector<double> squares_;  // of the gradients, block by block
   std::vector<bool> seen_;       // scratch of prepare: rows of a param
   double norm_ = 0;

@@ -118,6 +118,22 @@ std::size_t Layout::bytes() const {
   return bytes;
 }
 
+std::size_t Layout::most_bytes(const ir::GraphSize& size, const ir::Program& program) {
+  constexpr std::size_t number = sizeof(std::uint32_t);
+  // Batches are no more than instances; each is in the schedule, here, and in three lists.
+  constexpr std::size_t of_batch = sizeof(Batch) + sizeof(PlacedBatch) + 2 * number + 8;
+  // In the schedule's order, rows, instances, state_rows, next_operand_, next_rows_, target, its
+  // offsets, summed, and offsets of Children ports.
+  constexpr std::size_t of_instance = 10 * number;
+  // Values, owners, gradient_rows, summed.
+  constexpr std::size_t of_operand = 4 * number;
+  std::size_t bytes = size.instances * (of_batch + of_instance) + size.operands * of_operand +
+                      size.indices * number + size.losses * 2 * number;
+  for (const ir::Cell& cell : program.cells) bytes += (cell.ports.size() + 1) * number;
+  bytes += program.states.size() * 2 * number;
+  return 2 * bytes;  // lists that grow have room for up to twice as much
+}
+
 /// `index` is the position of the port's value in the instances' indices; `next_operand_` of each
 /// instance moves behind the operands of this port.
 void Layout::append_port(const ir::InstanceGraph& graph, std::span<const InstanceId> instances,

@@ -58,6 +58,9 @@ class Layout {
   void cut(std::size_t batch_count, std::size_t instance_count, const ir::Program& program);
   /// What the arrays hold, capacity included.
   std::size_t bytes() const;
+  /// What schedule and layout of so much hold at the most, gradient rows included and a number of 8
+  /// bytes for each batch, whatever the batches.
+  static std::size_t most_bytes(const ir::GraphSize& size, const ir::Program& program);
 
   // Gradient rows, made once the forward pass is complete. The gradient arena of a state has the
   // state's rows first. A value's first reader stores its gradient there, each other reader into an

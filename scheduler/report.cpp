@@ -63,7 +63,12 @@ ScheduleReport schedule_report(std::string_view strategy, const ir::InstanceGrap
   }
 
   std::vector<std::uint32_t> batch_of(graph.size()), sources;
+  // As a vector that grows holds up to three times what is in it.
+  std::size_t reads = 0;
+  for (const PlacedBatch& batch : layout.batches) reads += program.cells[batch.cell].ports.size();
   report.batches.reserve(layout.batches.size());
+  report.reads.reserve(reads);
+  report.edges.reserve(graph.all_operands().size());
   for (std::uint32_t b = 0; b < layout.batches.size(); ++b) {
     const PlacedBatch& placed = layout.batches[b];
     ScheduleReport::Batch& batch = report.batches.emplace_back(

@@ -91,10 +91,11 @@ Draft::~Draft() {
 
 std::string_view Draft::file_of(std::string_view draft) {
   const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (draft.size() < 3 + kRandomDigits + kDraftEnd.size()) return {};
   if (!draft.starts_with('.') || !draft.ends_with(kDraftEnd)) return {};
   draft.remove_prefix(1);
   draft.remove_suffix(kDraftEnd.size());
-  if (draft.find('/') != draft.npos || draft.size() < kRandomDigits + 2) return {};
+  if (draft.find('/') != draft.npos) return {};
   const std::string_view digits = draft.substr(draft.size() - kRandomDigits);
   draft.remove_suffix(kRandomDigits);
   if (!draft.ends_with('.') || !std::ranges::all_of(digits, is_digit)) return {};

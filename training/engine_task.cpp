@@ -24,6 +24,32 @@ std::function<MinibatchReport(int minibatch)> engine_step(
   };
 }
 
+std::function<MinibatchReport(int minibatch)> engine_step(
+    Engine& engine, Optimizer& optimizer, std::function<int(int minibatch)> examples,
+    std::function<void(const Instances& batch, int minibatch, int example)> record) {
+  return [&engine, &optimizer, examples = std::move(examples),
+          record = std::move(record)](int minibatch) {
+    const int count = examples(minibatch);
+    const double scale = 1.0 / count;
+    MinibatchReport report{.examples = count};
+    const auto add = [&](const StepResult& part) {
+      report.loss = part.loss;  // with those before
+      add_statistics(report.statistics, part.statistics);
+    };
+    engine.forget_accumulated();  // by a minibatch that something thrown ended
+    Instances batch = engine.instances(Pass::training);
+    for (int example = 0; example < count; ++example) {
+      record(batch, minibatch, example);
+      if (example + 1 == count || !engine.recorded_enough()) continue;
+      if (batch.recorder().losses().empty()) continue;
+      add(engine.accumulate(batch, scale));
+      batch = engine.instances(Pass::training);
+    }
+    add(engine.train_step(batch, optimizer, scale));
+    return report;
+  };
+}
+
 void ParamSnapshot::take(const Engine& engine) {
   const std::vector<ir::Param>& params = engine.program().params;
   values_.resize(params.size());

@@ -8,9 +8,8 @@
 #include "ir/error.h"
 
 namespace espalier {
-namespace {
 
-void add(StepStatistics& sum, const StepStatistics& step) {
+void add_statistics(StepStatistics& sum, const StepStatistics& step) {
   sum.calls += step.calls;
   sum.instances += step.instances;
   sum.batches += step.batches;
@@ -27,6 +26,8 @@ void add(StepStatistics& sum, const StepStatistics& step) {
   sum.bytes_held = step.bytes_held;
   sum.peak_bytes = step.peak_bytes;
 }
+
+namespace {
 
 /// One call of train().
 class Run {
@@ -83,7 +84,7 @@ class Run {
       seconds += progress_.now() - before;
       loss += step.loss * static_cast<double>(step.examples);
       report.examples += step.examples;
-      add(result_.statistics, step.statistics);
+      add_statistics(result_.statistics, step.statistics);
       ++result_.steps;
       progress_.advance(step.examples, loss / static_cast<double>(report.examples));
       if (interrupted()) break;

@@ -29,6 +29,9 @@ struct MinibatchReport {
   StepStatistics statistics = {};
 };
 
+/// Adds a step's statistics to those so far; bytes are the step's.
+void add_statistics(StepStatistics& sum, const StepStatistics& step);
+
 /// An epoch's size, known when it begins.
 struct EpochSize {
   int minibatches = 0;

@@ -154,6 +154,10 @@ void set_embeddings(OptimizerOptions& options, std::span<const std::string> para
   for (const std::string& param : params) options.overrides.emplace_back(param, rule);
 }
 
+std::vector<std::string_view> StandardOptimizer::Slot::buffer_names() const {
+  return frozen ? std::vector<std::string_view>{} : espalier::buffer_names(rule);
+}
+
 StandardOptimizer::StandardOptimizer(OptimizerOptions options) : options_(std::move(options)) {
   check(options_.rule, "");
   for (const auto& [param, rule] : options_.overrides)
@@ -163,13 +167,15 @@ StandardOptimizer::StandardOptimizer(OptimizerOptions options) : options_(std::m
 }
 
 void StandardOptimizer::prepare(std::span<const StoredParam> params) {
-  if (!slots_.empty()) {
+  if (prepared_) {
     const auto same = [](const Slot& slot, const StoredParam& param) {
       return slot.size == param.size && slot.name == param.name;
     };
     user_check(std::ranges::equal(slots_, params, same),
                "optimizer: it holds the state of {} params of another model; make a new one",
                slots_.size());
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      if (params[i].reached) begin_updates(slots_[i]);
     return;
   }
   std::vector<std::string_view> names;
@@ -184,11 +190,20 @@ void StandardOptimizer::prepare(std::span<const StoredParam> params) {
     Slot slot{.name = param.name, .size = param.size, .rule = options_.rule, .buffers = {}};
     for (const auto& [name, rule] : options_.overrides)
       if (name == param.name) slot.rule = rule;
-    for (std::size_t i = 0; i < buffer_names(slot.rule).size(); ++i)
-      slot.buffers[i].assign(param.size, 0.0f);
+    if (param.reached) begin_updates(slot);
     slots.push_back(std::move(slot));
   }
   slots_ = std::move(slots);
+  prepared_ = true;
+}
+
+/// Does nothing where they have begun.
+void StandardOptimizer::begin_updates(Slot& slot) {
+  if (!slot.frozen || slot.rule.lr == 0) return;
+  bring_back();  // state that a device has is of those updated so far
+  slot.frozen = false;
+  for (std::size_t i = 0; i < slot.buffer_names().size(); ++i)
+    slot.buffers[i].assign(slot.size, 0.0f);
 }
 
 void StandardOptimizer::begin_step(const GradientInfo& gradients) {
@@ -236,6 +251,7 @@ void StandardOptimizer::apply(Slot& slot, std::size_t first, std::span<float> va
 UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Numbers& old,
                                                     ir::Scalar gradient, ir::Scalar scale,
                                                     std::span<const ir::Scalar> rates) const {
+  if (slots_[param].frozen) return old;
   const UpdateRule& rule = slots_[param].rule;
   const Rates<ir::Scalar> r{scale,    rates[0], rates[1], rates[2],
                             rates[3], rates[4], rates[5], rates[6]};
@@ -258,7 +274,7 @@ UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Num
 }
 
 int StandardOptimizer::kept(ir::ParamId param) const {
-  return static_cast<int>(buffer_names(slots_[param].rule).size());
+  return static_cast<int>(slots_[param].buffer_names().size());
 }
 
 int StandardOptimizer::rates(ir::ParamId) const { return rate_count; }
@@ -283,10 +299,12 @@ void StandardOptimizer::bring_back() {
 
 void StandardOptimizer::update(ir::ParamId param, std::size_t first, std::span<float> values,
                                std::span<const float> gradient) {
+  if (slots_[param].frozen) return;
   apply(slots_[param], first, values, gradient.data());
 }
 
 bool StandardOptimizer::updates_every_row(ir::ParamId param) const {
+  if (slots_[param].frozen) return false;
   const UpdateRule& rule = slots_[param].rule;
   return rule.kind == Kind::adam || rule.l2 != 0 || (rule.kind == Kind::sgd && rule.momentum != 0);
 }
@@ -316,10 +334,13 @@ void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, st
 }
 
 std::vector<OptimizerBuffer> StandardOptimizer::buffers() {
+  user_check(prepared_,
+             "optimizer: its buffers are asked for before it knows the params; Engine::prepare "
+             "makes them, or the first step");
   bring_back();
   std::vector<OptimizerBuffer> result;
   for (std::size_t param = 0; param < slots_.size(); ++param) {
-    const std::vector<std::string_view> names = buffer_names(slots_[param].rule);
+    const std::vector<std::string_view> names = slots_[param].buffer_names();
     for (std::size_t i = 0; i < names.size(); ++i)
       result.push_back({.name = names[i],
                         .param = static_cast<ir::ParamId>(param),

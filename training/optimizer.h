@@ -23,7 +23,8 @@ namespace espalier {
 ///   adagrad: s += g²;  p -= lr·g / (√s + epsilon)
 ///   adam:    m += (1 − beta1)(g − m);  v = beta2·v + (1 − beta2)g²;
 ///            p -= lr / (1 − beta1ᵗ) · m / (√v / √(1 − beta2ᵗ) + epsilon) at step t = 1, 2, …
-/// where m, s and v start at 0.
+/// where m, s and v start at 0. With lr = 0 the param is frozen: nothing of it is updated or kept.
+/// So is a param that no gradient reaches, whatever its rule.
 struct UpdateRule {
   enum class Kind : std::uint8_t { sgd, adagrad, adam };
 
@@ -82,6 +83,7 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
   void begin_step(const GradientInfo& gradients) override;
   void update(ir::ParamId param, std::size_t first, std::span<float> values,
               std::span<const float> gradient) override;
+  bool updates(ir::ParamId param) const override { return !slots_[param].frozen; }
   bool updates_every_row(ir::ParamId param) const override;
   void update_rows(ir::ParamId param, std::size_t first_row, std::size_t width,
                    std::span<float> values, std::span<const std::int32_t> rows,
@@ -93,8 +95,9 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
   void set_rate_factor(double factor) { rate_factor_ = factor; }
   double rate_factor() const { return rate_factor_; }
 
-  /// What a run that goes on later has to restore: the number of steps and, once prepared, the
-  /// buffers of all params.
+  /// What a run that goes on later has to restore (training_state.h does): the number of steps and
+  /// the buffers of all params that are updated. They are made by the first step or
+  /// Engine::prepare: UserError before that.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
   std::vector<OptimizerBuffer> buffers();
@@ -104,7 +107,10 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
     std::string name;
     std::size_t size = 0;
     UpdateRule rule;
+    bool frozen = true;  ///< no gradient reaches it so far, or its rate is 0
     std::array<std::vector<float>, 2> buffers;
+
+    std::vector<std::string_view> buffer_names() const;
     float rate = 0, correction = 1;  // of this step; the latter is Adam's √(1 − beta2ᵗ)
   };
 
@@ -121,12 +127,14 @@ class StandardOptimizer final : public Optimizer, private UpdateExpression {
   void keep_at(std::shared_ptr<KeptElsewhere> place) override;
   const KeptElsewhere* kept_at() const override { return kept_at_.get(); }
 
+  void begin_updates(Slot& slot);
   void bring_back();
   std::pair<float, float> rate_of(const UpdateRule& rule, double step) const;
   void apply(Slot& slot, std::size_t first, std::span<float> values, const float* gradient) const;
 
   OptimizerOptions options_;
   std::vector<Slot> slots_;
+  bool prepared_ = false;
   double rate_factor_ = 1;
   std::int64_t steps_ = 0;
   float scale_ = 1;

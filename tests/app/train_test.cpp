@@ -54,11 +54,25 @@ TEST(Train, AMemoryLimitSplitsMinibatchesAndEvaluation) {
   limited.insert(limited.end(), {"--memory-limit", std::to_string(peak * 7 / 10)});
   const json parts = train_json(limited);
   EXPECT_GE(parts["statistics"]["parts_per_step"], 2);
-  EXPECT_LE(parts["statistics"]["bytes_held"], peak * 7 / 10);
+  EXPECT_LE(parts["statistics"]["peak_bytes"], peak * 7 / 10);
   // Only the order in which gradients are summed differs.
   EXPECT_EQ(parts["epochs"][0]["loss"], whole["epochs"][0]["loss"]);
   EXPECT_NEAR(double(parts["epochs"][1]["loss"]), double(whole["epochs"][1]["loss"]), 1e-4);
   EXPECT_EQ(parts["test"]["nodes"], whole["test"]["nodes"]);
+}
+
+TEST(Train, AMemoryLimitHoldsForMinibatchesThatCannotBeRecordedAtOnce) {
+  const Arguments flags = {"--hidden", "8", "--batch", "2000", "--examples", "2500"};
+  const json whole = train_json(flags);
+  for (const std::int64_t limit : {700'000, 1'500'000}) {
+    Arguments limited = flags;
+    limited.insert(limited.end(), {"--memory-limit", std::to_string(limit)});
+    const json parts = train_json(limited);
+    EXPECT_GT(parts["statistics"]["parts_per_step"], 2);
+    EXPECT_LE(parts["statistics"]["peak_bytes"], limit);
+    EXPECT_EQ(parts["epochs"][0]["loss"], whole["epochs"][0]["loss"]);
+    EXPECT_EQ(parts["test"]["nodes"], whole["test"]["nodes"]);
+  }
 }
 
 TEST(Train, StepsCompileNothingAfterTheFirstEpoch) {

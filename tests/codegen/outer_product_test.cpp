@@ -29,6 +29,17 @@ TEST(OuterProduct, SeveralBlocksOfRowsAndColumns) {
     check_product({.m = 50, .k = k, .rows = 5, .gathered = true, .accumulate = true});
 }
 
+/// Few rows and many columns, as of a tensor layer: parts are of columns.
+TEST(OuterProduct, PartsOfColumns) {
+  for (std::int64_t k : {2048, 5120, 5000, 5121}) {
+    const ProductSample shape{.m = 13, .k = k, .rows = 70, .gathered = true, .accumulate = true};
+    const Target target = host_target();
+    EXPECT_TRUE(product_tile(product_kernel(shape).stages[0], target).by_columns);
+    EXPECT_GE(stage_parts(product_kernel(shape), product_kernel(shape).stages[0], target), 8);
+    check_product(shape);
+  }
+}
+
 TEST(OuterProduct, OfTheSizeOfATreeLstm) {
   check_product({.m = 75, .k = 300, .rows = 40, .gathered = true});
 }
@@ -45,6 +56,14 @@ TEST(OuterProduct, BlocksCoverEachElementOnce) {
         const ProductTile tile = product_tile(kernel.stages[0], target);
         const std::int64_t parts = stage_parts(kernel, kernel.stages[0], target);
         EXPECT_EQ(tile.block_rows % tile.rows, 0);
+        const std::int64_t columns = tile.block_tiles * tile.vectors * target.width;
+        EXPECT_GE(tile.blocks * columns + tile.vectors * target.width, k);
+        EXPECT_LT((tile.blocks - 1) * columns, k);
+        if (tile.by_columns) {
+          EXPECT_EQ(parts, tile.blocks);
+          EXPECT_GE(tile.block_rows, m);
+          continue;
+        }
         EXPECT_GE(parts * tile.block_rows, m);
         EXPECT_LT((parts - 1) * tile.block_rows, m);
         EXPECT_LE(tile.rows * tile.vectors + tile.vectors + 1, target.registers);

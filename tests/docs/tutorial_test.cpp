@@ -23,6 +23,7 @@
 #include "training/engine_task.h"
 #include "training/metrics.h"
 #include "training/optimizer.h"
+#include "training/training_state.h"
 
 using namespace espalier;
 // end
@@ -175,6 +176,45 @@ TEST(Tutorial, TrainsAttention) {
     const Instances g = engine.instances(Pass::inference);
     const std::span<const float> value = engine.value(g(model.scores, model.encode(g, test[0])));
     EXPECT_EQ(std::vector<float>(value.begin(), value.end()), scores);
+  }
+}
+
+// snippet: go on
+/// Takes the steps `first` to `last` of a run that is kept in `folder`.
+void train_steps(const std::string& folder, const std::vector<data::Tree>& trees, int first,
+                 int last) {
+  const Attention model(10, 16, 10);
+  Engine engine(model.program());
+  StandardOptimizer optimizer({.rule = update_rule("adam")});
+  if (first > 0) {
+    set_params(engine, load_weights(folder, engine.program().params));
+    restore_training_state(folder + "/training.safetensors", engine, optimizer);
+  }
+  for (int step = first; step < last; ++step) {
+    const Instances g = engine.instances();
+    for (std::size_t i = 0; i < trees.size(); ++i) {
+      const data::TreeRef tree = trees[i];
+      g.begin_example(i);
+      g.loss(g(model.loss, model.encode(g, tree), tree.label()));
+    }
+    engine.train_step(g, optimizer);
+  }
+  save(folder, engine, 16);
+  save_training_state(folder + "/training.safetensors", engine, optimizer);
+}
+// end
+
+TEST(Tutorial, ARunThatStopsGoesOnToTheSameBits) {
+  const data::TemporaryFolder temporary;
+  const std::vector<data::Tree> trees = nested_lists(32, 5);
+  train_steps(temporary / "whole", trees, 0, 8);
+  train_steps(temporary / "parts", trees, 0, 3);
+  train_steps(temporary / "parts", trees, 3, 8);
+  for (const char* file : {"model.safetensors", "training.safetensors"}) {
+    const Safetensors whole(temporary / "whole/" + file), parts(temporary / "parts/" + file);
+    ASSERT_EQ(whole.tensors().size(), parts.tensors().size());
+    for (const SafeTensor& tensor : whole.tensors())
+      EXPECT_EQ(parts.find(tensor.name)->bytes, tensor.bytes) << tensor.name;
   }
 }
 

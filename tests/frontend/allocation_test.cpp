@@ -29,12 +29,12 @@ TEST(WarmRecording, AllocatesNothing) {
        {ir::RecordOptions{cell}, {op}, {cell, true}, {op, true}, {cell, true, true}}) {
     ir::Program program = model.program();
     ir::Recorder recorder(program, options);
-    const Instances g(recorder);
     std::vector<Call<State>> kids;
     std::size_t before = 0;
     for (int round = 0; round < 3; ++round) {
       if (round == 1) before = test::allocations();
       recorder.clear();
+      const Instances g(recorder);
       for (int example = 0; example < 20; ++example) {
         g.begin_example(static_cast<std::uint64_t>(example));
         kids.clear();

@@ -116,6 +116,13 @@ struct OpValues : testing::Test {
   }
 };
 
+TEST_F(OpValues, LossesElementByElementAreBroadcast) {
+  expect([=, this] { return squared_error(x, reshape(sum(x, 1), {2, 1})); }, {1, 16, 1, 1, 4, 81});
+  expect([=, this] { return squared_error(x, 1.0); }, {0, 9, 4, 9, 16, 49});
+  expect([=, this] { return squared_error(2.0, slice(x, 0, 1)); }, {1, 16, 1});
+  expect([=, this] { return binary_cross_entropy(0 * v, 1.0) - softplus(0 * v); }, {0, 0, 0, 0});
+}
+
 TEST_F(OpValues, ReductionsOverAnAxisOrOverAll) {
   expect([=, this] { return sum(x); }, {5});
   expect([=, this] { return sum(x, 0); }, {5, 3, -3});

@@ -7,6 +7,7 @@
 #include <ranges>
 
 #include "ir/instances.h"
+#include "ir/parse.h"
 #include "ir/print.h"
 #include "tests/frontend/support.h"
 
@@ -166,7 +167,11 @@ TEST_P(Recording, ALossIsOneScalar) {
 TEST_P(Recording, CallsEndWithTheirMinibatch) {
   const auto leaf = g(net.leaf, 1);
   const auto score = g(net.top, leaf);
+  const Instances before = g;
   recorder.clear();
+  EXPECT_EQ(user_error([&] { before(net.leaf, 1); }),
+            "the Instances of an earlier minibatch are used: they end when the next one begins");
+  g = Instances(recorder);
   EXPECT_EQ(g.size(), 0u);
   EXPECT_EQ(recorder.graph().size(), 0u);
   g(net.leaf, 2);
@@ -207,19 +212,36 @@ TEST_P(Recording, ArithmeticOutsideCellsIsOneCellAnOp) {
   const Call<Tensor> sum = a + b;
   EXPECT_EQ(program.cells.size(), cells + 1);
   const Call<Tensor> product = matmul(net.w, sum) * 2.0;
-  EXPECT_EQ(program.cells.size(), cells + 3);
+  EXPECT_EQ(program.cells.size(), cells + 4) << "one of them for numbers";
   EXPECT_EQ(product.shape(), Shape{3});
   b + sum;
   matmul(net.w, a);
-  EXPECT_EQ(program.cells.size(), cells + 3) << "equal ops share a cell";
+  EXPECT_EQ(program.cells.size(), cells + 4) << "equal ops share a cell";
   1.0 - a;
   a - 1.0;
   a - constant(1, {2});
-  EXPECT_EQ(program.cells.size(), cells + 6);
+  EXPECT_EQ(program.cells.size(), cells + 7);
   g.loss(cross_entropy(product, 2));
   g.loss(mean(tanh(concat(product, sum))));
   const auto [left, right] = split<2>(a);
   g.loss(row(a, 1) + dot(left, right));
+}
+
+TEST_P(Recording, NumbersOutsideCellsAreOperands) {
+  const auto a = g(net.top, g(net.leaf, 1));
+  2.0 * a;
+  const std::size_t cells = program.cells.size();
+  for (int i = 0; i < 50; ++i) (0.1 * i) * a;
+  EXPECT_EQ(program.cells.size(), cells);
+  const ir::Cell& numbers = program.cells[cells - 2];
+  EXPECT_EQ(print(numbers, program),
+            "cell number() -> \"f32[]\" {\n"
+            "  %0 = input(field=0) : f32[]\n"
+            "  return %0\n"
+            "}\n");
+  EXPECT_EQ(ir::parse(print(program)), program);
+  EXPECT_EQ(user_error([&] { recorder.call(ir::CellId(cells) - 2, {}, {}); }),
+            "cell 'number' holds what is recorded and cannot be called");
 }
 
 TEST_P(Recording, OpCellsAreRefusedWithTheOpsOwnWords) {

@@ -120,9 +120,11 @@ TEST_P(Sharing, CallsThatDrawAreNotShared) {
   EXPECT_EQ(recorder.graph().stream(recorder.instance(y.id, 0).first).call, 3u);
 
   recorder.clear(/*random=*/false);
+  g = Instances(recorder);
   const auto [u, v] = record();
   expect_one(u, v);
   recorder.clear();
+  g = Instances(recorder);
   const auto [s, t] = record();
   EXPECT_NE(recorder.instance(s.id, 0), recorder.instance(t.id, 0));
 }
@@ -141,6 +143,7 @@ TEST_P(Sharing, ArithmeticOutsideCellsIsSharedToo) {
 TEST_P(Sharing, NothingIsLeftOfAnEarlierMinibatch) {
   g(net.node, g(net.leaf, 1), g(net.leaf, 2));
   recorder.clear();
+  g = Instances(recorder);
   g(net.leaf, 3);
   EXPECT_GT(added([&] { g(net.leaf, 2); }), 0u);
   EXPECT_GT(added([&] { g(net.leaf, 1); }), 0u);

@@ -105,6 +105,33 @@ TEST(Trace, ConstantsAreFreeUntilTheyMeetACell) {
             "}\n");
 }
 
+TEST(Trace, DropoutOfConstantsIsFreeUntilItMeetsACell) {
+  Model model("m");
+  const Tensor drawn = 2.0 - dropout(constant(1, {2}), 0.5);
+  EXPECT_EQ(drawn.shape(), Shape{2});
+  const char* expected =
+      "() -> \"f32[2]\" {\n"
+      "  %0 = constant(value=2) : f32[]\n"
+      "  %1 = constant(value=1) : f32[2]\n"
+      "  %2 = dropout_mask(mask=0, rate=0.5) : f32[2]\n"
+      "  %3 = mul(%1, %2) : f32[2]\n"
+      "  %4 = broadcast(%0) : f32[2]\n"
+      "  %5 = sub(%4, %3) : f32[2]\n"
+      "  %6 = mul(%5, %5) : f32[2]\n"
+      "  return %6\n"
+      "}\n";
+  // The same tensor is one draw in a cell, and each cell draws its own.
+  model.cell("a", [=] { return drawn * drawn; });
+  model.cell("b", [=] { return drawn * drawn; });
+  std::string a = print_cell(model, 0), b = print_cell(model, 1);
+  EXPECT_EQ(a, std::string("cell a") + expected);
+  EXPECT_EQ(b, std::string("cell b") + expected);
+  model.cell("two", [] { return dropout(constant(1, {2}), 0.5) + dropout(constant(1, {2}), 0.5); });
+  EXPECT_NE(print_cell(model, 2).find("dropout_mask(mask=1"), std::string::npos);
+  EXPECT_EQ(test::user_error([] { dropout(constant(1, {2}), 1.5); }),
+            "dropout: the rate must lie in [0, 1), found 1.5 (outside cells)");
+}
+
 TEST(Trace, ParamsHaveInitialisersByRank) {
   Model model("m");
   model.param("w", {2, 3});

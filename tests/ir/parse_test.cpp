@@ -185,6 +185,26 @@ TEST(ParseErrors, OfShapeRules) {
             "m.ir:6:6: add: expected 2 operands, found 1 (in cell 'node')");
 }
 
+TEST(ParseErrors, OfInputs) {
+  const std::string states = "program p state T f32[4] f32[3]\n";
+  const Program program = parse(states +
+                                "cell c() -> T { %0 = input(field=0) : f32[4] "
+                                "%1 = input(field=1) : f32[3] return %0, %1 }");
+  EXPECT_EQ(parse(print(program)), program);
+  const std::string expected =
+      "m.ir:2:6: found inputs in cell 'c' beside other things, expected no ports and its inputs as "
+      "outputs, in their order";
+  EXPECT_EQ(refused(states + "cell c(i: index) -> T { %0 = input(field=0) : f32[4] "
+                             "%1 = input(field=1) : f32[3] return %0, %1 }"),
+            expected);
+  EXPECT_EQ(refused(states + "cell c() -> T { %0 = input(field=1) : f32[4] "
+                             "%1 = input(field=0) : f32[3] return %0, %1 }"),
+            expected);
+  EXPECT_EQ(refused(states + "cell c() -> T { %0 = input(field=0) : f32[4] "
+                             "%1 = constant(value=0) : f32[3] return %0, %1 }"),
+            expected);
+}
+
 /// A row is chosen by a port whose values the recorder checks, and by nothing else.
 TEST(ParseErrors, OfIndices) {
   const std::string i = "%0 = port i : i32[]\n%1 = param w : f32[10, 300]\n";

@@ -9,7 +9,7 @@
 
 #include "ir/recorder.h"
 #include "runtime/engine.h"
-#include "tests/support/oracle.h"
+#include "tests/support/oracle_check.h"
 
 namespace espalier::test {
 
@@ -42,6 +42,22 @@ void expect_equals_oracle(const Engine& engine, double loss, const Record& recor
       EXPECT_NEAR(actual[i], gradients[p][i], 256 * 0x1p-24 * largest)
           << program.params[p].name << " at " << i;
   }
+}
+
+/// The same of random programs, in which errors grow as they like.
+template <class Record>
+void expect_within_roundings(const Engine& engine, double loss, const Record& record,
+                             double examples) {
+  Oracle::Tensors params;
+  OracleCheck::Floats gradients;
+  for (const ir::Param& param : engine.program().params) {
+    const auto values = engine.parameter(param.name);
+    params.emplace_back(values.begin(), values.end());
+    gradients.push_back(engine.gradient(param.name));
+  }
+  OracleCheck oracle(engine.program(), params, engine.options().seed, 1 / examples, record);
+  EXPECT_EQ(oracle.loss(loss), "");
+  EXPECT_EQ(oracle.gradients(gradients), "");
 }
 
 }  // namespace espalier::test

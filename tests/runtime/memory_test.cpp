@@ -8,6 +8,7 @@
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
 #include "tests/support/refusal.h"
+#include "training/engine_task.h"
 #include "training/optimizer.h"
 
 namespace espalier::test {
@@ -130,6 +131,7 @@ TEST(MemoryLimit, SplitsAMinibatch) {
           const StepResult result = engine.gradients(parts);
           EXPECT_EQ(result.statistics.parts > 1, share < 1);
           EXPECT_LE(result.statistics.bytes_held, settings.memory_limit);
+          EXPECT_LE(result.statistics.peak_bytes, settings.memory_limit);
           // Forward bits are the same, so is their sum in the same order.
           EXPECT_EQ(result.loss, expected.loss);
           EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
@@ -237,6 +239,134 @@ TEST(MemoryLimit, SaysWhatDoesNotFit) {
             std::string::npos);
 }
 
+TEST(MemoryLimit, IsNeverExceededWhateverItIs) {
+  for (const models::ModelInfo& info : models::models()) {
+    const std::string name(info.name);
+    const auto model = make_model(name, 12, 16, 0.3);
+    const auto trees = random_forest(name, 3, 80);
+    Engine unlimited(model->program(), options({name, "phase", "", 1}));
+    const Instances whole = unlimited.instances();
+    record(whole, *model, trees);
+    const std::int64_t needed = unlimited.predict_bytes(whole);
+    int ran = 0, refused = 0, parts = 0;
+    for (int percent = 8; percent <= 110; percent += 6) {
+      EngineOptions settings = options({name, percent % 4 ? "phase" : "unbatched", "", 1});
+      settings.memory_limit = needed * percent / 100;
+      SCOPED_TRACE(testing::Message() << name << " " << percent << " %");
+      Engine engine(model->program(), settings);
+      StandardOptimizer optimizer({.rule = {.lr = 0}});
+      const auto step = engine_step(
+          engine, optimizer, [](int count) { return count; },
+          [&](const Instances& batch, int, int i) {
+            batch.begin_example(std::uint64_t(i));
+            model->record_loss(batch, trees[std::size_t(i)]);
+          });
+      for (const int count : {20, 80, 5, 80}) {
+        refused += refusal([&] {
+                     const StepStatistics statistics = step(count).statistics;
+                     EXPECT_LE(statistics.peak_bytes, settings.memory_limit);
+                     ++ran;
+                     parts += statistics.parts;
+                   }) != "(nothing thrown)";
+        // Values are asked for in between; what there is fits or not.
+        const Instances values = engine.instances(Pass::inference);
+        refusal([&] {
+          for (int i = 0; i < count && !engine.recorded_enough(); ++i) {
+            record(values, *model, {trees[std::size_t(i)]});
+            if (i % 5 == 0) engine.value(values.recorder().handle(0));
+          }
+          engine.forward(values);
+        });
+      }
+      const Instances last = engine.instances();
+      EXPECT_LE(engine.forward(last).statistics.peak_bytes, settings.memory_limit);
+    }
+    EXPECT_GT(ran, 30);
+    EXPECT_GT(parts, 2 * ran);
+    EXPECT_GT(refused, 0);
+  }
+}
+
+TEST(MemoryLimit, SaysWhatOtherExamplesTake) {
+  const auto model = make_model("tree_lstm", 12, 20);
+  const auto trees = random_forest("tree_lstm", 3, 2000);
+  EngineOptions settings = options({"", "phase", "", 1});
+  settings.memory_limit = 500'000;
+  Engine engine(model->program(), settings);
+  const Instances batch = engine.instances();
+  record(batch, *model, trees);
+  const std::string text = refusal([&] { engine.gradients(batch); });
+  EXPECT_NE(text.find("the memory limit is 0.48 MiB, but "), std::string::npos) << text;
+  // One of them fits alone.
+  const Instances one = engine.instances();
+  record(one, *model, {trees[0]});
+  EXPECT_EQ(engine.gradients(one).statistics.parts, 1);
+}
+
+TEST(Accumulated, GradientsAreThoseOfTheWhole) {
+  const auto model = make_model("tree_lstm", 12, 20, 0.3);
+  const auto trees = random_forest("tree_lstm", 3, 30);
+  Engine whole(model->program(), options({"", "phase", "", 1}));
+  const Instances all_at_once = whole.instances();
+  record(all_at_once, *model, trees);
+  const StepResult expected = whole.gradients(all_at_once);
+
+  Engine engine(model->program(), options({"", "phase", "", 2}));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    Instances batch = engine.instances();
+    const auto record_some = [&](std::size_t first, std::size_t last) {
+      batch = engine.instances();
+      for (std::size_t i = first; i < last; ++i) {
+        batch.begin_example(i);
+        model->record_loss(batch, trees[i]);
+      }
+    };
+    record_some(0, 7);  // forgotten
+    engine.accumulate(batch, 1.0 / 30);
+    engine.forget_accumulated();
+    for (const std::size_t first : {0, 10, 20}) {
+      record_some(first, first + 10);
+      const bool last = first == 20;
+      const StepResult part =
+          last ? engine.gradients(batch, 1.0 / 30) : engine.accumulate(batch, 1.0 / 30);
+      EXPECT_EQ(part.statistics.parts, 1);
+      if (!last) continue;
+      EXPECT_NEAR(part.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
+      EXPECT_EQ(part.loss, expected.loss);
+    }
+    expect_same_sums(gradients_of(engine), gradients_of(whole), 1000);
+  }
+}
+
+TEST(Accumulated, GradientsReachWhatOnlyLaterMinibatchesCall) {
+  Model model("late");
+  const Param table = model.param("table", {9, 8}, Initializer::uniform(1));
+  const Param w = model.param("w", {5, 8}, Initializer::uniform(1));
+  const auto leaf = model.cell("leaf", [=](Index i) -> Tensor { return tanh(row(table, i)); });
+  const auto loss = model.cell("loss", {Shape{8}}, [](Tensor x) -> Tensor { return sum(x * x); });
+  // The first minibatch reads rows of the table; then the whole is read too, outside of cells.
+  const auto record_part = [&](const Instances& g, int part) {
+    for (int i = 0; i < 4; ++i) {
+      const auto x = g(leaf, i + part);
+      g.loss(part == 0 ? g(loss, x) : sum(matmul(w, x)) + 0.5 * sum(matmul(table, x)));
+    }
+  };
+  Engine whole(model.program(), options({"", "phase", "", 1}));
+  const Instances all_at_once = whole.instances();
+  for (const int part : {0, 1}) record_part(all_at_once, part);
+  whole.gradients(all_at_once, 1.0);
+
+  Engine engine(model.program(), options({"", "phase", "", 2}));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    for (const int part : {0, 1}) {
+      const Instances batch = engine.instances();
+      record_part(batch, part);
+      part == 0 ? engine.accumulate(batch, 1.0) : engine.gradients(batch, 1.0);
+    }
+    expect_same_sums(gradients_of(engine), gradients_of(whole), 100);
+  }
+}
+
 TEST(Part, HoldsWhatItsLossesDependOn) {
   ir::InstanceGraph graph;
   const auto add = [&](ir::CellId cell, std::vector<ir::InstanceId> operands,
@@ -254,7 +384,10 @@ TEST(Part, HoldsWhatItsLossesDependOn) {
 
   ir::Part part;
   for (int repeat = 0; repeat < 2; ++repeat) {
-    part.take(graph, std::vector{third});
+    part.find(graph, std::vector{third});
+    EXPECT_EQ(part.size().operands, 4U);
+    EXPECT_EQ(part.size().indices, 1U);
+    part.take(graph);
     ASSERT_EQ(part.graph().size(), 3U);
     EXPECT_EQ(part.graph().indices(0)[0], 6);
     EXPECT_EQ(part.graph().operands(1)[1], 0U);
@@ -263,10 +396,17 @@ TEST(Part, HoldsWhatItsLossesDependOn) {
     EXPECT_EQ(part.graph().stream(0).example, 7U);
     EXPECT_EQ(part.graph().stream(2).example, 8U);
     EXPECT_EQ(part.graph().stream(2).call, graph.stream(third).call);
-    part.take(graph, std::vector{first, first});
+    part.find(graph, std::vector{first, first});
+    part.take(graph);
     EXPECT_EQ(part.graph().size(), 3U);
     EXPECT_EQ(part.losses().size(), 2U);
   }
+  ir::LossGroups groups;
+  const std::vector in_turns{second, first, third, first};
+  const auto grouped = groups.group(graph, in_turns);
+  EXPECT_EQ(std::vector(grouped.begin(), grouped.end()),
+            (std::vector{second, third, first, first}));
+  EXPECT_EQ(ir::middle(graph, grouped), 2U);
   EXPECT_EQ(ir::middle(graph, std::vector{first, second, third}), 1U);
   EXPECT_EQ(ir::middle(graph, std::vector{first, first, first, second}), 3U);
   EXPECT_EQ(ir::middle(graph, std::vector{second, third}), 0U);

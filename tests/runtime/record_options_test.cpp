@@ -144,7 +144,8 @@ TEST(RecordOptions, RandomProgramsEqualTheOracle) {
     const ir::Program program = random_program(seed, {.width = 5, .withheld_gradients = false});
     constexpr int examples = 10;
     const auto record_all = [](const Instances& batch) {
-      for (int i = 0; i < examples; ++i) record_random(batch, std::uint64_t(i % 6));
+      for (int i = 0; i < examples; ++i)
+        record_random(batch, std::uint64_t(i % 6), std::uint64_t(i));
     };
     Values expected[2];  // without and with hoisting
     for (const bool hoist : {false, true}) {
@@ -159,7 +160,7 @@ TEST(RecordOptions, RandomProgramsEqualTheOracle) {
           const Values all = values(engine, batch);
           if (expected[hoist].empty()) expected[hoist] = all;
           EXPECT_EQ(all, expected[hoist]);
-          expect_equals_oracle(engine, step.loss, record_all, examples);
+          expect_within_roundings(engine, step.loss, record_all, examples);
           if (share && !hoist) fewer += step.statistics.calls - step.statistics.instances;
           if (hoist && !share) more += step.statistics.instances - step.statistics.calls;
         }

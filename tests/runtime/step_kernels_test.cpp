@@ -117,6 +117,12 @@ TEST(StepKernels, SeedAndGather) {
   EXPECT_EQ(losses, (Floats{7, 4, 2}));
 }
 
+TEST(StepKernels, BringInputsToTheirRows) {
+  Floats from{1, 2, 3, 4, 5, 6}, arena(12);
+  run(input_kernel(3, 4), {from.data(), arena.data() + 4}, 2);
+  EXPECT_EQ(arena, (Floats{0, 0, 0, 0, 1, 2, 3, 0, 4, 5, 6, 0}));
+}
+
 TEST(StepKernels, MeasureTheNormAndClip) {
   Floats small = random_floats(5, 5), large = random_floats(9000, 6);
   Floats sparse = random_floats(4 * 3, 7);

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+#include <string>
 #include <vector>
+
+#include "tests/support/refusal.h"
 
 namespace espalier::test {
 namespace {
@@ -27,6 +31,25 @@ TEST(ThreadTeam, WritesAreSeenBehindABarrier) {
       });
       rounds += 5;
       for (const long sum : seen) EXPECT_EQ(sum, rounds * threads * (threads + 1) / 2);
+    }
+  }
+}
+
+TEST(ThreadTeam, ThrowsWhatTheFirstThreadThrew) {
+  for (const int threads : {1, 2, 5}) {
+    runtime::ThreadTeam team(threads);
+    for (int first = 0; first < threads; ++first) {
+      std::vector<int> ran(std::size_t(threads), 0);
+      const std::string thrown = refusal<std::runtime_error>([&] {
+        team.run([&](int thread) {
+          ran[std::size_t(thread)] = 1;
+          if (thread >= first) throw std::runtime_error(std::to_string(thread));
+        });
+      });
+      EXPECT_EQ(thrown, std::to_string(first));
+      EXPECT_EQ(ran, std::vector<int>(std::size_t(threads), 1));
+      team.run([&](int thread) { ran[std::size_t(thread)] = 2; });
+      EXPECT_EQ(ran, std::vector<int>(std::size_t(threads), 2));
     }
   }
 }

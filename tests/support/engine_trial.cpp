@@ -4,25 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
-#include "codegen/kernel_ir.h"
 #include "codegen/target.h"
 #include "ir/error.h"
 #include "runtime/engine.h"
-#include "runtime/random_keys.h"
 #include "scheduler/strategy.h"
-#include "tests/support/oracle.h"
+#include "tests/support/oracle_check.h"
 #include "tests/support/random.h"
 #include "tests/support/random_calls.h"
-#include "tests/support/rounding.h"
 
 namespace espalier::test {
 
 namespace {
 
-using Floats = std::vector<std::vector<float>>;
+using Floats = OracleCheck::Floats;
 
 /// What a minibatch gives.
 struct Result {
@@ -95,12 +91,12 @@ class EngineTrial {
 
   template <class Between>
   void record(const Instances& batch, const Between& between) const {
-    for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), between);
+    for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), i, between);
   }
   void record(const Instances& batch) const {
     record(batch, [](ir::CallId) {});
   }
-  /// Some examples come twice.
+  /// Some examples come twice, under another name.
   std::uint64_t example(std::uint64_t i) const { return seed_ * 10 + i % 3; }
 
   static Floats values(Engine& engine, const Instances& batch) {
@@ -134,7 +130,7 @@ class EngineTrial {
   }
 
   Result finish(Engine& engine, const Instances& batch) const {
-    const StepResult step = engine.gradients(batch);
+    const StepResult step = engine.gradients(batch, scale());
     Result result{{}, step.loss, {}, step.statistics};
     if (step.statistics.parts <= 1) result.values = values(engine, batch);
     for (const ir::Param& param : program_.params)
@@ -150,7 +146,7 @@ class EngineTrial {
     Floats all;
     for (std::uint64_t i = 0; i < examples_; ++i) {
       const Instances batch = engine.instances();
-      record_random(batch, example(i));
+      record_random(batch, example(i), i);
       for (auto& value : values(engine, batch)) all.push_back(std::move(value));
     }
     if (all == wanted.values) return {};
@@ -200,89 +196,32 @@ class EngineTrial {
     return {};
   }
 
-  // ---- the oracle
-
-  struct Expected {
-    Oracle::Tensors values;
-    double loss = 0;
-    Oracle::Tensors gradients;
-  };
-
-  /// In double, and with roundings drawn by salts 1, 2, …
-  void expect(std::uint64_t salts) {
-    if (!recorder_) {
-      recorder_.emplace(whole_);
-      record(Instances(*recorder_));
+  Fault against_oracle(const Result& got, const std::string& what) {
+    if (!oracle_) {
       Random random(seed_ + 1);
       Oracle::Tensors params;
-      for (const ir::Param& param : whole_.params) {
+      for (const ir::Param& param : program_.params) {
         auto& values = params.emplace_back();
         for (std::int64_t i = 0; i < param.shape.size(); ++i)
           values.push_back(float(random.real(-0.5, 0.5)));
       }
-      oracle_.emplace(whole_, params, [this](const auto& stream, int mask, double p, auto at) {
-        // As the engine draws: the key of the instance, and of a value per child its number.
-        ir::InstanceGraph one;
-        one.add_copy(0, {}, {}, {stream.example, stream.call, 0});
-        const ir::InstanceId id = 0;
-        std::uint64_t key = 0;
-        runtime::draw_keys(seed_, 0, one, {&id, 1}, &key);
-        const std::uint32_t counter =
-            std::uint32_t(at + stream.element * codegen::child_counter_stride);
-        return codegen::random_uniform(key, std::uint32_t(mask), counter) < p ? 0 : 1 / (1 - p);
-      });
+      oracle_.emplace(program_, std::move(params), seed_, scale(),
+                      [this](const Instances& batch) { record(batch); });
     }
-    const ir::InstanceGraph& graph = recorder_->graph();
-    const double scale = 1.0 / double(examples_);
-    while (expected_.size() <= salts) {
-      oracle_->set_salt(expected_.size());
-      Expected& of = expected_.emplace_back();
-      for (const Oracle::Tensors& fields : oracle_->forward(graph))
-        for (const Oracle::Tensor& field : fields) of.values.push_back(field);
-      of.loss = oracle_->loss(graph, recorder_->losses(), scale);
-      of.gradients = oracle_->gradients(graph, recorder_->losses(), scale,
-                                        expected_.size() == 1 ? &sizes_ : nullptr);
-    }
-  }
-
-  Fault against_oracle(const Result& got, const std::string& what) {
-    std::string found;
-    for (const std::uint64_t salts : {3, 12, 40}) {
-      expect(salts);
-      found = compare(got.values, salts, &Expected::values, nullptr);
-      if (found.empty()) found = compare(got.gradients, salts, &Expected::gradients, &sizes_);
-      if (found.empty()) return {};
-    }
-    return {"not what the oracle says", what + ": " + found};
-  }
-
-  std::string compare(const Floats& got, std::uint64_t salts, Oracle::Tensors Expected::* of,
-                      const Oracle::Tensors* sizes) const {
-    const std::string name = sizes ? "gradient" : "value";
-    for (std::size_t i = 0; i < got.size(); ++i)
-      for (std::size_t e = 0; e < got[i].size(); ++e) {
-        const auto at = [&](std::uint64_t salt) { return (expected_[salt].*of)[i][e]; };
-        double allowed = 4 * kRounding * std::abs(at(0)) + 1e-9 * kRounding;
-        if (sizes) allowed += double(recorder_->size() + 4) * kRounding * (*sizes)[i][e];
-        for (std::uint64_t salt = 1; salt <= salts; ++salt)
-          allowed = std::max(allowed, 4 * std::abs(at(salt) - at(0)) + 1e-3 * kRounding);
-        if (!(std::abs(got[i][e] - at(0)) <= allowed))
-          return fmt::format("{} {} at {}: {} instead of {}, {:.2g} off where {:.2g} is allowed",
-                             name, i, e, got[i][e], at(0), std::abs(got[i][e] - at(0)), allowed);
-      }
+    for (const std::string& found :
+         {oracle_->values(got.values), oracle_->loss(got.loss), oracle_->gradients(got.gradients)})
+      if (!found.empty()) return {"not what the oracle says", what + ": " + found};
     return {};
   }
+
+  double scale() const { return 1.0 / double(examples_); }
 
   const ir::Program& program_;
   std::uint64_t seed_;
   std::uint64_t& runs_;
   EngineOptions options_;
   std::uint64_t examples_ = 0;
-  ir::Program whole_ = program_;
-  std::optional<ir::Recorder> recorder_;
-  std::optional<Oracle> oracle_;
-  std::vector<Expected> expected_;  // by salt
-  Oracle::Tensors sizes_;
+  std::optional<OracleCheck> oracle_;
 };
 
 }  // namespace

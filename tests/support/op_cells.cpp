@@ -12,12 +12,14 @@ using Source = OpCase::Source;
 
 namespace {
 
-/// The example's operands, and for element-wise ops the same with one operand of fewer elements.
+/// The example's operands, and where they are broadcast the same with one of fewer elements.
 std::vector<std::vector<Type>> broadcasts(const Op& op, const std::vector<Type>& operands) {
   std::vector<std::vector<Type>> result{operands};
-  if (op.kind != OpClass::elementwise || operands.size() < 2) return result;
+  const bool fit = op.kind == OpClass::elementwise || op.broadcasts;
+  if (!fit || operands.size() < 2) return result;
   for (std::size_t i = 0; i < operands.size(); ++i) {
     const Shape& shape = operands[i].shape;
+    if (shape.rank() == 0) continue;
     for (const Shape& smaller : {Shape{}, shape.with(0, 1), shape.without_first()}) {
       result.push_back(operands);
       result.back()[i].shape = smaller;

@@ -12,9 +12,11 @@
 
 namespace espalier::test {
 
-/// One example, a function of its number. `between` is done after some of the calls, with the call.
+/// One example, a function of its number, recorded as example `id`. `between` is done after some of
+/// the calls, with the call.
 template <class Between>
-void record_random(const Instances& batch, std::uint64_t example, const Between& between) {
+void record_random(const Instances& batch, std::uint64_t example, std::uint64_t id,
+                   const Between& between) {
   const ir::Program& program = batch.recorder().source();
   Random random(example * 77 + 5);
   std::vector<std::vector<ir::CallId>> calls(program.states.size());  // by state
@@ -45,7 +47,7 @@ void record_random(const Instances& batch, std::uint64_t example, const Between&
     if (random.chance(0.2)) between(made);
     return made;
   };
-  batch.begin_example(example);
+  batch.begin_example(id);
   const auto loss = ir::CellId(program.cells.size()) - 1;
   internal_check(program.cells[std::size_t(loss)].name == "loss", "the last cell is no loss");
   for (int left = 2 + random.integer(14); left > 0 || !can_call(program.cells[std::size_t(loss)]);
@@ -56,8 +58,11 @@ void record_random(const Instances& batch, std::uint64_t example, const Between&
   batch.loss(batch.recorder().handle(call(loss)));
 }
 
+inline void record_random(const Instances& batch, std::uint64_t example, std::uint64_t id) {
+  record_random(batch, example, id, [](ir::CallId) {});
+}
 inline void record_random(const Instances& batch, std::uint64_t example) {
-  record_random(batch, example, [](ir::CallId) {});
+  record_random(batch, example, example);
 }
 
 }  // namespace espalier::test

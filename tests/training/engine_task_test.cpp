@@ -8,6 +8,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "ir/print.h"
 #include "models/models.h"
 #include "tests/data/support.h"
+#include "tests/runtime/forest.h"
 #include "tests/support/real_data.h"
 #include "tests/training/golden_steps.h"
 #include "training/checkpoint.h"
@@ -212,6 +214,66 @@ TEST(EngineTask, ASnapshotPutsParamsBack) {
   for (const auto& [name, values] : before) std::ranges::fill(engine.parameter(name), 1.0f);
   snapshot.restore(engine);
   EXPECT_EQ(weights_of(engine), before);
+}
+
+TEST(EngineTask, RecordsInPartsWithinAMemoryLimit) {
+  const auto model = test::make_model("tree_lstm", 6, 8, 0.3);
+  const auto trees = test::random_forest("tree_lstm", 3, 600);
+  std::vector<Weights> weights;
+  std::vector<MinibatchReport> reports;
+  for (const std::int64_t limit : {0, 500'000}) {
+    Engine engine(model->program(), {.memory_limit = limit});
+    StandardOptimizer optimizer({.rule = {.lr = 0.1}});
+    const auto step = engine_step(
+        engine, optimizer, [](int minibatch) { return minibatch == 0 ? 600 : 40; },
+        [&](const Instances& batch, int, int example) {
+          batch.begin_example(static_cast<std::uint64_t>(example));
+          model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+        });
+    for (const int minibatch : {0, 1, 0}) {
+      reports.push_back(step(minibatch));
+      if (limit > 0) {
+        EXPECT_LE(reports.back().statistics.peak_bytes, limit);
+      }
+    }
+    EXPECT_EQ(engine.step(), 3U);
+    weights.push_back(weights_of(engine));
+  }
+  // What is recorded would not fit by itself.
+  EXPECT_EQ(reports[0].statistics.parts, 1);
+  EXPECT_GT(reports[3].statistics.parts, 5);
+  EXPECT_EQ(reports[3].statistics.calls, reports[0].statistics.calls);
+  EXPECT_EQ(reports[3].loss, reports[0].loss);
+  for (int step = 0; step < 3; ++step) {
+    EXPECT_EQ(reports[3 + step].examples, reports[step].examples);
+    EXPECT_NEAR(reports[3 + step].loss, reports[step].loss, 1e-5);
+  }
+  for (const auto& [name, values] : weights[0])
+    for (std::size_t i = 0; i < values.size(); ++i)
+      ASSERT_NEAR(weights[1].at(name)[i], values[i], 1e-5) << name << " at " << i;
+}
+
+TEST(EngineTask, ForgetsWhatAFailedMinibatchAccumulated) {
+  const auto model = test::make_model("tree_lstm", 6, 8, 0.3);
+  const auto trees = test::random_forest("tree_lstm", 3, 600);
+  std::vector<Weights> weights;
+  for (const bool fails : {false, true}) {
+    Engine engine(model->program(), {.memory_limit = 500'000});
+    StandardOptimizer optimizer({.rule = {.lr = 0.1}});
+    const auto step = engine_step(
+        engine, optimizer, [](int) { return 600; },
+        [&](const Instances& batch, int minibatch, int example) {
+          if (minibatch == 1 && example == 599) throw std::runtime_error("a broken file");
+          batch.begin_example(static_cast<std::uint64_t>(example));
+          model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+        });
+    if (fails) {
+      EXPECT_THROW(step(1), std::runtime_error);
+    }
+    step(0);
+    weights.push_back(weights_of(engine));
+  }
+  EXPECT_EQ(weights[1], weights[0]);
 }
 
 TEST(EngineTask, LossesCountWhereNoExampleWasBegun) {

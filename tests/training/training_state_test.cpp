@@ -1,0 +1,97 @@
+// A run that stops and goes on in new objects takes the same steps as one that did not stop.
+#include "training/training_state.h"
+
+#include <gtest/gtest.h>
+
+#include "models/models.h"
+#include "tests/data/support.h"
+#include "tests/runtime/forest.h"
+#include "tests/support/refusal.h"
+#include "training/engine_task.h"
+
+namespace espalier {
+namespace {
+
+struct Training {
+  std::unique_ptr<models::TreeModel> model = test::make_model("tree_lstm", 6, 8, 0.3);
+  Engine engine{model->program()};
+  StandardOptimizer optimizer;
+
+  explicit Training(const UpdateRule& rule) : optimizer({.rule = rule}) {}
+
+  void steps(int first, int last) {
+    const auto trees = test::random_forest("tree_lstm", 3, 30);
+    for (int step = first; step < last; ++step) {
+      const Instances batch = engine.instances();
+      for (int i = 0; i < 5; ++i) {
+        const int example = 5 * step + i;
+        batch.begin_example(static_cast<std::uint64_t>(example));
+        model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+      }
+      engine.train_step(batch, optimizer);
+    }
+  }
+
+  std::vector<std::vector<float>> params() const {
+    std::vector<std::vector<float>> values;
+    for (const ir::Param& param : engine.program().params) {
+      const auto of = engine.parameter(param.name);
+      values.emplace_back(of.begin(), of.end());
+    }
+    return values;
+  }
+};
+
+std::vector<UpdateRule> rules() {
+  UpdateRule momentum = update_rule("sgd");
+  momentum.momentum = 0.9;
+  return {update_rule("sgd"), momentum, update_rule("adagrad"), update_rule("adam")};
+}
+
+TEST(TrainingState, ARunGoesOnToTheSameBits) {
+  const data::TemporaryFolder folder;
+  for (const UpdateRule& rule : rules()) {
+    Training whole(rule);
+    whole.steps(0, 6);
+    for (const int stop : {0, 3}) {
+      Training before(rule), after(rule);
+      before.steps(0, stop);
+      save_training_state(folder / "run", before.engine, before.optimizer);
+      set_params(after.engine, before.params());
+      restore_training_state(folder / "run", after.engine, after.optimizer);
+      EXPECT_EQ(after.engine.step(), static_cast<std::uint64_t>(stop));
+      EXPECT_EQ(after.optimizer.steps(), stop);
+      after.steps(stop, 6);
+      EXPECT_EQ(after.params(), whole.params());
+    }
+  }
+}
+
+TEST(TrainingState, OfAnotherRunIsRefused) {
+  const data::TemporaryFolder folder;
+  Training adam(update_rule("adam")), adagrad(update_rule("adagrad"));
+  adagrad.steps(0, 1);
+  save_training_state(folder / "run", adagrad.engine, adagrad.optimizer);
+  const std::string text =
+      test::refusal([&] { restore_training_state(folder / "run", adam.engine, adam.optimizer); });
+  EXPECT_NE(text.find("'embed.adam.mean': found none"), std::string::npos) << text;
+  EXPECT_NE(text.find("'embed.adagrad.sum'"), std::string::npos) << text;
+  EXPECT_EQ(adam.optimizer.steps(), 0);
+  save_safetensors(folder / "empty", {});
+  Training sgd(update_rule("sgd"));
+  EXPECT_NE(test::refusal([&] {
+              restore_training_state(folder / "empty", sgd.engine, sgd.optimizer);
+            }).find("engine.step = ''"),
+            std::string::npos);
+}
+
+TEST(TrainingState, BuffersAreThereOnceTheOptimizerKnowsTheParams) {
+  Training run(update_rule("adam"));
+  EXPECT_NE(test::refusal([&] { run.optimizer.buffers(); }).find("Engine::prepare"),
+            std::string::npos);
+  run.engine.prepare(run.optimizer);
+  EXPECT_EQ(run.optimizer.buffers().size(), 2 * run.engine.program().params.size());
+}
+
+}  // namespace
+}  // namespace espalier
