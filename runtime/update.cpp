@@ -236,6 +236,7 @@ std::vector<float> Update::dense_gradient(Parameters& parameters, ir::ParamId id
     return {gradient.begin(), gradient.end()};
   }
   std::vector<float> dense(parameters.size(id), 0.F);
+  if (!is_sparse(std::size_t(id))) return dense;
   const std::size_t n = width(id);
   for (std::size_t i = 0; i < param.sparse.rows().size(); ++i)
     std::copy_n(param.sparse.sums().data() + i * n, n,

@@ -114,14 +114,30 @@ class EngineTrials {
   }
 
   Fault operator()(const ir::Program& program, std::uint64_t seed, Progress& progress) {
-    if (!cache_) cache_ = std::make_shared<Scratch>();
-    const Fault fault = try_engines(program, seed, cache_->path, progress.minibatches);
-    if ((seed + 1) % engine_seeds_per_program == 0) cache_.reset();
+    const std::uint64_t group = seed / engine_seeds_per_program;
+    std::string text = ir::print(program);
+    if (!model_ || group != model_->group || text != model_->text) {
+      model_.reset();  // its folder has the same name
+      model_ = std::make_shared<Model>(program, std::move(text), group);
+    }
+    const std::uint64_t before = model_->trial.minibatches();
+    const Fault fault = model_->trial.check(seed);
+    progress.minibatches += model_->trial.minibatches() - before;
     return fault;
   }
 
  private:
-  std::shared_ptr<Scratch> cache_;
+  struct Model {
+    Model(const ir::Program& of, std::string printed, std::uint64_t number)
+        : program(of), text(std::move(printed)), group(number), trial(program, group, cache.path) {}
+
+    ir::Program program;
+    std::string text;
+    std::uint64_t group;
+    Scratch cache;
+    EngineTrial trial;
+  };
+  std::shared_ptr<Model> model_;
 };
 
 class FrontendTrials {

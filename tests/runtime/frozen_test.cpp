@@ -27,6 +27,7 @@ struct Words : Model {
   explicit Words(bool trained) : Model("words") {
     Param table = param("table", {kRows, kWidth}), w = param("w", {kWidth, kWidth});
     param("unread", {kRows, kWidth});
+    param("unread_number", {});
     word = cell("word", [=](Index i) -> Tensor {
       const Tensor vector = row(table, i);
       return tanh(matmul(w, trained ? vector : stop_gradient(vector)));
@@ -94,6 +95,7 @@ TEST_P(Frozen, HasNoGradientButZeros) {
   const StepResult step = engine.gradients(model.record(engine));
   for (const char* name : {"table", "unread"})
     EXPECT_EQ(engine.gradient(name), std::vector<float>(std::size_t{kRows} * kWidth, 0.F));
+  EXPECT_EQ(engine.gradient("unread_number"), std::vector<float>{0.F});
   double square = 0;
   for (const float g : engine.gradient("w")) square += double(g) * double(g);
   EXPECT_NEAR(step.gradient_norm, std::sqrt(square), 1e-6);

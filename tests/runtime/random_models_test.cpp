@@ -19,13 +19,14 @@ INSTANTIATE_TEST_SUITE_P(Groups, RandomModels, testing::Values(0, 1, 2, 3, 4, 5,
 TEST_P(RandomModels, RunToTheSameBitsEveryWay) {
   const auto group = std::uint64_t(GetParam());
   const ir::Program program = random_model(group);
+  EngineTrial trial(program, group, codegen::default_cache_directory());
   for (std::uint64_t i = 0; i < 3; ++i) {
     const std::uint64_t seed = group * engine_seeds_per_program + i;
-    std::uint64_t runs = 0;
-    const Fault fault = try_engines(program, seed, codegen::default_cache_directory(), runs);
+    const std::uint64_t before = trial.minibatches();
+    const Fault fault = trial.check(seed);
     EXPECT_FALSE(fault) << "seed " << seed << ": " << fault.kind << "\n"
                         << ir::print(program) << fault.what;
-    EXPECT_GE(runs, 6u);
+    EXPECT_GE(trial.minibatches() - before, 6u);
     if (HasFailure()) return;
   }
 }

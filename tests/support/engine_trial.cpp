@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "codegen/target.h"
 #include "ir/error.h"
@@ -28,23 +31,17 @@ struct Result {
   StepStatistics statistics;
 };
 
-class EngineTrial {
+/// The trial of one seed.
+class SeedTrial {
  public:
-  EngineTrial(const ir::Program& program, std::uint64_t seed, const std::filesystem::path& cache,
-              std::uint64_t& runs)
-      : program_(program), seed_(seed), runs_(runs) {
-    const auto targets = codegen::host_targets();
-    options_.strategy = "unbatched";
-    options_.share = false;
-    const std::uint64_t group = seed / engine_seeds_per_program;
-    options_.hoist = group / 3 % 2 == 1;
-    options_.granularity = group / 6 % 8 == 7 ? ir::Granularity::op : ir::Granularity::cell;
-    options_.target = targets[group % targets.size()].name;
-    options_.seed = seed;
-    options_.cache_directory = cache;
-    options_.debug.verify = true;
-    examples_ = 2 + seed % 4;
-  }
+  SeedTrial(const ir::Program& program, std::uint64_t seed, EngineOptions options,
+            std::map<std::string, Engine>& engines, std::uint64_t& minibatches)
+      : program_(program),
+        seed_(seed),
+        options_(std::move(options)),
+        examples_(2 + seed % 4),
+        engines_(engines),
+        minibatches_(minibatches) {}
 
   Fault check() {
     const Result wanted = run(options_);
@@ -60,9 +57,8 @@ class EngineTrial {
       options.strategy = strategies[i].name;
       options.threads = 1 + int((i + seed_) % 2);
       options.share = (i + seed_ / 2) % 2 == 0;
-      const std::string what = fmt::format("{}, {} threads{}", options.strategy, options.threads,
-                                           options.share ? ", shared" : "");
-      const Result result = run(options, i == seed_ % 3 ? Extra::other_before : Extra::none);
+      const std::string what = text_of(options);
+      const Result result = run(options);
       if (Fault fault = same(result, wanted, what)) return fault;
       if (Fault fault = against_oracle(result, what)) return fault;
       if (i != seed_ / 4 % strategies.size()) continue;
@@ -72,26 +68,39 @@ class EngineTrial {
       if (again.gradients != result.gradients)
         return {"gradients differ with threads", difference(again.gradients, result.gradients)};
       options.threads = 3 - options.threads;
-      const Result between = run(options, Extra::values_between);
+      const Result between = run(options, Between::values);
       if (Fault fault = same(between, wanted, what + ", values between")) return fault;
       if (Fault fault = against_oracle(between, what + ", values between")) return fault;
+      if (seed_ % 8 != 0) continue;  // makes engines of its own
       if (Fault fault = in_parts(options, wanted, what)) return fault;
     }
     return {};
   }
 
  private:
-  enum class Extra { none, other_before, values_between };
+  enum class Between { nothing, values };
 
-  void set_params(Engine& engine) const {
+  static std::string text_of(const EngineOptions& options) {
+    return fmt::format("{}, {} threads{}", options.strategy, options.threads,
+                       options.share ? ", shared" : "");
+  }
+
+  void prepare(Engine& engine) const {
+    engine.set_step(0);  // of which dropout draws
     Random random(seed_ + 1);
     for (const ir::Param& param : engine.program().params)
       for (float& value : engine.parameter(param.name)) value = float(random.real(-0.5, 0.5));
   }
 
-  template <class Between>
-  void record(const Instances& batch, const Between& between) const {
-    for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), i, between);
+  Engine& engine(const EngineOptions& options) {
+    Engine& result = engines_.try_emplace(text_of(options), program_, options).first->second;
+    prepare(result);
+    return result;
+  }
+
+  template <class Each>
+  void record(const Instances& batch, const Each& each) const {
+    for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), i, each);
   }
   void record(const Instances& batch) const {
     record(batch, [](ir::CallId) {});
@@ -112,24 +121,16 @@ class EngineTrial {
     return result;
   }
 
-  Result run(const EngineOptions& options, Extra extra = Extra::none) const {
-    ++runs_;
-    Engine engine(program_, options);
-    set_params(engine);
-    if (extra == Extra::other_before) {
-      const Instances other = engine.instances();
-      for (std::uint64_t i = 0; i < examples_ + 2; ++i) record_random(other, seed_ * 10 + 5 + i);
-      engine.gradients(other);
-      engine.set_step(0);
-    }
-    const Instances batch = engine.instances();
-    record(batch, [&](ir::CallId call) {
-      if (extra == Extra::values_between) engine.value(batch.recorder().handle(call));
-    });
-    return finish(engine, batch);
+  Result run(const EngineOptions& options, Between between = Between::nothing) {
+    return run(engine(options), between);
   }
 
-  Result finish(Engine& engine, const Instances& batch) const {
+  Result run(Engine& engine, Between between = Between::nothing) {
+    ++minibatches_;
+    const Instances batch = engine.instances();
+    record(batch, [&](ir::CallId call) {
+      if (between == Between::values) engine.value(batch.recorder().handle(call));
+    });
     const StepResult step = engine.gradients(batch, scale());
     Result result{{}, step.loss, {}, step.statistics};
     if (step.statistics.parts <= 1) result.values = values(engine, batch);
@@ -140,9 +141,8 @@ class EngineTrial {
 
   /// Each example by itself gives what it gives among others.
   Fault alone(const Result& wanted) {
-    ++runs_;
-    Engine engine(program_, options_);
-    set_params(engine);
+    ++minibatches_;
+    Engine& engine = this->engine(options_);
     Floats all;
     for (std::uint64_t i = 0; i < examples_; ++i) {
       const Instances batch = engine.instances();
@@ -156,15 +156,17 @@ class EngineTrial {
   Fault in_parts(EngineOptions options, const Result& wanted, const std::string& what) {
     std::int64_t needed = 0;
     {
-      Engine engine(program_, options);
-      const Instances batch = engine.instances();
+      Engine fresh(program_, options);
+      const Instances batch = fresh.instances();
       record(batch);
-      needed = engine.predict_bytes(batch);
+      needed = fresh.predict_bytes(batch);
     }
     for (const double share : {0.9, 0.7}) {
       options.memory_limit = std::int64_t(double(needed) * share);
       try {
-        const Result result = run(options);
+        Engine limited(program_, options);
+        prepare(limited);
+        const Result result = run(limited);
         const std::string in = fmt::format("{}, {} parts", what, result.statistics.parts);
         if (result.loss != wanted.loss)
           return {"the loss differs in parts",
@@ -205,7 +207,7 @@ class EngineTrial {
         for (std::int64_t i = 0; i < param.shape.size(); ++i)
           values.push_back(float(random.real(-0.5, 0.5)));
       }
-      oracle_.emplace(program_, std::move(params), seed_, scale(),
+      oracle_.emplace(program_, std::move(params), options_.seed, scale(),
                       [this](const Instances& batch) { record(batch); });
     }
     for (const std::string& found :
@@ -218,17 +220,53 @@ class EngineTrial {
 
   const ir::Program& program_;
   std::uint64_t seed_;
-  std::uint64_t& runs_;
   EngineOptions options_;
-  std::uint64_t examples_ = 0;
+  std::uint64_t examples_;
+  std::map<std::string, Engine>& engines_;
+  std::uint64_t& minibatches_;
   std::optional<OracleCheck> oracle_;
 };
 
 }  // namespace
 
-Fault try_engines(const ir::Program& program, std::uint64_t seed,
-                  const std::filesystem::path& cache, std::uint64_t& runs) {
-  return guarded([&] { return EngineTrial(program, seed, cache, runs).check(); });
-}
+class EngineTrial::Engines {
+ public:
+  Engines(const ir::Program& program, std::uint64_t group, const std::filesystem::path& cache)
+      : program_(program) {
+    const auto targets = codegen::host_targets();
+    options_.strategy = "unbatched";
+    options_.threads = 1;
+    options_.share = false;
+    options_.hoist = group / 3 % 2 == 1;
+    options_.granularity = group / 6 % 8 == 7 ? ir::Granularity::op : ir::Granularity::cell;
+    options_.target = targets[group % targets.size()].name;
+    options_.seed = group;
+    options_.cache_directory = cache;
+    options_.debug.verify = true;
+  }
+
+  Fault check(std::uint64_t seed) {
+    Fault fault = guarded([&] {
+      return SeedTrial(program_, seed, options_, engines_, minibatches_).check();
+    });
+    if (fault) engines_.clear();  // whatever state that left them in
+    return fault;
+  }
+  std::uint64_t minibatches() const { return minibatches_; }
+
+ private:
+  const ir::Program& program_;
+  EngineOptions options_;
+  std::map<std::string, Engine> engines_;
+  std::uint64_t minibatches_ = 0;
+};
+
+EngineTrial::EngineTrial(const ir::Program& program, std::uint64_t group,
+                         const std::filesystem::path& cache)
+    : engines_(std::make_unique<Engines>(program, group, cache)) {}
+EngineTrial::~EngineTrial() = default;
+
+Fault EngineTrial::check(std::uint64_t seed) { return engines_->check(seed); }
+std::uint64_t EngineTrial::minibatches() const { return engines_->minibatches(); }
 
 }  // namespace espalier::test
