@@ -113,9 +113,14 @@ struct Engine::Impl {
   /// Runs forward what has been recorded since the last time.
   void flush() {
     if (all_ran()) return;
-    if (!fits(false))
-      runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
+    if (!fits(false)) exceeds_limit_recorded();
     run_forward();
+  }
+
+  [[noreturn]] void exceeds_limit_recorded() const {
+    const bool one = recorder.graph().examples() == 1;
+    runtime::exceeds_limit(one ? "one example" : "what has been recorded", needed, limit,
+                           options.device);
   }
 
   bool all_ran() { return placement.graph().done() == placement.graph().size(); }
@@ -254,8 +259,7 @@ struct Engine::Impl {
     in_parts = true;
     statistics.parts = 0;
     placement.release();
-    if (!has_room(placement.most_find_bytes()))
-      runtime::exceeds_limit("what has been recorded", needed, limit, options.device);
+    if (!has_room(placement.most_find_bytes())) exceeds_limit_recorded();
     run_halves(placement.losses_by_example(), scale, accumulates);
   }
 

@@ -246,9 +246,8 @@ class EngineTrial::Engines {
   }
 
   Fault check(std::uint64_t seed) {
-    Fault fault = guarded([&] {
-      return SeedTrial(program_, seed, options_, engines_, minibatches_).check();
-    });
+    Fault fault = guarded(
+        [&] { return SeedTrial(program_, seed, options_, engines_, minibatches_).check(); });
     if (fault) engines_.clear();  // whatever state that left them in
     return fault;
   }
