@@ -176,7 +176,8 @@ void check_finite(const fs::path& file, const ir::Param& param, std::span<const 
   const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
   if (bad == values.end()) return;
   throw UserError(fmt::format(
-      "{}: param '{}': found {} at {}, expected finite numbers, unless others are allowed",
+      "{}: param '{}': found {} at {}, expected finite numbers (--allow-non-finite loads what is "
+      "there)",
       file.string(), param.name, *bad, element_text(param.shape, bad - values.begin())));
 }
 
