@@ -55,14 +55,12 @@ void StepFlags::add(CLI::App& parser) {
                   "steps from the first weights whose losses are told, before the warm-up [3]")
       ->check(whole(0, most_examples))
       ->option_text("N");
-  parser
-      .add_option("--save-weights", config.save_weights,
-                  "write the first weights as safetensors before any step")
-      ->check(some_name())
-      ->option_text("FILE");
-  parser.add_option("--load-weights", config.load_weights, "start from the weights of a file")
-      ->check(some_name())
-      ->option_text("FILE");
+  take_path(*parser.add_option("--save-weights", config.save_weights,
+                               "write the first weights as safetensors before any step"),
+            "FILE");
+  take_path(
+      *parser.add_option("--load-weights", config.load_weights, "start from the weights of a file"),
+      "FILE");
   add_non_finite_flag(parser, config.non_finite);
   parser.add_flag("--shuffle", config.shuffle,
                   "measure each round in an order of its own, so that no minibatch comes twice");

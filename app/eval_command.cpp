@@ -34,10 +34,9 @@ struct EvalFlags {
 };
 
 void EvalFlags::add(CLI::App& parser) {
-  parser.add_option("--load", folder, "the run folder of the model")
-      ->check(some_name())
-      ->option_text("DIR")
-      ->required();
+  CLI::Option* const load = parser.add_option("--load", folder, "the run folder of the model");
+  take_path(*load, "DIR");
+  load->required();
   data.add_with_saved(parser);
   add_choice(parser, "--split", split, "which trees", {"train", "dev", "test", "all"}, split);
   add_engine_flags(parser, engine);
@@ -88,8 +87,9 @@ data::Dataset load_data(const EvalFlags& flags, const DataConfig& config, std::s
 }
 
 int evaluate_saved(const EvalFlags& flags) {
+  check_writable(flags.json);
   const SavedModel saved = load_model(flags.folder);
-  SavedRun run = saved_run(saved);
+  SavedRun run = saved_run(saved, flags.folder);
   // Whoever wrote model.json does not choose which files of ours are read.
   if (flags.data.spec.empty() && !run.data.generated())
     throw UsageError(
@@ -119,6 +119,10 @@ int evaluate_saved(const EvalFlags& flags) {
   user_check(result.nodes.total() > 0,
              "{}: found no label in split '{}', expected some to compare with", config.spec,
              flags.split);
+  user_check(result.not_finite == 0 || flags.non_finite == NonFinite::allow,
+             "{}: found scores that are not finite for {} of {} labelled nodes, expected numbers "
+             "(--allow-non-finite counts their classes as they come)",
+             flags.folder, result.not_finite, result.nodes.total());
   std::string text = to_text(result, flags.split);
   if (flags.confusion)
     text += (result.roots.total() > 0 ? result.roots : result.nodes).to_text(dataset.label_names);

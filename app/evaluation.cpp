@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -71,6 +72,8 @@ class Evaluator {
   void add(const models::Prediction& prediction, int root) {
     const std::span<const float> logits = engine_.value(prediction.logits);
     const int predicted = argmax(logits);
+    if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
+      ++result_.not_finite;
     result_.nodes.add(prediction.label, predicted);
     if (prediction.node != root) return;
     result_.roots.add(prediction.label, predicted);
@@ -137,6 +140,7 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
   }
   json["node_accuracy"] = evaluation.nodes.accuracy();
   json["nodes"] = evaluation.nodes.total();
+  json["non_finite_nodes"] = evaluation.not_finite;
   json["examples"] = evaluation.examples;
   json["seconds"] = evaluation.seconds;
   json["confusion"] = rows(evaluation.roots.total() > 0 ? evaluation.roots : evaluation.nodes);

@@ -21,6 +21,7 @@ struct Evaluation {
   models::LabelsAt labels_at = models::LabelsAt::every_node;  ///< where the model's loss counts
   ConfusionMatrix roots, nodes;                 ///< nodes: every labelled place, roots too
   std::optional<ConfusionMatrix> binary_roots;  ///< of SST
+  std::int64_t not_finite = 0;  ///< labelled nodes with a NaN or an infinity in their scores
   std::int64_t examples = 0;
   double seconds = 0;
 

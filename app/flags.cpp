@@ -36,12 +36,14 @@ std::string data_form(const std::string& spec) {
                      spec);
 }
 
-/// A shell expands ~ where a word begins, not behind `sst:`.
-std::string expand_home(std::string& spec) {
-  const std::size_t path = spec.find(':') + 1;
+void expand_home(std::string& text, std::size_t path) {
   const char* home = std::getenv("HOME");
-  const std::string_view rest = std::string_view(spec).substr(path);
-  if (path > 0 && home && (rest == "~" || rest.starts_with("~/"))) spec.replace(path, 1, home);
+  const std::string_view rest = std::string_view(text).substr(path);
+  if (home && (rest == "~" || rest.starts_with("~/"))) text.replace(path, 1, home);
+}
+
+std::string expand_home_of_data(std::string& spec) {
+  if (const std::size_t path = spec.find(':') + 1; path > 0) expand_home(spec, path);
   return {};
 }
 
@@ -109,7 +111,7 @@ void DataFlags::add_with_saved(CLI::App& parser) {
 
 CLI::Option* DataFlags::add_spec(CLI::App& parser, const std::string& text) {
   return parser.add_option("--data", spec, text)
-      ->transform(CLI::Validator(expand_home, ""))
+      ->transform(CLI::Validator(expand_home_of_data, ""))
       ->option_text("DATA");
 }
 
@@ -224,10 +226,20 @@ void add_non_finite_flag(CLI::App& parser, NonFinite& value) {
       "load weights though some are NaN or infinite");
 }
 
+void take_path(CLI::Option& option, const std::string& text) {
+  option.check(some_name())
+      ->transform(CLI::Validator(
+          [](std::string& path) {
+            expand_home(path, 0);
+            return std::string();
+          },
+          ""))
+      ->option_text(text);
+}
+
 void add_json_flag(CLI::App& parser, std::string& file) {
-  parser.add_option("--json", file, "write all that was measured as JSON; - is stdout")
-      ->check(some_name())
-      ->option_text("FILE");
+  take_path(*parser.add_option("--json", file, "write all that was measured as JSON; - is stdout"),
+            "FILE");
 }
 
 std::vector<std::string> model_names() { return names_of(models::models()); }

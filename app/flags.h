@@ -84,6 +84,10 @@ void add_batch_flag(CLI::App& parser, std::optional<int>& batch);
 /// --allow-non-finite, for verbs that load weights.
 void add_non_finite_flag(CLI::App& parser, NonFinite& value);
 
+/// The option names a file or a folder: not empty, with ~ expanded, which a shell does where a word
+/// begins but not behind `=` or `sst:`.
+void take_path(CLI::Option& option, const std::string& text);
+
 /// --json
 void add_json_flag(CLI::App& parser, std::string& file);
 

@@ -6,7 +6,13 @@ LogStream::LogStream(std::ostream& terminal) : std::ostream(nullptr), buffer_(te
   rdbuf(&buffer_);
 }
 
-void LogStream::keep_in(const std::filesystem::path& file) { buffer_.file.emplace(file); }
+void LogStream::keep_in(const std::filesystem::path& file, bool hidden) {
+  buffer_.file.emplace(file, hidden);
+}
+
+void LogStream::show_file() {
+  if (buffer_.file) buffer_.file->show();
+}
 
 std::streambuf::int_type LogStream::Buffer::overflow(int_type c) {
   if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);

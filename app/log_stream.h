@@ -17,8 +17,10 @@ class LogStream : public std::ostream {
  public:
   explicit LogStream(std::ostream& terminal);
 
-  /// Lines from here on go into `file` too, a new one. UserError if it cannot be made.
-  void keep_in(const std::filesystem::path& file);
+  /// Lines from here on go into `file` too, a new one; `hidden` as of LogFile. UserError if it
+  /// cannot be made.
+  void keep_in(const std::filesystem::path& file, bool hidden);
+  void show_file();
 
  private:
   class Buffer : public std::streambuf {

@@ -41,7 +41,10 @@ std::string_view model_of_any_tree() {
 std::string absolute_spec(const std::string& spec) {
   const std::size_t path = spec.find(':') + 1;
   if (path == 0) return spec;  // generated
-  return spec.substr(0, path) + fs::absolute(spec.substr(path)).lexically_normal().string();
+  std::error_code error;
+  const fs::path absolute = fs::absolute(spec.substr(path), error);
+  user_check(!error, "--data {}: cannot find the working directory: {}", spec, error.message());
+  return spec.substr(0, path) + absolute.lexically_normal().string();
 }
 
 data::Dataset load(const DataConfig& config, std::string_view model, data::LoadOptions options) {
@@ -230,7 +233,9 @@ Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
           {"batch", number(config.batch)}};
 }
 
-SavedRun saved_run(const SavedModel& saved) {
+namespace {
+
+SavedRun read_saved_run(const SavedModel& saved) {
   // The file may be anybody's: what a flag would refuse is refused here.
   const auto within = [](const auto& range, std::string_view name, auto value) {
     user_check(range.contains(value), "setting '{}': found {}, expected {} to {}", name, value,
@@ -251,6 +256,13 @@ SavedRun saved_run(const SavedModel& saved) {
   user_check(error == std::errc() && read == end,
              "setting 'data_seed': found '{}', expected a number", excerpt(seed_text));
 
+  const std::string data = text("data");
+  constexpr std::size_t longest = 4096;  // PATH_MAX
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7F; };
+  user_check(data.size() <= longest && std::ranges::none_of(data, is_control),
+             "setting 'data': found '{}', expected at most {} bytes without control characters",
+             excerpt(data), longest);
+
   SavedRun run;
   run.model = {
       .vocabulary = number("vocabulary", vocabulary_range),
@@ -259,7 +271,7 @@ SavedRun saved_run(const SavedModel& saved) {
       .classes = number("classes", classes_range),
       .dropout = within(dropout_range, "dropout", setting<double>(saved.settings, "dropout")),
       .labels_at = labels_at_of(text("loss"))};
-  run.data = {.spec = text("data"),
+  run.data = {.spec = data,
               .examples = number("examples", {0, examples_range.high}),  // 0: all
               .max_tokens = number("max_tokens", max_tokens_range),
               .seed = static_cast<std::uint64_t>(within(seed_range, "data_seed", seed))};
@@ -270,6 +282,16 @@ SavedRun saved_run(const SavedModel& saved) {
     run.load.vocabulary = data::Vocabulary::parse(data::text_file(
         saved.vocabulary.string(), read_whole_file(saved.vocabulary, Links::refuse)));
   return run;
+}
+
+}  // namespace
+
+SavedRun saved_run(const SavedModel& saved, const std::string& folder) {
+  try {
+    return read_saved_run(saved);
+  } catch (const UserError& error) {
+    throw UserError(fmt::format("{}: {}", folder, error.what()));
+  }
 }
 
 }  // namespace espalier::app

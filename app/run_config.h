@@ -102,6 +102,6 @@ struct SavedRun {
   int batch = 0;
   data::LoadOptions load;  ///< with the classes and label names, and the vocabulary if there is one
 };
-SavedRun saved_run(const SavedModel& saved);
+SavedRun saved_run(const SavedModel& saved, const std::string& folder);
 
 }  // namespace espalier::app

@@ -23,8 +23,9 @@ using nlohmann::ordered_json;
 
 /// The file that the user's name of a result stands for: they may have linked it elsewhere.
 fs::path followed(const std::string& file) {
-  std::error_code absent;
-  return fs::weakly_canonical(file, absent);
+  std::error_code unknown;
+  fs::path target = fs::weakly_canonical(file, unknown);
+  return unknown ? fs::path(file) : target;
 }
 
 /// Whether it is replaced: what is no regular file, such as a device or a pipe, is written to.
@@ -172,8 +173,11 @@ void check_writable(const std::string& file) {
   if (file.empty() || file == "-") return;
   const fs::path path(file);
   const auto folder = path.has_parent_path() ? path.parent_path() : ".";
-  user_check(fs::is_directory(folder), "{}: '{}' is no folder", file, folder.string());
-  user_check(!fs::is_directory(path), "{}: found a folder, expected a file", file);
+  std::error_code unknown;
+  const bool in_folder = fs::is_directory(folder, unknown);
+  user_check(in_folder, "{}: '{}' is no folder{}", file, folder.string(),
+             unknown ? fmt::format(": {}", unknown.message()) : "");
+  user_check(!fs::is_directory(path, unknown), "{}: found a folder, expected a file", file);
   const fs::path target = followed(file);
   if (is_replaced(target))
     Draft(target, {});  // gone at once

@@ -56,12 +56,19 @@ std::int64_t count_parameters(const ir::Program& program) {
 /// What stays of a run in its folder, or nothing if that is not wanted.
 class KeptRun {
  public:
-  /// Locks the folder. UserError if another run saves there, or a model would be replaced.
+  /// Locks the folder. UserError if another run saves there, or a model or a file called as one of
+  /// a run's would be replaced.
   explicit KeptRun(const TrainOutputs& outputs) {
     if (outputs.folder.empty()) return;
     folder_.emplace(outputs.folder);
-    user_check(outputs.overwrite || !holds_model(folder_->path()),
+    if (outputs.overwrite) return;
+    user_check(!holds_model(folder_->path()),
                "{}: found a saved model, expected none (--overwrite replaces it)", outputs.folder);
+    for (const char* file : {kConfigFile, kLogFile, kMetricsFile, kEpochsFile, kVocabularyFile}) {
+      std::error_code absent;
+      user_check(!fs::exists(fs::symlink_status(folder_->path() / file, absent)),
+                 "{}: found {}, expected none (--overwrite replaces it)", outputs.folder, file);
+    }
   }
 
   /// Before the first epoch. UserError if save_model could not do it.
@@ -76,9 +83,10 @@ class KeptRun {
     for (int id = 0; id < dataset.vocabulary.size(); ++id)
       tokens_.push_back(dataset.vocabulary.token(id));
     check_savable(model_, tokens_);
-    log.keep_in(folder_->path() / "training.log");
-    // The configuration of a model that is there stays beside it until there is another.
-    if (!holds_model(folder_->path())) save(kConfigFile, config_);
+    // What is beside a model that is there stays until there is another.
+    const bool replaces = holds_model(folder_->path());
+    log.keep_in(folder_->path() / kLogFile, replaces);
+    if (!replaces) save(kConfigFile, config_);
   }
 
   void save(std::string_view file, const std::string& text) const {
@@ -87,16 +95,17 @@ class KeptRun {
     write_atomically(folder_->path() / file, {&piece, 1});
   }
 
-  void save_model(const Engine& engine, int epoch) {
+  void save_model(const Engine& engine, int epoch, LogStream& log) {
     if (!folder_) return;
     espalier::save_model(*folder_, model_, tokens_, param_tensors(engine),
                          {{"epoch", std::to_string(epoch)}}, {{kConfigFile, config_}});
     // Those of the model that was there.
-    if (!std::exchange(saved_, true))
-      for (const char* file : {kMetricsFile, kEpochsFile}) {
-        std::error_code absent;
-        fs::remove(folder_->path() / file, absent);
-      }
+    if (std::exchange(saved_, true)) return;
+    log.show_file();
+    for (const char* file : {kMetricsFile, kEpochsFile}) {
+      std::error_code absent;
+      fs::remove(folder_->path() / file, absent);
+    }
   }
 
   void save_metrics(const RunReport& report) const {
@@ -105,9 +114,11 @@ class KeptRun {
   }
 
  private:
+  static constexpr const char* kLogFile = "training.log";
   static constexpr const char* kConfigFile = "config.json";
   static constexpr const char* kMetricsFile = "metrics.json";
   static constexpr const char* kEpochsFile = "metrics.csv";
+  static constexpr const char* kVocabularyFile = "vocab.txt";
 
   std::optional<RunFolder> folder_;
   SavedModel model_;
@@ -208,7 +219,7 @@ class Trainer {
 
   void keep(int epoch) {
     best_.take(engine_);
-    kept_.save_model(engine_, epoch);
+    kept_.save_model(engine_, epoch, log_);
   }
 
   InterruptGuard guard_;

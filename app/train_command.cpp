@@ -80,9 +80,9 @@ void TrainFlags::add(CLI::App& parser) {
   parser.add_option("--seed", seed, fmt::format("of first values, order and dropout [{}]", seed))
       ->check(whole(seed_range))
       ->option_text("N");
-  parser.add_option("--save", outputs.folder, "run folder: the best model, its metrics, the log")
-      ->check(some_name())
-      ->option_text("DIR");
+  take_path(*parser.add_option("--save", outputs.folder,
+                               "run folder: the best model, its metrics, the log"),
+            "DIR");
   parser.add_flag("--overwrite", outputs.overwrite, "replace the model that is in that folder");
   add_json_flag(parser, outputs.json);
   add_choice(parser, "--color", color, "colours in the progress", {"auto", "always", "never"},

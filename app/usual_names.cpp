@@ -63,6 +63,7 @@ constexpr UsualName kUsualNames[] = {
     {"gradient-clip", "clip"},
     {"gradient-clipping", "clip"},
     {"gradient-clip-val", "clip"},
+    {"h", "help"},
     {"hidden-dim", "hidden"},
     {"hidden-size", "hidden"},
     {"hidden-units", "hidden"},
@@ -148,7 +149,10 @@ std::string unknown_flag(std::string_view flag, std::span<const std::string> nam
     if (usual.theirs == name && known(usual.ours))
       return fmt::format("unknown flag '{}'; here it is '--{}'{}", flag, usual.ours, usual.note);
   const std::vector<std::string_view> views(names.begin(), names.end());
-  return fmt::format("unknown flag '{}'; nearest: '{}'", flag, nearest_name(flag, views));
+  const std::string nearest = nearest_name(flag, views);
+  if (edit_distance(name, normal(nearest)) > std::max<std::size_t>(1, name.size() / 2))
+    return fmt::format("unknown flag '{}'; '--help' lists those that there are", flag);
+  return fmt::format("unknown flag '{}'; nearest: '{}'", flag, nearest);
 }
 
 }  // namespace espalier::app

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::size_t kLongest = 60;
 
+}  // namespace
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // Names from outside may be of any length, and the time is the product of both.
   a = a.substr(0, kLongest);
@@ -25,8 +27,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   }
   return row.back();
 }
-
-}  // namespace
 
 std::string nearest_name(std::string_view name, std::span<const std::string_view> names) {
   const auto best = std::ranges::min_element(

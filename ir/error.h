@@ -38,6 +38,9 @@ void internal_check(bool condition, fmt::format_string<Args...> message, Args&&.
     throw InternalError("internal error: " + fmt::format(message, std::forward<Args>(args)...));
 }
 
+/// How many letters have to be changed, added or left out, of the first 60.
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
 /// The element of `names` nearest to `name` (edit distance), for "did you mean" texts.
 std::string nearest_name(std::string_view name, std::span<const std::string_view> names);
 

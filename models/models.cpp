@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ir/error.h"
+#include "ir/excerpt.h"
 #include "models/child_sum_tree_lstm.h"
 #include "models/lstm.h"
 #include "models/tree_lstm.h"
@@ -36,8 +37,8 @@ const ModelInfo& find_model(std::string_view name) {
   if (found != table.end()) return *found;
   std::vector<std::string_view> names;
   for (const ModelInfo& model : table) names.push_back(model.name);
-  throw UserError(
-      fmt::format("no model is called '{}'; the nearest is '{}'", name, nearest_name(name, names)));
+  throw UserError(fmt::format("no model is called '{}'; the nearest is '{}'", excerpt(name),
+                              nearest_name(name, names)));
 }
 
 }  // namespace espalier::models

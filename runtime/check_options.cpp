@@ -13,16 +13,19 @@ namespace espalier::runtime {
 
 void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit, Device device,
                    std::int64_t recorded) {
-  const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
+  const auto size = [](std::int64_t n) {
+    const double kib = double(n) / 1024;
+    return kib < 1024 ? fmt::format("{:.1f} KiB", kib) : fmt::format("{:.2f} MiB", kib / 1024);
+  };
   std::string text =
-      fmt::format("the {} {:.2f} MiB, but {} takes {:.2f} MiB",
+      fmt::format("the {} {}, but {} takes {}",
                   device == Device::cuda ? "GPU's memory for the engine is" : "memory limit is",
-                  mib(limit), what, mib(bytes));
+                  size(limit), what, size(bytes));
   if (recorded > 0)
     text += fmt::format(
-        ", of which {:.2f} MiB are the recorded calls of the whole minibatch: record fewer "
+        ", of which {} are the recorded calls of the whole minibatch: record fewer "
         "examples at once",
-        mib(recorded));
+        size(recorded));
   throw UserError(text);
 }
 

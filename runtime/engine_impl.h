@@ -378,14 +378,17 @@ struct Engine::Impl {
   bool has_room(std::size_t bytes) {
     if (bytes == 0 || options.memory_limit == 0 || executor->memory()) return true;
     limit = options.memory_limit;
-    const auto enough = [&] { return (needed = held() + std::int64_t(bytes)) <= limit; };
+    const auto enough = [&] { return held() + std::int64_t(bytes) <= limit; };
     if (enough()) return true;
-    if (placement.ran_batches() > 0 && !in_parts) return false;
-    note_peak();
-    placement.release();
-    if (enough()) return true;
-    release_arenas();
-    return enough();
+    if (placement.ran_batches() == 0 || in_parts) {
+      note_peak();
+      placement.release();
+      if (enough()) return true;
+      release_arenas();
+      if (enough()) return true;
+    }
+    needed = held() + std::int64_t(bytes);
+    return false;
   }
 
   /// Places what is taken, if it can run within the memory limit; `needed` says what it takes.
@@ -397,9 +400,12 @@ struct Engine::Impl {
       return true;
     }
     const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
-    needed = std::min(forecast.peak_bytes, forecast.fresh_bytes);
     if (forecast.peak_bytes > limit) {
-      if (placement.ran_batches() > 0 || forecast.fresh_bytes > limit) return false;
+      const bool ran = placement.ran_batches() > 0;  // what those batches hold stays
+      if (ran || forecast.fresh_bytes > limit) {
+        needed = ran ? forecast.peak_bytes : std::min(forecast.peak_bytes, forecast.fresh_bytes);
+        return false;
+      }
       release_arenas();
     }
     most_instances[with_gradients] = placement.graph().size();

@@ -117,13 +117,27 @@ void write_atomically(const fs::path& file, std::span<const std::string_view> pi
   Draft(file, pieces).publish();
 }
 
-LogFile::LogFile(const fs::path& file) {
-  if (::unlink(file.c_str()) != 0 && errno != ENOENT) fail(file, "write the file", errno);
-  descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail(file, "write the file", errno);
+LogFile::LogFile(fs::path file, bool hidden) : file_(std::move(file)) {
+  if (hidden) {
+    Descriptor made = make_beside(file_, draft_);
+    descriptor_ = std::exchange(made.number, -1);
+    return;
+  }
+  if (::unlink(file_.c_str()) != 0 && errno != ENOENT) fail(file_, "write the file", errno);
+  descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail(file_, "write the file", errno);
 }
 
-LogFile::~LogFile() { ::close(descriptor_); }
+LogFile::~LogFile() {
+  ::close(descriptor_);
+  if (!draft_.empty()) ::unlink(draft_.c_str());
+}
+
+void LogFile::show() {
+  if (draft_.empty()) return;
+  if (::rename(draft_.c_str(), file_.c_str()) != 0) fail(file_, "write the file", errno);
+  draft_.clear();
+}
 
 void LogFile::add(std::string_view text) { write_all(descriptor_, std::string(text) + '\n'); }
 

@@ -43,16 +43,20 @@ class Draft {
 /// lines.
 class LogFile {
  public:
-  /// UserError if it cannot be made.
-  explicit LogFile(const std::filesystem::path& file);
+  /// Takes its place at once or, if `hidden`, by show(): until then it is called as a draft, and
+  /// goes with the object. UserError if it cannot be made.
+  explicit LogFile(std::filesystem::path file, bool hidden = false);
   ~LogFile();
   LogFile(const LogFile&) = delete;
   LogFile& operator=(const LogFile&) = delete;
 
   /// Adds `text` and a line end. A disk that is full does not end the run: it loses the line.
   void add(std::string_view text);
+  /// UserError if it cannot take its place.
+  void show();
 
  private:
+  std::filesystem::path file_, draft_;  ///< an empty draft_: it has its place
   int descriptor_;
 };
 

@@ -125,7 +125,8 @@ void RunFolder::publish(std::span<Draft> drafts) const {
   for (const Draft& draft : drafts) {
     internal_check(draft.file().parent_path() == path_, "{} is not in {}", draft.file().string(),
                    path_.string());
-    user_check(!fs::is_directory(fs::symlink_status(draft.file())),
+    std::error_code unknown;
+    user_check(!fs::is_directory(fs::symlink_status(draft.file(), unknown)),
                "{}: found a folder, expected a file", draft.file().string());
     record += draft.path().filename().string() + '\n';
   }

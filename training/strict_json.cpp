@@ -28,6 +28,8 @@ nlohmann::json parse_json(std::string_view text, int max_depth, std::string_view
     }
     return true;
   };
+  // It ends a text for the parser, whatever comes behind.
+  user_check(text.find('\0') == text.npos, "{}: found a byte 0 in {}, expected JSON", file, what);
   try {
     return json::parse(text, watch);
   } catch (const json::exception& error) {

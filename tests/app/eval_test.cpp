@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -36,6 +38,28 @@ TEST(Eval, WeightsThatAreNotFiniteMustBeAllowed) {
                             "0.01", "--load-weights", folder / "run/model.safetensors"});
   EXPECT_EQ(bench.status, 1);
   EXPECT_NE(bench.err.find("': found nan at ["), std::string::npos) << bench.err;
+}
+
+/// Numbers so large that every score overflows.
+TEST(Eval, ScoresThatAreNotFiniteMustBeAllowed) {
+  const TemporaryFolder folder;
+  train_json({"--save", folder / "run", "--epochs", "1"});
+  std::string weights = read_file(folder / "run/model.safetensors");
+  std::uint64_t header = 0;
+  std::memcpy(&header, weights.data(), sizeof header);
+  const float large = 3e38F;
+  for (std::size_t at = sizeof header + header; at < weights.size(); at += sizeof large)
+    std::memcpy(&weights[at], &large, sizeof large);
+  folder.write("run/model.safetensors", weights);
+  const Output refused = run({"eval", "--load", folder / "run"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_EQ(refused.out, "");
+  EXPECT_NE(refused.err.find("found scores that are not finite for "), std::string::npos)
+      << refused.err;
+  const Output allowed =
+      run({"eval", "--load", folder / "run", "--allow-non-finite", "--json", "-"});
+  EXPECT_EQ(allowed.status, 0) << allowed.err;
+  EXPECT_GT(nlohmann::json::parse(allowed.out)["metrics"]["non_finite_nodes"], 0);
 }
 
 TEST(Eval, DataOfASavedModelIsReadOnlyIfItIsNamed) {
@@ -90,8 +114,24 @@ TEST(Eval, SettingsAreHeldToTheRangesOfTheirFlags) {
   EXPECT_NE(complaint("dropout", 1.0).find("setting 'dropout': found 1, expected 0 to 0.999"),
             std::string::npos);
   EXPECT_NE(complaint("data_seed", "-1").find("setting 'data_seed': found -1"), std::string::npos);
+  EXPECT_NE(complaint("hidden", 0).find(folder / "run" + ": setting 'hidden'"), std::string::npos);
   EXPECT_LT(complaint("loss", std::string(100'000, 'x')).size(), 500u);
+  EXPECT_LT(complaint("data", "ptb:" + std::string(100'000, 'x')).size(), 500u);
+  EXPECT_EQ(complaint("data", "ptb:\x1b[31m").find('\x1b'), std::string::npos);
   EXPECT_LT(complaint("data_seed", std::string(100'000, 'x')).size(), 500u);
+  for (const std::string& name : {std::string(100'000, 'q'), std::string("\x1b[31m")}) {
+    nlohmann::json changed = model;
+    changed["model"] = name;
+    folder.write("run/model.json", changed.dump());
+    const Output output = run({"eval", "--load", folder / "run"});
+    EXPECT_EQ(output.status, 1);
+    EXPECT_LT(output.err.size(), 500u);
+    EXPECT_EQ(output.err.find('\x1b'), std::string::npos);
+  }
+  folder.write("run/model.json", model.dump() + std::string(1, '\0') + "more");
+  const Output behind = run({"eval", "--load", folder / "run"});
+  EXPECT_EQ(behind.status, 1);
+  EXPECT_NE(behind.err.find("found a byte 0"), std::string::npos) << behind.err;
 }
 
 }  // namespace

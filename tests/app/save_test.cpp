@@ -70,6 +70,40 @@ TEST(Save, AModelIsReplacedOnlyIfThatIsAskedFor) {
   expect_one_run(folder / "run", 9, true);
 }
 
+TEST(Save, ARunThatFailsLeavesTheLogOfTheModelThatWasThere) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(run(tiny_training({"--save", folder / "run"})).status, 0);
+  const std::string log = read_file(folder / "run/training.log");
+  const Output failed =
+      run(tiny_training({"--save", folder / "run", "--overwrite", "--optimizer", "sgd", "--lr",
+                         "1000000", "--l2", "1000", "--batch", "1"}));
+  EXPECT_EQ(failed.status, 1);
+  EXPECT_NE(failed.err.find("diverged"), std::string::npos) << failed.err;
+  EXPECT_EQ(read_file(folder / "run/training.log"), log);
+  expect_one_run(folder / "run", 8, true);
+}
+
+TEST(Save, FilesOfOthersAreReplacedOnlyIfThatIsAskedFor) {
+  for (const char* name : {"config.json", "training.log", "vocab.txt", "metrics.json"}) {
+    const TemporaryFolder folder;
+    const std::string file = folder.write(name, "mine");
+    const Output refused = run(tiny_training({"--save", folder.path()}));
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_NE(refused.err.find(std::string("found ") + name + ", expected none"), std::string::npos)
+        << refused.err;
+    EXPECT_EQ(read_file(file), "mine");
+  }
+}
+
+TEST(Save, HomeIsExpandedWhereAShellDoesNotDoIt) {
+  const TemporaryFolder home;
+  const CommandOptions options{.environment = {{"HOME", home.path()}}};
+  ASSERT_EQ(run(tiny_training({"--save=~/run", "--json=~/out.json"}), options).status, 0);
+  EXPECT_TRUE(fs::exists(home / "run/model.json"));
+  EXPECT_TRUE(fs::exists(home / "out.json"));
+  EXPECT_EQ(run({"eval", "--load=~/run"}, options).status, 0);
+}
+
 TEST(Save, ARunThatIsKilledLeavesTheModelThatWasThereOrItsOwn) {
   const TemporaryFolder folder;
   ASSERT_EQ(run(tiny_training({"--save", folder / "run"})).status, 0);

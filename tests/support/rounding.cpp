@@ -82,6 +82,13 @@ bool coin(std::uint64_t salt, std::uint64_t op, double value) {
   return ((x ^ (x >> 31)) & 1) != 0;
 }
 
+/// The float above or below; `x` itself if it is one.
+double neighbour(double x, bool above) {
+  const float nearest = float(x);
+  if (double(nearest) == x || (nearest > x) == above) return nearest;
+  return std::nextafter(nearest, above ? HUGE_VALF : -HUGE_VALF);
+}
+
 }  // namespace
 
 std::vector<ir::Array> evaluate_rounded(const ir::Graph& graph, std::span<const int> children,
@@ -105,8 +112,10 @@ std::vector<ir::Array> evaluate_rounded(const ir::Graph& graph, std::span<const 
       const std::vector<double> size = sizes(node, value, operands, children);
       const auto number = std::uint64_t(node.op - ir::ops().data());
       for (std::size_t i = 0; i < size.size(); ++i) {
+        const bool up = coin(salt, number, value.data[i]);
         const double error = count * kRounding * size[i];
-        value.data[i] += coin(salt, number, value.data[i]) ? error : -error;
+        value.data[i] =
+            salt % 2 == 0 ? neighbour(value.data[i], up) : value.data[i] + (up ? error : -error);
       }
     }
     values.push_back(std::move(value));

@@ -20,7 +20,8 @@ inline constexpr double kRounding = 0x1p-24;
 std::vector<double> rounding_depth(const ir::Graph& graph, int children, double of_leaves = 0);
 
 /// As ir::evaluate, with each element of each node off by as much as it may be in single precision,
-/// given its operands: so many roundings of the sum of its terms' sizes. Up or down is drawn by
+/// given its operands: so many roundings of the sum of its terms' sizes, or, of an even `salt`, the
+/// float above or below, so that what is exact stays so and ties stay ties. Up or down is drawn by
 /// `salt`, the op and the value, so that what is computed twice is off alike. How far the results
 /// of some salts are from those in double is how far kernels may be, however the errors have grown
 /// on their way.
