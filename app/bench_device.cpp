@@ -8,8 +8,9 @@
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/run_report.h"
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "runtime/device_peaks.h"
+#include "runtime/cuda/peaks.h"
 
 namespace espalier::app {
 namespace {
@@ -62,7 +63,7 @@ Command add_bench_device_command(CLI::App& bench) {
   add_json_flag(*parser, *json);
   return {parser, [json] {
             check_writable(*json);
-            const DevicePeaks peaks = runtime::measure_device(codegen::default_cache_directory());
+            const DevicePeaks peaks = runtime::measure_device(default_cache_directory());
             if (*json != "-") std::cout << to_text(peaks) << std::flush;
             if (!json->empty()) write_json(*json, to_json(peaks));
             return kDone;

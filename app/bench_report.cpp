@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "app/build_info.h"
-#include "bench/statistics.h"
+#include "bench/measure/statistics.h"
 
 namespace espalier::app {
 namespace {

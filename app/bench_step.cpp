@@ -8,10 +8,10 @@
 #include <memory>
 #include <optional>
 
-#include "bench/step_work.h"
+#include "base/error.h"
+#include "bench/measure/flops.h"
+#include "bench/measure/step_work.h"
 #include "data/minibatches.h"
-#include "ir/error.h"
-#include "ir/flops.h"
 #include "models/models.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/schedule.h"
@@ -212,7 +212,7 @@ class StepBench {
       report_.machine.bandwidth = {{1, HUGE_VAL}};
       return;
     }
-    runtime::ThreadTeam team(report_.threads);
+    ThreadTeam team(report_.threads);
     bench::measure_flops(team, report_.machine);
     if (memory) bench::measure_bandwidth(team, report_.machine);
   }
@@ -272,7 +272,7 @@ class StepBench {
     }
     unshared_->clear();
     record(Instances(*unshared_), minibatch);
-    const ir::Flops flops = ir::FlopCounter(unshared_->program()).total(unshared_->graph());
+    const bench::Flops flops = bench::FlopCounter(unshared_->program()).total(unshared_->graph());
     return config_.training ? flops.training() : flops.forward;
   }
 
@@ -301,7 +301,7 @@ class StepBench {
   ir::Program program_ = model_->program();
   ir::Program unshared_program_ = model_->program();
   std::optional<ir::Recorder> recorder_, unshared_;
-  std::optional<ir::FlopCounter> counter_;
+  std::optional<bench::FlopCounter> counter_;
   std::unique_ptr<scheduler::Strategy> strategy_ =
       scheduler::make_strategy(config_.run.engine.strategy);
   scheduler::Schedule schedule_;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "app/run_config.h"
-#include "bench/machine.h"
+#include "bench/measure/machine.h"
 #include "runtime/engine.h"
 
 namespace espalier::app {

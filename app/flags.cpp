@@ -8,8 +8,9 @@
 
 #include "app/commands.h"
 #include "app/ranges.h"
-#include "codegen/target.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/target.h"
 #include "models/models.h"
 #include "scheduler/strategy.h"
 

@@ -9,12 +9,13 @@
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "codegen/kernel_cache.h"
-#include "codegen/target.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/target.h"
 #include "ir/op.h"
 #include "models/models.h"
-#include "runtime/cuda.h"
+#include "runtime/cuda/devices.h"
 #include "scheduler/strategy.h"
 #include "training/optimizer.h"
 
@@ -30,10 +31,10 @@ std::string bytes_text(double bytes) {
 
 /// The kernel cache: where it lies, and how much is in it. Another process may change it meanwhile.
 std::string cache_text() {
-  const std::filesystem::path folder = codegen::default_cache_directory();
+  const std::filesystem::path folder = default_cache_directory();
   if (folder.empty()) return "none (neither XDG_CACHE_HOME nor HOME is set)";
-  codegen::KernelCache cache(folder);
-  const codegen::KernelCache::Usage usage = cache.usage();
+  DiskCache cache(folder);
+  const DiskCache::Usage usage = cache.usage();
   if (!cache.problem().empty()) return "not used: " + cache.problem();
   return fmt::format("{} ({} {}, {})", folder.string(), usage.files,
                      usage.files == 1 ? "file" : "files",

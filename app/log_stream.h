@@ -9,7 +9,7 @@
 #include <streambuf>
 #include <string>
 
-#include "training/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace espalier::app {
 

@@ -18,7 +18,7 @@
 #include "app/build_info.h"
 #include "app/commands.h"
 #include "app/usual_names.h"
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::app {
 namespace {

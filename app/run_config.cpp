@@ -9,12 +9,13 @@
 #include <string>
 
 #include "app/ranges.h"
+#include "base/atomic_file.h"
+#include "base/disk_cache.h"
+#include "base/error.h"
+#include "base/excerpt.h"
 #include "codegen/compiler.h"
 #include "data/text_file.h"
-#include "ir/error.h"
-#include "ir/excerpt.h"
 #include "models/models.h"
-#include "training/atomic_file.h"
 
 namespace espalier::app {
 namespace {
@@ -91,7 +92,7 @@ EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
   options.precision = config.tf32   ? GemmPrecision::tf32
                       : config.bf16 ? GemmPrecision::bf16
                                     : GemmPrecision::single;
-  options.cache_directory = codegen::default_cache_directory();
+  options.cache_directory = default_cache_directory();
   options.memory_limit = config.memory_limit;
   options.persistent = config.persistent == "on"    ? Persistent::on
                        : config.persistent == "off" ? Persistent::off

@@ -11,7 +11,7 @@
 
 #include "data/loader.h"
 #include "models/tree_model.h"
-#include "runtime/options.h"
+#include "runtime/step/options.h"
 #include "training/checkpoint.h"
 #include "training/optimizer.h"
 #include "training/rate_schedule.h"

@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "app/build_info.h"
-#include "ir/error.h"
-#include "training/atomic_file.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace espalier::app {
 namespace {

@@ -9,7 +9,7 @@
 #include "app/ranges.h"
 #include "app/run_report.h"
 #include "data/minibatches.h"
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 #include "models/models.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::app {
 namespace {

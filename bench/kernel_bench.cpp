@@ -12,10 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "codegen/compiler.h"
-#include "codegen/kernel_ir.h"
-#include "codegen/target.h"
-#include "ir/error.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/kernel.h"
+#include "codegen/kernel/target.h"
 
 namespace {
 

@@ -13,14 +13,14 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/machine.h"
-#include "bench/step_work.h"
-#include "ir/error.h"
-#include "ir/gradient.h"
+#include "base/error.h"
+#include "bench/measure/machine.h"
+#include "bench/measure/step_work.h"
 #include "ir/op.h"
-#include "ir/simplify.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "runtime/engine.h"
-#include "runtime/modules.h"
+#include "runtime/step/cell_kernels.h"
 
 namespace {
 
@@ -331,7 +331,7 @@ int main(int argc, char** argv) {
     for (const std::string_view name : wanted) ir::op(name);
     bench::Machine machine;
     machine.threads = 1;
-    runtime::ThreadTeam team(1);
+    ThreadTeam team(1);
     bench::measure_flops(team, machine);
     bench::measure_bandwidth(team, machine);
     fmt::print("one core: {:.0f} GFLOP/s; {} instances\n", 1e-9 * machine.flops_one_thread,

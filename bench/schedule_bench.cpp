@@ -14,8 +14,8 @@
 #include <cstdlib>
 #include <random>
 
-#include "ir/instances.h"
-#include "ir/recorder.h"
+#include "ir/record/instances.h"
+#include "ir/record/recorder.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"
 #include "scheduler/strategy.h"

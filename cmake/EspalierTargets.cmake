@@ -22,16 +22,18 @@ endfunction()
 # espalier_library(<folder> SOURCES a.cpp... HEADERS a.h... LINKS public... PRIVATE_LINKS private...
 #                  PRIVATE_INCLUDES <folders of a dependency without targets of its own>...)
 #
-# Makes espalier_<folder> and its alias espalier::<folder>. All HEADERS are installed, as
-# include/espalier/<folder>/a.h. With no SOURCES it is an INTERFACE library, so that a folder may
-# start with headers, or with nothing. A private link that is only headers goes into
-# $<BUILD_INTERFACE:...>, so that consumers of the installed package do not need it.
+# Makes the library of a folder, named by its path from the root: for codegen/cpu that is
+# espalier_codegen_cpu, with the alias espalier::codegen_cpu. All HEADERS are installed, as
+# include/espalier/<folder>/a.h. With no SOURCES it is an INTERFACE library. A private link that is
+# only headers goes into $<BUILD_INTERFACE:...>, so that consumers of the installed package do not
+# need it.
 function(espalier_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;HEADERS;LINKS;PRIVATE_LINKS;PRIVATE_INCLUDES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "espalier_library(${folder}): unexpected ${arg_UNPARSED_ARGUMENTS}")
   endif()
-  set(target espalier_${folder})
+  string(REPLACE "/" "_" name "${folder}")
+  set(target espalier_${name})
   if(arg_SOURCES)
     set(scope PUBLIC)
     add_library(${target} STATIC ${arg_SOURCES})
@@ -42,14 +44,14 @@ function(espalier_library folder)
     set(scope INTERFACE)
     add_library(${target} INTERFACE)
   endif()
-  add_library(espalier::${folder} ALIAS ${target})
+  add_library(espalier::${name} ALIAS ${target})
   target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}"
                                     FILES ${arg_HEADERS})
   target_compile_features(${target} ${scope} cxx_std_20)
   # Part of the interface: code in headers must agree with the library about it.
   target_compile_definitions(${target} ${scope} $<$<BOOL:${ESPALIER_VERIFY}>:ESPALIER_VERIFY=1>)
   target_link_libraries(${target} ${scope} ${arg_LINKS})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   set_property(GLOBAL APPEND PROPERTY ESPALIER_LIBRARIES ${target})
 endfunction()
 

@@ -6,18 +6,20 @@
 #include <string>
 #include <unordered_map>
 
-#include "codegen/backend.h"
-#include "codegen/kernel_cache.h"
-#include "codegen/nvrtc.h"
-#include "codegen/print_kernel.h"
-#include "codegen/verify_kernel.h"
-#include "ir/error.h"
+#include "base/disk_cache.h"
+#include "base/error.h"
+#include "codegen/cpu/backend.h"
+#include "codegen/cuda/backend.h"
+#include "codegen/cuda/nvrtc.h"
+#include "codegen/fingerprint.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/verify.h"
 
 namespace espalier::codegen {
 
 struct Compiler::Impl {
   Target target;
-  KernelCache cache;
+  DiskCache cache;
   std::unique_ptr<Backend> backend;
   CompilerStatistics statistics;
   std::unordered_map<std::string, std::unique_ptr<CompiledKernel>> kernels;  // by their full text
@@ -28,7 +30,7 @@ struct Compiler::Impl {
       : target(std::move(t)),
         cache(std::move(options.cache_directory)),
         backend(target.kind == TargetKind::cuda ? make_cuda_backend(target)
-                                                : make_cpu_backend(target)) {}
+                                                : make_cpu_backend(target, source_fingerprint())) {}
 
   void make(CompiledKernel& compiled, const std::string& text) {
     const std::string key = backend->key(compiled.kernel, text);

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "codegen/compiled_kernel.h"
-#include "codegen/target.h"
+#include "codegen/kernel/compiled_kernel.h"
+#include "codegen/kernel/target.h"
 
 namespace espalier::codegen {
 
@@ -49,8 +49,5 @@ class Compiler {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// `$XDG_CACHE_HOME/espalier`, or `~/.cache/espalier`; empty if neither variable is set.
-std::filesystem::path default_cache_directory();
 
 }  // namespace espalier::codegen

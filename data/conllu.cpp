@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::data::conllu {
 namespace {

@@ -6,9 +6,9 @@
 #include <unordered_set>
 #include <utility>
 
-#include "data/random.h"
+#include "base/error.h"
+#include "base/random.h"
 #include "data/scanner.h"
-#include "ir/error.h"
 
 namespace espalier::data::listops {
 namespace {

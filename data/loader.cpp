@@ -9,9 +9,9 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
 #include "data/conllu.h"
 #include "data/text_file.h"
-#include "ir/error.h"
 
 namespace espalier::data {
 namespace {

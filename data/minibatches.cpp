@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "data/random.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "base/random.h"
 
 namespace espalier::data {
 

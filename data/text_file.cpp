@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::data {
 namespace {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::data {
 

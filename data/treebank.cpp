@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/error.h"
 #include "data/scanner.h"
-#include "ir/error.h"
 
 namespace espalier::data {
 namespace {

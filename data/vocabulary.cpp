@@ -8,7 +8,7 @@
 #include <random>
 #include <system_error>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::data {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "base/error.h"
 #include "frontend/cell.h"
-#include "ir/error.h"
 #include "ir/op.h"
 
 namespace espalier::detail {

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "frontend/call.h"
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 
 namespace espalier {
 namespace detail {
@@ -100,8 +100,8 @@ template <class R, class... Args>
 class Cell<R(Args...)> {
  public:
   Cell() = default;
-  /// `mark` is that of ir/cell_mark.h; without one, calls cannot be told from those of the cell of
-  /// that number in another model.
+  /// `mark` is that of ir/record/cell_mark.h; without one, calls cannot be told from those of the
+  /// cell of that number in another model.
   explicit Cell(ir::CellId id, std::uint32_t mark = 0) : id_(id), mark_(mark) {}
   ir::CellId id() const { return id_; }
 

@@ -19,8 +19,8 @@
 #include "frontend/state.h"
 #include "frontend/tensor.h"
 #include "frontend/trace.h"
-#include "ir/cell_mark.h"
 #include "ir/program.h"
+#include "ir/record/cell_mark.h"
 
 namespace espalier {
 namespace detail {

@@ -1,6 +1,6 @@
 #include "frontend/ops.h"
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::detail {
 

@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "base/error.h"
 #include "frontend/trace.h"
-#include "ir/error.h"
 #include "ir/op.h"
 
 namespace espalier {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/error.h"
 #include "ir/build.h"
-#include "ir/error.h"
 #include "ir/op.h"
 
 namespace espalier::detail {

@@ -3,9 +3,20 @@
 #include <algorithm>
 
 #include "ir/op.h"
-#include "ir/print.h"
 
 namespace espalier::ir {
+
+std::string_view to_string(PortKind kind) {
+  switch (kind) {
+    case PortKind::index:
+      return "index";
+    case PortKind::child:
+      return "child";
+    case PortKind::children:
+      return "children";
+  }
+  return "";
+}
 
 StateId tensor_state(Program& program, const Type& type) {
   const State state{to_string(type), {type}};

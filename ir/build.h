@@ -4,10 +4,14 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "ir/program.h"
 
 namespace espalier::ir {
+
+/// "index", "child" or "children".
+std::string_view to_string(PortKind kind);
 
 /// The state of one tensor of that type, called e.g. "f32[5]"; appended if it is not there.
 StateId tensor_state(Program& program, const Type& type);

@@ -4,7 +4,7 @@
 #include <cfloat>
 #include <numeric>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

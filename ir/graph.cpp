@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <bit>
 
-#include "ir/error.h"
+#include "base/error.h"
+#include "ir/identities.h"
 #include "ir/op.h"
-#include "ir/simplify.h"
 
 namespace espalier::ir {
 namespace {

@@ -91,7 +91,7 @@ class GraphBuilder {
  public:
   enum class Mode : std::uint8_t {
     record,   ///< keep what was written (the tracer)
-    simplify  ///< apply the local identities of ir/simplify.h to each new node
+    simplify  ///< apply the local identities of ir/passes/simplify.h to each new node
   };
 
   /// `context` ends error texts, e.g. "in cell 'node'". `describe` names an operand in error texts

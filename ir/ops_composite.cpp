@@ -2,7 +2,7 @@
 // rules, gradients and kernels come from their parts.
 #include <algorithm>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

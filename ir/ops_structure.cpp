@@ -1,7 +1,7 @@
 // Leaves, reductions and movements: ops that say where numbers come from.
 #include <algorithm>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::ir {
 

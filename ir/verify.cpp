@@ -5,8 +5,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/error.h"
 #include "ir/build.h"
-#include "ir/error.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

@@ -3,7 +3,7 @@
 // cell and the node.
 #pragma once
 
-#include "ir/gradient.h"
+#include "ir/differentiated.h"
 #include "ir/program.h"
 
 namespace espalier::ir {

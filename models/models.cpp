@@ -4,8 +4,8 @@
 #include <array>
 #include <vector>
 
-#include "ir/error.h"
-#include "ir/excerpt.h"
+#include "base/error.h"
+#include "base/excerpt.h"
 #include "models/child_sum_tree_lstm.h"
 #include "models/lstm.h"
 #include "models/tree_lstm.h"

@@ -1,6 +1,6 @@
 #include "models/tree_lstm.h"
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::models {
 

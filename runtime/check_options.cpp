@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <thread>
 
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/cpu/host_targets.h"
 #include "ir/verify.h"
-#include "runtime/cuda.h"
-#include "runtime/cuda_executor.h"
-#include "runtime/parameters.h"
+#include "runtime/cuda/devices.h"
+#include "runtime/cuda/executor.h"
+#include "runtime/step/params.h"
 
 namespace espalier::runtime {
 

@@ -6,10 +6,10 @@
 #include <span>
 #include <string_view>
 
-#include "codegen/target.h"
+#include "codegen/kernel/target.h"
 #include "ir/program.h"
-#include "runtime/optimizer.h"
-#include "runtime/options.h"
+#include "runtime/step/optimizer.h"
+#include "runtime/step/options.h"
 
 namespace espalier::runtime {
 

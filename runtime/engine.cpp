@@ -1,11 +1,9 @@
 #include "runtime/engine.h"
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/engine_impl.h"
 
 namespace espalier {
-
-using runtime::Stopwatch;
 
 Engine::Engine(ir::Program program, EngineOptions options)
     : impl_(std::make_unique<Impl>(std::move(program), std::move(options))) {}

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ir/recorder.h"
-#include "runtime/optimizer.h"
-#include "runtime/options.h"
-#include "runtime/profile.h"
+#include "ir/record/recorder.h"
+#include "runtime/step/optimizer.h"
+#include "runtime/step/options.h"
+#include "runtime/step/profile.h"
 
 namespace espalier {
 

@@ -12,27 +12,26 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/stopwatch.h"
 #include "codegen/compiler.h"
-#include "ir/error.h"
 #include "ir/verify.h"
-#include "runtime/arenas.h"
-#include "runtime/binding.h"
 #include "runtime/check_options.h"
-#include "runtime/cpu_executor.h"
-#include "runtime/cuda_executor.h"
+#include "runtime/cpu/executor.h"
+#include "runtime/cuda/executor.h"
 #include "runtime/engine.h"
-#include "runtime/finite_check.h"
-#include "runtime/placement.h"
-#include "runtime/plan.h"
-#include "runtime/random_keys.h"
-#include "runtime/reservation.h"
-#include "runtime/state_values.h"
-#include "runtime/stopwatch.h"
+#include "runtime/step/arenas.h"
+#include "runtime/step/binding.h"
+#include "runtime/step/finite_check.h"
+#include "runtime/step/placement.h"
+#include "runtime/step/plan.h"
+#include "runtime/step/random_keys.h"
+#include "runtime/step/reservation.h"
+#include "runtime/step/state_values.h"
 
 namespace espalier {
 
 struct Engine::Impl {
-  using Stopwatch = runtime::Stopwatch;
   using PlacedBatch = scheduler::PlacedBatch;
 
   static const ir::Program& verified(const ir::Program& program) {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <numeric>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::scheduler {
 

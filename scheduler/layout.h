@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ir/access.h"
-#include "ir/instances.h"
+#include "ir/record/instances.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {

@@ -1,7 +1,7 @@
 // What always holds of a layout and of its gradient rows.
 #include <algorithm>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "scheduler/layout.h"
 
 namespace espalier::scheduler {

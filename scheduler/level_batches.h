@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ir/instances.h"
+#include "ir/record/instances.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {

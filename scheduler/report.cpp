@@ -7,7 +7,8 @@
 #include <numeric>
 #include <ostream>
 
-#include "ir/print.h"
+#include "ir/build.h"
+#include "ir/text/print.h"
 
 namespace espalier::scheduler {
 namespace {

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "ir/instances.h"
+#include "ir/record/instances.h"
 
 namespace espalier::scheduler {
 

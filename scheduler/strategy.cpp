@@ -3,7 +3,7 @@
 #include <array>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::scheduler {
 

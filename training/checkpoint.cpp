@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "ir/error.h"
-#include "ir/excerpt.h"
+#include "base/error.h"
+#include "base/excerpt.h"
 #include "training/strict_json.h"
 
 namespace espalier {

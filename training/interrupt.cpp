@@ -4,7 +4,7 @@
 #include <atomic>
 #include <csignal>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier {
 

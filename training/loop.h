@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/options.h"
+#include "runtime/step/options.h"
 #include "training/optimizer.h"
 #include "training/progress.h"
 #include "training/rate_schedule.h"

@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier {
 namespace {

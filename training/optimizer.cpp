@@ -6,8 +6,8 @@
 #include <cmath>
 #include <tuple>
 
-#include "ir/error.h"
-#include "runtime/vector_clones.h"
+#include "base/error.h"
+#include "base/vector_clones.h"
 
 namespace espalier {
 namespace {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/optimizer.h"
+#include "runtime/step/optimizer.h"
 
 namespace espalier {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier {
 namespace {

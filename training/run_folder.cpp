@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier {
 namespace {

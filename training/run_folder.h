@@ -8,7 +8,7 @@
 #include <span>
 #include <string_view>
 
-#include "training/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace espalier {
 

@@ -11,8 +11,8 @@
 #include <set>
 #include <utility>
 
-#include "ir/error.h"
-#include "ir/excerpt.h"
+#include "base/error.h"
+#include "base/excerpt.h"
 #include "training/strict_json.h"
 
 namespace espalier {

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "training/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace espalier {
 

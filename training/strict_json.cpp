@@ -5,8 +5,8 @@
 #include <set>
 #include <vector>
 
-#include "ir/error.h"
-#include "ir/excerpt.h"
+#include "base/error.h"
+#include "base/excerpt.h"
 
 namespace espalier {
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "training/checkpoint.h"
 #include "training/safetensors.h"
 

@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "tests/app/command.h"
 
 namespace espalier::app {

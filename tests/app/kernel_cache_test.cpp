@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class KernelCache : public testing::Test {
+class DiskCache : public testing::Test {
  protected:
   const TemporaryFolder folder_;
   const fs::path kernels_ = folder_ / "cache/espalier";
@@ -33,7 +33,7 @@ std::string info_line(const CommandOptions& options) {
   return text.substr(begin, text.find('\n', begin) - begin);
 }
 
-TEST_F(KernelCache, ThatOthersMayWriteIsToldOnceAndNotUsed) {
+TEST_F(DiskCache, ThatOthersMayWriteIsToldOnceAndNotUsed) {
   fs::create_directories(kernels_);
   ASSERT_EQ(::chmod(kernels_.c_str(), 0777), 0);
   const std::string told = "warning: kernels are not kept for the next run: " + kernels_.string() +
@@ -50,7 +50,7 @@ TEST_F(KernelCache, ThatOthersMayWriteIsToldOnceAndNotUsed) {
       << info_line(options_);
 }
 
-TEST_F(KernelCache, ThatCannotBeWrittenIsToldOnce) {
+TEST_F(DiskCache, ThatCannotBeWrittenIsToldOnce) {
   folder_.write("cache", "a file where the folder should be");
   const Output trained = run(tiny_training(), options_);
   EXPECT_EQ(trained.status, 0);
@@ -58,7 +58,7 @@ TEST_F(KernelCache, ThatCannotBeWrittenIsToldOnce) {
   EXPECT_EQ(count(trained.err, ": Not a directory"), 1) << trained.err;
 }
 
-TEST_F(KernelCache, IsCountedWithoutWhatElseLiesThere) {
+TEST_F(DiskCache, IsCountedWithoutWhatElseLiesThere) {
   EXPECT_NE(info_line(options_).find("(0 files, 0 B)"), std::string::npos) << info_line(options_);
   ASSERT_EQ(run(tiny_training(), options_).status, 0);
   const std::string before = info_line(options_);

@@ -1,17 +1,17 @@
 // What lies between the measured numbers: interpolation, quartiles, floors. Of the measurements
 // themselves only that they are there.
-#include "bench/machine.h"
+#include "bench/measure/machine.h"
 
 #include <gtest/gtest.h>
 
-#include "bench/machine_loops.h"
-#include "bench/statistics.h"
+#include "bench/measure/machine_loops.h"
+#include "bench/measure/statistics.h"
 
 namespace espalier::bench {
 namespace {
 
 TEST(Machine, MeasuresAllThatItSays) {
-  runtime::ThreadTeam team(2);
+  ThreadTeam team(2);
   Machine machine;
   measure_flops(team, machine);
   measure_bandwidth(team, machine);

@@ -1,8 +1,8 @@
-#include "bench/step_work.h"
+#include "bench/measure/step_work.h"
 
 #include <gtest/gtest.h>
 
-#include "ir/parse.h"
+#include "ir/text/parse.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/strategy.h"
 
@@ -25,7 +25,7 @@ StepWork work_of(int chains, int length, const Machine& machine) {
   }
   scheduler::Schedule schedule;
   scheduler::make_strategy("depth")->run(graph, scheduler::cell_graph(program), schedule);
-  return step_work(ir::FlopCounter(program), graph, schedule, program.cells.size(), machine);
+  return step_work(FlopCounter(program), graph, schedule, program.cells.size(), machine);
 }
 
 Machine machine(double flops, double bytes) {
@@ -36,7 +36,7 @@ TEST(StepWork, CountsBatchesAndArithmetic) {
   const StepWork work = work_of(10, 3, machine(1, 1e9));
   EXPECT_EQ(work.instances, 40U);
   EXPECT_EQ(work.batches, 4U);
-  EXPECT_EQ(work.flops, (ir::Flops{960, 960, 960}));
+  EXPECT_EQ(work.flops, (Flops{960, 960, 960}));
   EXPECT_EQ(work.cells[0].batches, 1U);
   EXPECT_EQ(work.cells[0].instances, 10U);
   EXPECT_EQ(work.cells[1].batches, 3U);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "codegen/cpu/host_targets.h"
 #include "tests/codegen/kernel_runner.h"
 #include "tests/support/rounding.h"
 

@@ -7,15 +7,18 @@
 #include <map>
 #include <memory>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "codegen/interpreter.h"
-#include "codegen/print_kernel.h"
-#include "codegen/split_rows.h"
-#include "codegen/verify_kernel.h"
-#include "codegen/verify_memory.h"
-#include "ir/fuse_contractions.h"
-#include "ir/print.h"
-#include "ir/simplify.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/split_rows.h"
+#include "codegen/kernel/verify.h"
+#include "codegen/kernel/verify_memory.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/print.h"
 #include "tests/support/rounding.h"
 
 namespace espalier::test {
@@ -54,7 +57,7 @@ std::vector<Runner> compiled_runners() {
   std::vector<Runner> runners;
   for (const codegen::Target& target : codegen::host_targets()) {
     const auto compiler = std::make_shared<codegen::Compiler>(
-        target, codegen::CompilerOptions{codegen::default_cache_directory()});
+        target, codegen::CompilerOptions{default_cache_directory()});
     runners.push_back({target, [compiler](const Kernel& kernel, int stage, void* const* buffers,
                                           std::int64_t begin, std::int64_t end) {
                          const auto& made = compiler->compile(kernel).stages[std::size_t(stage)];

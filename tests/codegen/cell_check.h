@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "codegen/lower.h"
+#include "codegen/kernel/lower.h"
 #include "tests/support/cells.h"
 #include "tests/support/kernel_harness.h"
 

@@ -10,9 +10,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "codegen/cpu_jit.h"
+#include "base/disk_cache.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/cpu/jit.h"
 #include "codegen/fingerprint.h"
-#include "codegen/kernel_cache.h"
 #include "tests/codegen/kernel_runner.h"
 #include "tests/support/temporary_folder.h"
 
@@ -151,7 +152,7 @@ TEST_F(CachedCompiler, RebuildsAWholeFileThatHoldsNoObject) {
                                                        "ELF");
   ASSERT_NE(begin, text.npos);
   if (end == text.npos) GTEST_SKIP() << "this machine's objects are not ELF";
-  KernelCache cache(options().cache_directory);
+  DiskCache cache(options().cache_directory);
   const std::string key = text.substr(begin, end - begin);
   for (const std::string& object : {std::string("no object"), text.substr(end, 200)}) {
     ASSERT_TRUE(cache.store(key, object));
@@ -220,9 +221,9 @@ TEST_F(CachedCompiler, IsSharedByProcesses) {
   for (const fs::path& file : files()) EXPECT_EQ(file.extension(), ".kernel") << file;
 }
 
-TEST(KernelCache, StoresAnyBytesUnderAnyKey) {
+TEST(DiskCache, StoresAnyBytesUnderAnyKey) {
   const TemporaryFolder folder;
-  KernelCache cache(folder.path());
+  DiskCache cache(folder.path());
   const std::string bytes("\0\xff\n", 3);
   EXPECT_FALSE(cache.load("a"));
   for (const std::string& key : {std::string(), std::string("a"), std::string("\0", 1)}) {
@@ -234,13 +235,13 @@ TEST(KernelCache, StoresAnyBytesUnderAnyKey) {
   EXPECT_NE(cache.file("a"), cache.file("b"));
 }
 
-TEST(KernelCache, WithoutAFolderIsEmpty) {
-  KernelCache cache({});
+TEST(DiskCache, WithoutAFolderIsEmpty) {
+  DiskCache cache({});
   EXPECT_TRUE(cache.store("a", "b"));
   EXPECT_FALSE(cache.load("a"));
 }
 
-TEST(KernelCache, LiesWhereXdgSays) {
+TEST(DiskCache, LiesWhereXdgSays) {
   const char* old = getenv("XDG_CACHE_HOME");
   const std::string saved = old ? old : "";
   setenv("XDG_CACHE_HOME", "/somewhere", 1);

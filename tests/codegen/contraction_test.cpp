@@ -1,6 +1,7 @@
 // Contraction stages: tiles of every height, gates, terms, gathered rows, epilogues.
 #include <gtest/gtest.h>
 
+#include "codegen/cpu/host_targets.h"
 #include "tests/codegen/sample_kernels.h"
 
 namespace espalier::codegen {

@@ -1,9 +1,10 @@
-#include "codegen/copies.h"
+#include "codegen/kernel/copies.h"
 
 #include <gtest/gtest.h>
 
-#include "codegen/lower.h"
-#include "ir/parse.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/lower.h"
+#include "ir/text/parse.h"
 
 namespace espalier::codegen {
 namespace {

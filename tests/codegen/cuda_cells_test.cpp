@@ -9,8 +9,8 @@
 #include <regex>
 #include <set>
 
-#include "codegen/cuda_emit.h"
-#include "codegen/nvrtc.h"
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/nvrtc.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
 #include "tests/support/cubin.h"

@@ -3,9 +3,10 @@
 
 #include <filesystem>
 
+#include "base/error.h"
 #include "codegen/compiler.h"
-#include "codegen/nvrtc.h"
-#include "ir/error.h"
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/nvrtc.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/temporary_folder.h"
 

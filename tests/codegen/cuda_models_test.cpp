@@ -8,12 +8,13 @@
 #include <set>
 #include <span>
 
-#include "codegen/cuda_persistent.h"
-#include "codegen/nvrtc.h"
-#include "codegen/print_kernel.h"
-#include "ir/hoist.h"
+#include "base/disk_cache.h"
+#include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/walker.h"
+#include "codegen/kernel/print.h"
+#include "ir/passes/hoist.h"
 #include "models/models.h"
-#include "runtime/modules.h"
+#include "runtime/step/cell_kernels.h"
 #include "tests/codegen/model_kernels.h"
 #include "tests/support/cubin.h"
 #include "tests/support/golden.h"
@@ -40,8 +41,7 @@ class ModelsInCuda : public testing::TestWithParam<std::string> {};
 
 TEST_P(ModelsInCuda, CompileWithoutSpills) {
   if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
-  codegen::Compiler compiler(codegen::cuda_target(GetParam()),
-                             {codegen::default_cache_directory()});
+  codegen::Compiler compiler(codegen::cuda_target(GetParam()), {default_cache_directory()});
   for (const models::ModelInfo& info : models::models()) {
     const auto model =
         info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});
@@ -93,8 +93,7 @@ std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compil
 
 TEST_P(ModelsInCuda, WalkInFewRegisters) {
   if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
-  codegen::Compiler compiler(codegen::cuda_target(GetParam()),
-                             {codegen::default_cache_directory()});
+  codegen::Compiler compiler(codegen::cuda_target(GetParam()), {default_cache_directory()});
   for (const models::ModelInfo& info : models::models()) {
     const auto model =
         info.make({.vocabulary = 1000, .embed = 300, .hidden = 150, .classes = 5, .dropout = 0.5});

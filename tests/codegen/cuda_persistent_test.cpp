@@ -1,13 +1,12 @@
 // Walkers, run on this machine's processor with all blocks under way at once, against the
 // interpreter: stages with and without held weights, and what happens where a barrier is missing.
-#include "codegen/cuda_persistent.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "codegen/interpreter.h"
-#include "codegen/split_rows.h"
+#include "codegen/cuda/walker.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/split_rows.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"
 

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "codegen/cuda_persistent.h"
+#include "codegen/cuda/walker.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"
 

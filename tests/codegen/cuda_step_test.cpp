@@ -1,7 +1,8 @@
 // The kernels of a step besides those of cells, for all params of a model at once, as cubins.
 #include <gtest/gtest.h>
 
-#include "codegen/nvrtc.h"
+#include "base/disk_cache.h"
+#include "codegen/cuda/nvrtc.h"
 #include "models/models.h"
 #include "tests/codegen/model_kernels.h"
 #include "tests/support/cubin.h"
@@ -14,8 +15,7 @@ class StepInCuda : public testing::TestWithParam<std::string> {};
 
 TEST_P(StepInCuda, CompilesToOneLaunchEach) {
   if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
-  codegen::Compiler compiler(codegen::cuda_target(GetParam()),
-                             {codegen::default_cache_directory()});
+  codegen::Compiler compiler(codegen::cuda_target(GetParam()), {default_cache_directory()});
   std::vector<UpdateRule> rules;
   for (const OptimizerInfo& info : optimizers()) rules.push_back(info.defaults);
   for (const models::ModelInfo& info : models::models()) {

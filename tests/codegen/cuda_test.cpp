@@ -2,8 +2,8 @@
 // interpreter.
 #include <gtest/gtest.h>
 
-#include "codegen/interpreter.h"
-#include "codegen/verify_kernel.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/verify.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"
 

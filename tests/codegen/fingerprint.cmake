@@ -1,5 +1,5 @@
 # The fingerprint of sources changes with any of their bytes and names and with nothing else, and the
-# one of this build is that of everything in ir/ and codegen/. Called by ctest with SOURCE_DIR and
+# one of this build is that of everything in ir/, ir/passes/ and codegen/. Called by ctest with SOURCE_DIR and
 # BUILD_DIR; see tests/CMakeLists.txt.
 cmake_minimum_required(VERSION 3.25)
 
@@ -47,10 +47,11 @@ file(WRITE "${work}/here/y.h" "x")
 fingerprint(after "${work}/here" x.cpp y.h)
 expect_equal(FALSE "${before}" "${after}" "contents exchanged")
 
-foreach(folder IN ITEMS ir codegen)
-  file(GLOB files RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/${folder}/*.cpp" "${SOURCE_DIR}/${folder}/*.h")
+foreach(folder IN ITEMS ir ir/passes codegen codegen/kernel codegen/cpu codegen/cuda)
+  file(GLOB files RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/${folder}/*.cpp" "${SOURCE_DIR}/${folder}/*.h"
+       "${SOURCE_DIR}/${folder}/*.cuh")
   list(APPEND all ${files})
 endforeach()
 fingerprint(of_sources "${SOURCE_DIR}" ${all})
 file(READ "${BUILD_DIR}/codegen/fingerprint.cpp" of_build)
-expect_equal(TRUE "${of_sources}" "${of_build}" "what is built and all of ir/ and codegen/")
+expect_equal(TRUE "${of_sources}" "${of_build}" "what is built and all of ir/, ir/passes/ and codegen/")

@@ -1,7 +1,5 @@
 // Kernels whose products are split off for a library: in order they have the bits of the whole
 // ones, on any target, and they name the library's operands as it takes them.
-#include "codegen/gemm.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -9,10 +7,11 @@
 #include <cmath>
 #include <memory>
 
-#include "codegen/cuda_emit.h"
-#include "codegen/nvrtc.h"
-#include "codegen/print_kernel.h"
-#include "codegen/verify_kernel.h"
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/nvrtc.h"
+#include "codegen/kernel/library_calls.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/verify.h"
 #include "models/models.h"
 #include "tests/codegen/cell_check.h"
 #include "tests/support/cubin.h"

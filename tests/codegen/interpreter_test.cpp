@@ -1,5 +1,5 @@
 // The interpreter against results worked out by hand: it is the oracle of everything else here.
-#include "codegen/interpreter.h"
+#include "codegen/kernel/interpreter.h"
 
 #include <gtest/gtest.h>
 

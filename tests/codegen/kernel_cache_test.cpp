@@ -1,7 +1,5 @@
 // The size of the kernel cache: what goes when it becomes too large, what stays, and that several
 // processes may trim it at once.
-#include "codegen/kernel_cache.h"
-
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/disk_cache.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::codegen {
@@ -26,8 +25,8 @@ class KernelCacheSize : public testing::Test {
  protected:
   static std::string key(int number) { return "key " + std::to_string(number); }
   static std::string object(int number) { return std::string(kObject, char('a' + number % 26)); }
-  std::int64_t bytes() const { return KernelCache(folder_).usage().bytes; }
-  std::vector<int> kept(const KernelCache& cache, int keys) const {
+  std::int64_t bytes() const { return DiskCache(folder_).usage().bytes; }
+  std::vector<int> kept(const DiskCache& cache, int keys) const {
     std::vector<int> found;
     for (int i = 0; i < keys; ++i)
       if (fs::exists(cache.file(key(i)))) found.push_back(i);
@@ -39,7 +38,7 @@ class KernelCacheSize : public testing::Test {
 };
 
 TEST_F(KernelCacheSize, StaysBelowTheLimitAndKeepsTheNewest) {
-  KernelCache cache(folder_, kLimit);
+  DiskCache cache(folder_, kLimit);
   std::size_t most = 0;
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(cache.store(key(i), object(i)));
@@ -54,7 +53,7 @@ TEST_F(KernelCacheSize, StaysBelowTheLimitAndKeepsTheNewest) {
 }
 
 TEST_F(KernelCacheSize, AFileThatIsReadIsNotOld) {
-  KernelCache cache(folder_, kLimit);
+  DiskCache cache(folder_, kLimit);
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(cache.store(key(i), object(i)));
     ASSERT_EQ(cache.load(key(0)), object(0)) << i;
@@ -64,13 +63,13 @@ TEST_F(KernelCacheSize, AFileThatIsReadIsNotOld) {
 
 TEST_F(KernelCacheSize, CountsWhatOthersHaveLeft) {
   {
-    KernelCache large(folder_);
+    DiskCache large(folder_);
     for (int i = 0; i < 50; ++i) ASSERT_TRUE(large.store(key(i), object(i)));
   }
   EXPECT_GT(bytes(), 2 * kLimit);
-  KernelCache(folder_, kLimit).store(key(50), object(50));
+  DiskCache(folder_, kLimit).store(key(50), object(50));
   EXPECT_LE(bytes(), kLimit);
-  EXPECT_EQ(kept(KernelCache(folder_), 51).back(), 50);
+  EXPECT_EQ(kept(DiskCache(folder_), 51).back(), 50);
 }
 
 TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
@@ -79,7 +78,7 @@ TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
     fs::last_write_time(folder_ / name, fs::file_time_type::clock::now() - age);
   };
   write("notes.txt", std::chrono::hours(100));
-  const std::string entry = KernelCache(folder_).file("another").filename();
+  const std::string entry = DiskCache(folder_).file("another").filename();
   const std::string writing = entry + ".aaaaaa";    // another process is writing it
   const std::string abandoned = entry + ".aaaaab";  // it did not live to finish it
   write(writing, std::chrono::hours(0));
@@ -90,7 +89,7 @@ TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
                                            entry + ".bak12", "." + entry + "~", "linux.kernel"};
   for (const std::string& name : others) write(name, std::chrono::hours(100));
   fs::create_directory(folder_ / "folder.kernel");
-  KernelCache cache(folder_, kLimit);
+  DiskCache cache(folder_, kLimit);
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(cache.store(key(i), object(i)));
   EXPECT_GE(kept(cache, 50).size(), 15u) << "nor are they counted";
   EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
@@ -101,7 +100,7 @@ TEST_F(KernelCacheSize, LeavesOtherFilesAlone) {
 }
 
 TEST_F(KernelCacheSize, AnObjectLargerThanTheLimitIsNotKept) {
-  KernelCache cache(folder_, kLimit);
+  DiskCache cache(folder_, kLimit);
   ASSERT_TRUE(cache.store(key(0), object(0)));
   EXPECT_TRUE(cache.store("large", std::string(kLimit, 'x')));
   EXPECT_FALSE(cache.load("large"));
@@ -115,7 +114,7 @@ TEST_F(KernelCacheSize, ManyProcessesTrimAtOnce) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      KernelCache cache(folder_, kLimit);
+      DiskCache cache(folder_, kLimit);
       int wrong = 0;
       for (int i = 0; i < 300; ++i) {
         const int number = (i * 7 + process * 11) % 60;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "codegen/kernel_cache.h"
+#include "base/disk_cache.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::codegen {
@@ -25,11 +25,11 @@ mode_t mode_of(const fs::path& path) {
 
 class KernelCacheTrust : public testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(KernelCache(folder_).store("key", "object")); }
-  std::optional<std::string> loaded() const { return KernelCache(folder_).load("key"); }
+  void SetUp() override { ASSERT_TRUE(DiskCache(folder_).store("key", "object")); }
+  std::optional<std::string> loaded() const { return DiskCache(folder_).load("key"); }
   /// Of reading and of writing, which have the same.
   std::string problem() const {
-    KernelCache reader(folder_), writer(folder_);
+    DiskCache reader(folder_), writer(folder_);
     EXPECT_FALSE(reader.load("key"));
     EXPECT_FALSE(writer.store("key", "object"));
     EXPECT_EQ(reader.problem(), writer.problem());
@@ -38,7 +38,7 @@ class KernelCacheTrust : public testing::Test {
 
   const test::TemporaryFolder temporary_;
   const fs::path folder_ = temporary_ / "above/kernels";
-  const fs::path entry_ = KernelCache(folder_).file("key");
+  const fs::path entry_ = DiskCache(folder_).file("key");
 };
 
 TEST_F(KernelCacheTrust, MakesFoldersAndFilesForOneUser) {
@@ -65,7 +65,7 @@ TEST_F(KernelCacheTrust, AFolderOfAnotherUserIsNotUsed) {
     ASSERT_EQ(::chown(folder.c_str(), 12345, gid_t(-1)), 0);
   else
     folder = "/usr";  // where everybody can read
-  KernelCache cache(folder);
+  DiskCache cache(folder);
   EXPECT_FALSE(cache.load("key"));
   EXPECT_FALSE(cache.store("key", "object"));
   EXPECT_NE(cache.problem().find("found a folder of user "), std::string::npos) << cache.problem();
@@ -75,7 +75,7 @@ TEST_F(KernelCacheTrust, AFolderBehindALinkIsNotUsed) {
   const fs::path link = temporary_ / "link";
   fs::create_directory_symlink(folder_, link);
   for (const fs::path& path : {link, link / ""}) {
-    KernelCache cache(path);
+    DiskCache cache(path);
     EXPECT_FALSE(cache.load("key"));
     EXPECT_EQ(cache.problem(), link.string() + ": found a symbolic link, expected a folder");
   }
@@ -86,7 +86,7 @@ TEST_F(KernelCacheTrust, AnEntryThatOthersMayWriteIsMadeAnew) {
     ASSERT_EQ(::chmod(entry_.c_str(), mode), 0);
     EXPECT_FALSE(loaded());
   }
-  ASSERT_TRUE(KernelCache(folder_).store("key", "object"));
+  ASSERT_TRUE(DiskCache(folder_).store("key", "object"));
   EXPECT_EQ(loaded(), "object");
   EXPECT_EQ(mode_of(entry_), 0600U);
 }
@@ -95,7 +95,7 @@ TEST_F(KernelCacheTrust, AnEntryOfAnotherUserIsMadeAnew) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
   ASSERT_EQ(::chown(entry_.c_str(), 12345, gid_t(-1)), 0);
   EXPECT_FALSE(loaded());
-  ASSERT_TRUE(KernelCache(folder_).store("key", "object"));
+  ASSERT_TRUE(DiskCache(folder_).store("key", "object"));
   EXPECT_EQ(loaded(), "object");
 }
 
@@ -104,7 +104,7 @@ TEST_F(KernelCacheTrust, AnEntryBehindALinkIsMadeAnewAndWhatItNamesIsLeftAlone) 
   fs::rename(entry_, other);
   fs::create_symlink(other, entry_);
   EXPECT_FALSE(loaded());
-  ASSERT_TRUE(KernelCache(folder_).store("key", "another object"));
+  ASSERT_TRUE(DiskCache(folder_).store("key", "another object"));
   EXPECT_FALSE(fs::is_symlink(entry_));
   EXPECT_EQ(loaded(), "another object");
   fs::rename(other, entry_);
@@ -123,7 +123,7 @@ TEST_F(KernelCacheTrust, ASparseFileOfAnySizeIsNotRead) {
     EXPECT_FALSE(loaded());
   }
   // It is counted, so it goes first.
-  KernelCache cache(folder_);
+  DiskCache cache(folder_);
   ASSERT_TRUE(cache.store("another", "object"));
   EXPECT_FALSE(fs::exists(entry_));
   EXPECT_EQ(cache.load("another"), "object");
@@ -145,15 +145,15 @@ TEST_F(KernelCacheTrust, NoBitOfAnEntryCanBeAnother) {
 }
 
 TEST_F(KernelCacheTrust, CountsEntriesOnly) {
-  ASSERT_TRUE(KernelCache(folder_).store("another", "object"));
-  KernelCache below(folder_ / "below");
+  ASSERT_TRUE(DiskCache(folder_).store("another", "object"));
+  DiskCache below(folder_ / "below");
   ASSERT_TRUE(below.store("key", "object"));
   temporary_.write("above/kernels/notes.txt", "not ours");
-  const KernelCache::Usage usage = KernelCache(folder_).usage();
+  const DiskCache::Usage usage = DiskCache(folder_).usage();
   EXPECT_EQ(usage.files, 2);
   EXPECT_EQ(usage.bytes, std::int64_t(entry_bytes("key", "object").size() +
                                       entry_bytes("another", "object").size()));
-  EXPECT_EQ(KernelCache(temporary_ / "nowhere").usage().files, 0);
+  EXPECT_EQ(DiskCache(temporary_ / "nowhere").usage().files, 0);
   EXPECT_FALSE(fs::exists(temporary_ / "nowhere")) << "asking makes no folder";
 }
 

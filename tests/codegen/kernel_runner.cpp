@@ -11,9 +11,10 @@
 #include <map>
 #include <memory>
 
-#include "codegen/interpreter.h"
-#include "codegen/print_kernel.h"
-#include "codegen/verify_kernel.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/verify.h"
 
 namespace espalier::codegen {
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "codegen/compiler.h"
-#include "codegen/kernel_ir.h"
-#include "codegen/target.h"
+#include "codegen/kernel/kernel.h"
+#include "codegen/kernel/target.h"
 
 namespace espalier::codegen {
 

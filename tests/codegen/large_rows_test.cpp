@@ -4,10 +4,13 @@
 
 #include <deque>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "codegen/lower.h"
-#include "ir/fuse_contractions.h"
-#include "ir/simplify.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/lower.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "tests/support/kernel_harness.h"
 #include "tests/support/random_programs.h"
 
@@ -125,7 +128,7 @@ std::vector<std::vector<float>> results(const ir::Program& program, const ir::Ce
 
 TEST(LargeRows, AreAddressedIn64Bits) {
   for (const codegen::Target& target : codegen::host_targets()) {
-    codegen::Compiler compiler(target, {codegen::default_cache_directory()});
+    codegen::Compiler compiler(target, {default_cache_directory()});
     for (std::uint64_t seed = 0; seed < 3; ++seed) {
       const ir::Program program = random_program(seed, {.width = 9 + int(seed) * 11});
       for (const ir::Cell& source : program.cells) {

@@ -1,7 +1,7 @@
 // Lowering: the kernels of cells, run by the interpreter and compiled for every target of this
 // machine, against the cells evaluated in double: outputs, gradients of the children, weight
 // gradients. One-op cells come from the op table, others are random.
-#include "codegen/lower.h"
+#include "codegen/kernel/lower.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <memory>
 
 #include "codegen/compiler.h"
-#include "codegen/verify_kernel.h"
-#include "ir/parse.h"
+#include "codegen/kernel/verify.h"
+#include "ir/text/parse.h"
 #include "tests/codegen/cell_check.h"
 #include "tests/support/op_cells.h"
 #include "tests/support/random_programs.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "codegen/cpu/host_targets.h"
 #include "tests/codegen/kernel_runner.h"
 
 namespace espalier::codegen {

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "codegen/split_rows.h"
-#include "runtime/step_kernels.h"
+#include "codegen/kernel/split_rows.h"
+#include "runtime/update/step_kernels.h"
 
 namespace espalier::test {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "codegen/compiler.h"
-#include "runtime/modules.h"
+#include "runtime/step/cell_kernels.h"
 #include "training/optimizer.h"
 
 namespace espalier::test {

@@ -1,7 +1,8 @@
 // Outer products: weight gradients, summed over rows read by pointer.
 #include <gtest/gtest.h>
 
-#include "codegen/tiling.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/tiling.h"
 #include "tests/codegen/sample_kernels.h"
 
 namespace espalier::codegen {

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "codegen/print_kernel.h"
-#include "ir/parse.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/print.h"
+#include "ir/text/parse.h"
 #include "tests/codegen/cell_check.h"
 
 namespace espalier::test {
@@ -114,7 +116,7 @@ TEST_P(Products, AgreeWithDouble) {
   std::vector<Runner> runners{interpreter()};
   for (const codegen::Target& target : codegen::host_targets()) {
     const auto compiler = std::make_shared<codegen::Compiler>(
-        target, codegen::CompilerOptions{codegen::default_cache_directory()});
+        target, codegen::CompilerOptions{default_cache_directory()});
     runners.push_back({target, [compiler](const Kernel& kernel, int stage, void* const* buffers,
                                           std::int64_t begin, std::int64_t end) {
                          const auto& made = compiler->compile(kernel).stages[std::size_t(stage)];

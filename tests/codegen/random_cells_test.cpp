@@ -5,7 +5,8 @@
 
 #include <memory>
 
-#include "ir/print.h"
+#include "codegen/cpu/host_targets.h"
+#include "ir/text/print.h"
 #include "tests/support/host_cuda.h"
 #include "tests/support/kernel_trial.h"
 #include "tests/support/random_programs.h"

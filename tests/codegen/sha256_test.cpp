@@ -1,5 +1,5 @@
 // SHA-256 against the vectors of NIST (FIPS 180-4 examples, CAVP).
-#include "codegen/sha256.h"
+#include "base/sha256.h"
 
 #include <gtest/gtest.h>
 

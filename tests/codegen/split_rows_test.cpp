@@ -1,13 +1,13 @@
 // Products split into parts of their rows against the same in one piece, by the interpreter and as
 // printed for a GPU.
-#include "codegen/split_rows.h"
+#include "codegen/kernel/split_rows.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "codegen/interpreter.h"
-#include "codegen/verify_kernel.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/verify.h"
 #include "tests/codegen/sample_kernels.h"
 #include "tests/support/host_cuda.h"
 

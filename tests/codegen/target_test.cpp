@@ -1,9 +1,10 @@
 // Targets: what this machine offers, and refusals that name it.
-#include "codegen/target.h"
+#include "codegen/kernel/target.h"
 
 #include <gtest/gtest.h>
 
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/cpu/host_targets.h"
 
 namespace espalier::codegen {
 namespace {

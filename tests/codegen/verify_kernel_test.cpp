@@ -1,11 +1,10 @@
 // Each rule of verify_kernel, on kernels made up to break it; and the printed kernel, which must
 // tell apart whatever differs.
-#include "codegen/verify_kernel.h"
-
 #include <gtest/gtest.h>
 
-#include "codegen/print_kernel.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/verify.h"
 #include "tests/codegen/kernel_runner.h"
 
 namespace espalier::codegen {

@@ -1,9 +1,9 @@
 // What verify_memory accepts and rejects, on kernels that copy elements from buffer to buffer.
-#include "codegen/verify_memory.h"
+#include "codegen/kernel/verify_memory.h"
 
 #include <gtest/gtest.h>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tests/codegen/kernel_runner.h"
 
 namespace espalier::codegen {

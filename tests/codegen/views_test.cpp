@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "codegen/lower.h"
-#include "codegen/verify_kernel.h"
-#include "ir/parse.h"
+#include "codegen/kernel/lower.h"
+#include "codegen/kernel/verify.h"
+#include "ir/text/parse.h"
 #include "tests/codegen/cell_check.h"
 
 namespace espalier::test {

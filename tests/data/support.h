@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tests/support/refusal.h"
 #include "tests/support/temporary_folder.h"
 

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <string_view>
 
-#include "data/random.h"
+#include "base/random.h"
 #include "tests/data/support.h"
 
 namespace espalier::data {

@@ -13,11 +13,11 @@
 #include "tests/docs/markdown.h"
 #include "tests/support/golden.h"
 // snippet: headers
+#include "base/random.h"
 #include "data/minibatches.h"
-#include "data/random.h"
 #include "data/tree.h"
 #include "frontend/model.h"
-#include "ir/print.h"
+#include "ir/text/print.h"
 #include "runtime/engine.h"
 #include "training/checkpoint.h"
 #include "training/engine_task.h"
@@ -32,7 +32,7 @@ namespace {
 
 // snippet: examples
 /// Adds a random nested list to `builder` and gives its largest digit.
-int grow(data::TreeBuilder& builder, data::Random& random, std::uint32_t depth) {
+int grow(data::TreeBuilder& builder, Random& random, std::uint32_t depth) {
   if (depth == 0) {
     const int digit = static_cast<int>(random.below(10));
     builder.leaf(digit);
@@ -47,7 +47,7 @@ int grow(data::TreeBuilder& builder, data::Random& random, std::uint32_t depth) 
 }
 
 std::vector<data::Tree> nested_lists(std::size_t count, std::uint64_t seed) {
-  data::Random random(seed);
+  Random random(seed);
   data::TreeBuilder builder;
   std::vector<data::Tree> trees;
   while (trees.size() < count) {

@@ -2,7 +2,7 @@
 // arithmetic outside them.
 #include <gtest/gtest.h>
 
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 #include "tests/frontend/support.h"
 #include "tests/support/allocations.h"
 

@@ -1,13 +1,13 @@
 // The same model recorded at both granularities gives the same numbers, masks and gradients.
-#include "ir/expand.h"
+#include "ir/passes/expand.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "ir/print.h"
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
+#include "ir/text/print.h"
 #include "tests/frontend/support.h"
 
 namespace espalier {

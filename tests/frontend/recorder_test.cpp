@@ -1,14 +1,14 @@
 // Recording: what a minibatch's calls become, and what is refused.
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <ranges>
 
-#include "ir/instances.h"
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/record/instances.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "tests/frontend/support.h"
 
 namespace espalier {

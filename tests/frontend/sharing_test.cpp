@@ -5,7 +5,7 @@
 #include <map>
 #include <tuple>
 
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 #include "tests/frontend/support.h"
 #include "tests/support/random_calls.h"
 

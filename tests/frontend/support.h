@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "frontend/model.h"
-#include "ir/error.h"
 #include "ir/verify.h"
 #include "tests/support/oracle.h"
 

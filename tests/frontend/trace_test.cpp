@@ -1,7 +1,7 @@
 // What tracing a body gives, as text.
 #include <gtest/gtest.h>
 
-#include "ir/print.h"
+#include "ir/text/print.h"
 #include "tests/frontend/support.h"
 
 namespace espalier {

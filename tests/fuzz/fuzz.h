@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::fuzz {
 

@@ -1,6 +1,6 @@
 // Program texts: what is read is verified, prints, and reads back as the same program.
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/fuzz/fuzz.h"
 

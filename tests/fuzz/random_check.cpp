@@ -13,8 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "codegen/target.h"
-#include "ir/print.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/target.h"
+#include "ir/text/print.h"
 #include "tests/support/engine_trial.h"
 #include "tests/support/host_cuda.h"
 #include "tests/support/kernel_trial.h"

@@ -1,10 +1,10 @@
-#include "ir/fuse_contractions.h"
+#include "ir/passes/fuse_contractions.h"
 
 #include <gtest/gtest.h>
 
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
 

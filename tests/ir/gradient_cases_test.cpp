@@ -1,8 +1,8 @@
 // Gradients of cells chosen to be hard, against central differences.
 #include <gtest/gtest.h>
 
-#include "ir/fuse_contractions.h"
-#include "ir/parse.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/text/parse.h"
 #include "tests/support/cells.h"
 
 namespace espalier::ir {

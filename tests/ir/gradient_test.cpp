@@ -1,15 +1,15 @@
 // What differentiation makes: which values are kept, which contributions a param gets, constant
 // zeros where nothing flows.
-#include "ir/gradient.h"
+#include "ir/passes/gradient.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/print.h"
-#include "ir/simplify.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
 #include "tests/support/golden.h"

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 #include "tests/support/refusal.h"
 

@@ -1,11 +1,11 @@
 // Which cells are split by hoisting, what the halves are, and that together they compute the same.
-#include "ir/hoist.h"
+#include "ir/passes/hoist.h"
 
 #include <gtest/gtest.h>
 
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
 #include "tests/support/random_programs.h"

@@ -1,9 +1,9 @@
-#include "ir/instances.h"
+#include "ir/record/instances.h"
 
 #include <gtest/gtest.h>
 
-#include "ir/error.h"
-#include "ir/parse.h"
+#include "base/error.h"
+#include "ir/text/parse.h"
 #include "tests/support/refusal.h"
 
 namespace espalier::ir {

@@ -2,13 +2,13 @@
 // quadratic time.
 #include <gtest/gtest.h>
 
-#include "ir/fuse_contractions.h"
-#include "ir/gradient.h"
-#include "ir/hoist.h"
 #include "ir/op.h"
-#include "ir/print.h"
-#include "ir/simplify.h"
-#include "ir/split_products.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/hoist.h"
+#include "ir/passes/simplify.h"
+#include "ir/passes/split_products.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
 #include "tests/support/long_bodies.h"

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <set>
 
-#include "ir/error.h"
-#include "ir/gradient.h"
+#include "base/error.h"
 #include "ir/op.h"
-#include "ir/simplify.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "ir/verify.h"
 #include "tests/support/op_cells.h"
 

@@ -4,7 +4,7 @@
 #include <cfloat>
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/evaluate.h"
 #include "ir/op.h"
 #include "tests/support/refusal.h"

@@ -1,11 +1,11 @@
 // Program texts written by hand: what is read, and where and how the rest is refused.
-#include "ir/parse.h"
+#include "ir/text/parse.h"
 
 #include <gtest/gtest.h>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
-#include "ir/print.h"
+#include "ir/text/print.h"
 #include "tests/support/refusal.h"
 
 namespace espalier::ir {

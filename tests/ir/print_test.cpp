@@ -1,5 +1,5 @@
 // Texts of programs, and that they read back as what they were.
-#include "ir/print.h"
+#include "ir/text/print.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,10 +7,11 @@
 #include <cmath>
 #include <limits>
 
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/simplify.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/parse.h"
 #include "ir/verify.h"
 #include "tests/support/golden.h"
 #include "tests/support/op_cells.h"

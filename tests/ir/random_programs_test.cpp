@@ -6,11 +6,11 @@
 
 #include <set>
 
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/print.h"
-#include "ir/simplify.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
 

@@ -1,5 +1,5 @@
 // docs/ops.md is what the op table says.
-#include "ir/reference.h"
+#include "ir/text/reference.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // The identities one by one, on text: what a cell becomes. That they keep values is tested on
 // random programs.
-#include "ir/simplify.h"
+#include "ir/passes/simplify.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <algorithm>
 
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/print.h"
+#include "ir/text/parse.h"
+#include "ir/text/print.h"
 
 namespace espalier::ir {
 namespace {

@@ -1,13 +1,13 @@
-#include "ir/split_products.h"
+#include "ir/passes/split_products.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "ir/fuse_contractions.h"
-#include "ir/gradient.h"
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/simplify.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/parse.h"
 #include "ir/verify.h"
 
 namespace espalier::ir {

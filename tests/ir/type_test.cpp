@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tests/support/refusal.h"
 
 namespace espalier::ir {

@@ -5,10 +5,11 @@
 
 #include <functional>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
-#include "ir/parse.h"
-#include "ir/simplify.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/parse.h"
 #include "tests/support/refusal.h"
 
 namespace espalier::ir {

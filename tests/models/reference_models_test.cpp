@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
 #include "models/models.h"
 #include "runtime/engine.h"
@@ -91,7 +92,7 @@ TEST_P(ModelsEqualReferences, OutputsLossAndGradients) {
                                                     .labels_at = labels_at});
   EngineOptions options;
   options.threads = 2;
-  options.cache_directory = codegen::default_cache_directory();
+  options.cache_directory = default_cache_directory();
   Engine engine(model->program(), options);
   for (const ir::Param& param : engine.program().params) {
     const std::vector<double>& values = params.at(param.name);

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/verify.h"
 #include "models/models.h"
 #include "tests/support/oracle.h"

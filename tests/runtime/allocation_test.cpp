@@ -2,6 +2,7 @@
 // replaced operator new, and by the engine's own statistics.
 #include <gtest/gtest.h>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
@@ -27,7 +28,7 @@ TEST(WarmStep, AllocatesAndCompilesNothing) {
         options.strategy = strategy.name;
         options.threads = threads;
         options.share = options.hoist = spelled;
-        options.cache_directory = codegen::default_cache_directory();
+        options.cache_directory = default_cache_directory();
         options.debug.verify = false;  // the checks themselves allocate
         Engine engine(model->program(), options);
         StandardOptimizer optimizer({.rule = update_rule("adagrad")});

@@ -10,9 +10,9 @@
 #include <thread>
 #include <utility>
 
-#include "ir/error.h"
-#include "ir/parse.h"
-#include "runtime/cuda.h"
+#include "base/error.h"
+#include "ir/text/parse.h"
+#include "runtime/cuda/devices.h"
 #include "runtime/engine.h"
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_oracle.h"

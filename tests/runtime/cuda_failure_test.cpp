@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "runtime/cuda.h"
+#include "runtime/cuda/devices.h"
 #include "runtime/engine.h"
 #include "tests/runtime/cuda_runs.h"
 #include "tests/support/refusal.h"

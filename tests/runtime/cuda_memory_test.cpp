@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "runtime/cuda.h"
+#include "runtime/cuda/devices.h"
 #include "runtime/engine.h"
 #include "tests/runtime/engine_runs.h"
 #include "tests/support/refusal.h"

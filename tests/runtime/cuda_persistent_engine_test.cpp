@@ -5,9 +5,9 @@
 
 #include <memory>
 
-#include "ir/error.h"
-#include "runtime/cuda.h"
-#include "runtime/device_costs.h"
+#include "base/error.h"
+#include "runtime/cuda/devices.h"
+#include "runtime/cuda/walk_cost.h"
 #include "runtime/engine.h"
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_runs.h"

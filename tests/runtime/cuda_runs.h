@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/cuda.h"
+#include "runtime/cuda/devices.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"

@@ -1,12 +1,11 @@
 // The choice between walks and launches, by constants made up for it.
-#include "runtime/device_costs.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "codegen/kernel_cache.h"
+#include "base/disk_cache.h"
+#include "runtime/cuda/walk_cost.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::runtime {
@@ -137,12 +136,12 @@ TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
   EXPECT_EQ(costs("one").places, 1);
   EXPECT_EQ(costs("one").places, 1);
   EXPECT_EQ(costs("another GPU").places, 2);
-  const auto file = codegen::KernelCache(folder).file("one");
+  const auto file = DiskCache(folder).file("one");
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 3);
   EXPECT_EQ(costs("one").places, 3);
   EXPECT_EQ(costs("one").places, 3);
   // Whole, but no costs.
-  codegen::KernelCache(folder).store("one", "1 2 3");
+  DiskCache(folder).store("one", "1 2 3");
   EXPECT_EQ(costs("one").places, 4);
 }
 

@@ -1,11 +1,11 @@
 // What a GPU can do at most: of the measurements themselves only that they are there and fit
 // together. Runs where cuda_engine_test.cpp runs.
-#include "runtime/device_peaks.h"
-
 #include <gtest/gtest.h>
 
+#include "base/disk_cache.h"
+#include "base/error.h"
 #include "codegen/compiler.h"
-#include "ir/error.h"
+#include "runtime/cuda/peaks.h"
 #include "tests/runtime/cuda_runs.h"
 
 namespace espalier::test {
@@ -13,7 +13,7 @@ namespace {
 
 TEST(DevicePeaks, MeasureAllThatTheySay) {
   if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
-  const std::string folder = codegen::default_cache_directory();
+  const std::string folder = default_cache_directory();
   const runtime::DevicePeaks peaks = runtime::measure_device(folder);
   EXPECT_EQ(peaks.gpu.name, runtime::find_cuda().gpus.at(0).name);
   EXPECT_GT(peaks.copy_bytes_per_second, 0);

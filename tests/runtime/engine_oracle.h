@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine.h"
 #include "tests/support/oracle_check.h"
 

@@ -4,8 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include "codegen/target.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/target.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
 #include "tests/runtime/forest.h"
 
@@ -68,7 +69,7 @@ inline EngineOptions options(const Setting& setting) {
   options.target = setting.target;
   options.granularity = setting.granularity;
   options.debug.verify = true;
-  options.cache_directory = codegen::default_cache_directory();
+  options.cache_directory = default_cache_directory();
   return options;
 }
 

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "codegen/lower.h"
-#include "ir/error.h"
-#include "ir/gradient.h"
-#include "runtime/cuda.h"
+#include "base/error.h"
+#include "codegen/kernel/lower.h"
+#include "ir/passes/gradient.h"
+#include "runtime/cuda/devices.h"
 #include "tests/runtime/engine_runs.h"
 
 namespace espalier::test {

@@ -4,10 +4,12 @@
 
 #include <cmath>
 
-#include "codegen/lower.h"
-#include "ir/simplify.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/lower.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "runtime/engine.h"
-#include "runtime/modules.h"
+#include "runtime/step/cell_kernels.h"
 #include "tests/support/cells.h"
 #include "tests/support/long_bodies.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "ir/part.h"
+#include "ir/record/part.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
 #include "tests/support/refusal.h"

@@ -1,10 +1,11 @@
 // Timed launches: all are there, in order, and what they compute stays the same bits.
-#include "runtime/profile.h"
+#include "runtime/step/profile.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
 #include "runtime/engine.h"
 #include "tests/runtime/forest.h"
@@ -23,7 +24,7 @@ Steps steps(bool profiling, int threads) {
   const auto model = make_model("tree_lstm", 12, 20);
   EngineOptions options;
   options.threads = threads;
-  options.cache_directory = codegen::default_cache_directory();
+  options.cache_directory = default_cache_directory();
   Engine engine(model->program(), options);
   StandardOptimizer optimizer({.rule = update_rule("adagrad")});
   engine.set_profiling(profiling);

@@ -3,8 +3,9 @@
 // tests/fuzz/random_check.cpp runs any number of them.
 #include <gtest/gtest.h>
 
+#include "base/disk_cache.h"
 #include "codegen/compiler.h"
-#include "ir/print.h"
+#include "ir/text/print.h"
 #include "tests/support/engine_trial.h"
 #include "tests/support/random_programs.h"
 
@@ -19,7 +20,7 @@ INSTANTIATE_TEST_SUITE_P(Groups, RandomModels, testing::Values(0, 1, 2, 3, 4, 5,
 TEST_P(RandomModels, RunToTheSameBitsEveryWay) {
   const auto group = std::uint64_t(GetParam());
   const ir::Program program = random_model(group);
-  EngineTrial trial(program, group, codegen::default_cache_directory());
+  EngineTrial trial(program, group, default_cache_directory());
   for (std::uint64_t i = 0; i < 3; ++i) {
     const std::uint64_t seed = group * engine_seeds_per_program + i;
     const std::uint64_t before = trial.minibatches();

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_oracle.h"

@@ -1,5 +1,5 @@
 // The kernels of a step, run by the interpreter, against the functions of the CPU's engine.
-#include "runtime/step_kernels.h"
+#include "runtime/update/step_kernels.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,9 @@
 #include <limits>
 #include <numeric>
 
-#include "codegen/interpreter.h"
-#include "codegen/verify_kernel.h"
-#include "runtime/pack.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/verify.h"
+#include "runtime/step/pack.h"
 #include "tests/support/random.h"
 
 namespace espalier::runtime {

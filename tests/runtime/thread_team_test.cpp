@@ -1,5 +1,5 @@
 // The team's barriers: what a thread wrote before one, every thread reads behind it.
-#include "runtime/thread_team.h"
+#include "base/thread_team.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ namespace {
 
 TEST(ThreadTeam, WritesAreSeenBehindABarrier) {
   for (const int threads : {1, 2, 3, 5}) {
-    runtime::ThreadTeam team(threads);
+    ThreadTeam team(threads);
     ASSERT_EQ(team.size(), threads);
     std::vector<long> written(std::size_t(threads), 0), seen(std::size_t(threads), 0);
     long rounds = 0;
@@ -37,7 +37,7 @@ TEST(ThreadTeam, WritesAreSeenBehindABarrier) {
 
 TEST(ThreadTeam, ThrowsWhatTheFirstThreadThrew) {
   for (const int threads : {1, 2, 5}) {
-    runtime::ThreadTeam team(threads);
+    ThreadTeam team(threads);
     for (int first = 0; first < threads; ++first) {
       std::vector<int> ran(std::size_t(threads), 0);
       const std::string thrown = refusal<std::runtime_error>([&] {
@@ -57,7 +57,7 @@ TEST(ThreadTeam, ThrowsWhatTheFirstThreadThrew) {
 TEST(ThreadTeam, FlushesDenormalsOnEveryThreadAndNowhereElse) {
   volatile float small = 1e-30F;
   for (const int threads : {1, 2, 3}) {
-    runtime::ThreadTeam team(threads);
+    ThreadTeam team(threads);
     std::vector<float> products(std::size_t(threads), 1.F);
     team.run([&](int thread) { products[std::size_t(thread)] = small * 1e-10F; });
     EXPECT_EQ(products, std::vector<float>(std::size_t(threads), 0.F));

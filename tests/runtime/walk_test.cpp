@@ -1,11 +1,11 @@
 // Before which launches all blocks must meet, and what blocks hold, by kernels made for it.
-#include "runtime/walk.h"
+#include "runtime/cuda/walk.h"
 
 #include <gtest/gtest.h>
 
 #include <deque>
 
-#include "codegen/cuda_emit.h"
+#include "codegen/cuda/emit.h"
 
 namespace espalier::runtime {
 namespace {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ir/error.h"
-#include "ir/instances.h"
+#include "base/error.h"
+#include "ir/record/instances.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"
 #include "scheduler/strategy.h"

@@ -5,10 +5,11 @@
 
 #include <cmath>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
-#include "ir/print.h"
-#include "ir/simplify.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 
 namespace espalier::test {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "ir/evaluate.h"
-#include "ir/gradient.h"
+#include "ir/passes/gradient.h"
 #include "ir/program.h"
 #include "tests/support/random.h"
 

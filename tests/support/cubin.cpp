@@ -5,10 +5,10 @@
 #include <cstring>
 #include <map>
 
+#include "base/disk_cache.h"
+#include "base/error.h"
 #include "codegen/compiler.h"
-#include "codegen/kernel_cache.h"
-#include "codegen/nvrtc.h"
-#include "ir/error.h"
+#include "codegen/cuda/nvrtc.h"
 
 namespace espalier::test {
 
@@ -68,7 +68,7 @@ std::vector<KernelUse> kernels_in(const std::string& cubin) {
 
 std::string cached_cubin(const std::string& source, const std::string& architecture) {
   const std::string key = codegen::nvrtc_state().version + " " + architecture + "\n" + source;
-  codegen::KernelCache cache(codegen::default_cache_directory());
+  DiskCache cache(default_cache_directory());
   if (auto found = cache.load(key)) return *found;
   std::string cubin = codegen::compile_cubin(source, architecture);
   cache.store(key, cubin);

@@ -9,8 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "codegen/target.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/target.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/support/oracle_check.h"

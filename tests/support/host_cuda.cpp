@@ -11,10 +11,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/disk_cache.h"
+#include "base/error.h"
 #include "codegen/compiler.h"
-#include "codegen/kernel_cache.h"
-#include "codegen/print_kernel.h"
-#include "ir/error.h"
+#include "codegen/kernel/print.h"
 
 namespace espalier::test {
 
@@ -68,9 +68,9 @@ HostModule::HostModule(const std::string& source) {
   if (watched()) shim += read(support / "cuda_races.h");
   const std::string key = fmt::format("{}{}\n{}\n{}", ESPALIER_SHIM_COMMAND,
                                       watched() ? watched_flags : "", shim, source);
-  fs::path directory = codegen::default_cache_directory();
+  fs::path directory = default_cache_directory();
   if (!directory.empty()) directory /= "host-cuda";
-  codegen::KernelCache cache(directory);
+  DiskCache cache(directory);
   const Folder folder;
   const fs::path object = folder / "kernels.so";
   if (const auto found = cache.load(key)) {

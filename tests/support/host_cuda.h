@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "codegen/cuda_emit.h"
+#include "codegen/cuda/emit.h"
 
 namespace espalier::test {
 

@@ -8,8 +8,8 @@
 #include <tuple>
 #include <vector>
 
-#include "codegen/compiled_kernel.h"
-#include "codegen/lower.h"
+#include "codegen/kernel/compiled_kernel.h"
+#include "codegen/kernel/lower.h"
 #include "tests/support/cells.h"
 
 namespace espalier::test {

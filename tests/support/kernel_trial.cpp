@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "codegen/interpreter.h"
-#include "codegen/print_kernel.h"
-#include "codegen/split_rows.h"
-#include "codegen/verify_kernel.h"
-#include "ir/error.h"
+#include "base/error.h"
+#include "codegen/kernel/interpreter.h"
+#include "codegen/kernel/print.h"
+#include "codegen/kernel/split_rows.h"
+#include "codegen/kernel/verify.h"
 #include "ir/evaluate.h"
-#include "ir/fuse_contractions.h"
 #include "ir/op.h"
-#include "ir/simplify.h"
+#include "ir/passes/fuse_contractions.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "ir/verify.h"
 #include "tests/support/random_programs.h"
 #include "tests/support/rounding.h"

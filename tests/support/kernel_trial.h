@@ -8,7 +8,7 @@
 #include <string>
 
 #include "codegen/compiler.h"
-#include "codegen/lower.h"
+#include "codegen/kernel/lower.h"
 #include "tests/support/fault.h"
 #include "tests/support/kernel_harness.h"
 

@@ -8,7 +8,7 @@
 #include <ctime>
 #include <string>
 
-#include "ir/parse.h"
+#include "ir/text/parse.h"
 #include "tests/support/random.h"
 
 namespace espalier::test {

@@ -9,7 +9,8 @@
 #include "ir/build.h"
 #include "ir/evaluate.h"
 #include "ir/op.h"
-#include "ir/simplify.h"
+#include "ir/passes/gradient.h"
+#include "ir/passes/simplify.h"
 #include "tests/support/rounding.h"
 
 namespace espalier::test {

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "ir/evaluate.h"
-#include "ir/gradient.h"
-#include "ir/instances.h"
+#include "ir/passes/gradient.h"
 #include "ir/program.h"
+#include "ir/record/instances.h"
 
 namespace espalier::test {
 
@@ -40,7 +40,7 @@ class Oracle {
   double loss(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
               double scale = 1) const;
 
-  /// The gradient of `loss` by every param, through the backward cells of ir/gradient.h. To
+  /// The gradient of `loss` by every param, through the backward cells of ir/passes/gradient.h. To
   /// `sizes`, if given, goes the sum of the sizes of each element's terms.
   Tensors gradients(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> losses,
                     double scale = 1, Tensors* sizes = nullptr);

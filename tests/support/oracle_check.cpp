@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "codegen/kernel_ir.h"
-#include "runtime/random_keys.h"
+#include "codegen/kernel/kernel.h"
+#include "runtime/step/random_keys.h"
 #include "tests/support/rounding.h"
 
 namespace espalier::test {

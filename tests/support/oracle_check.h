@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/recorder.h"
+#include "ir/record/recorder.h"
 #include "tests/support/oracle.h"
 
 namespace espalier::test {

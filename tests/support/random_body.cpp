@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 #include "tests/support/node_values.h"
 #include "tests/support/random_programs.h"

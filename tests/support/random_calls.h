@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "ir/error.h"
-#include "ir/recorder.h"
+#include "base/error.h"
+#include "ir/record/recorder.h"
 #include "tests/support/random.h"
 #include "tests/support/random_programs.h"
 

@@ -9,7 +9,7 @@
 
 #include "frontend/model.h"
 #include "ir/op.h"
-#include "ir/print.h"
+#include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/random_programs.h"
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <string>
 
-#include "ir/error.h"
+#include "base/error.h"
 
 namespace espalier::test {
 namespace {

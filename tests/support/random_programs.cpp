@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tests/support/random_body.h"
 
 namespace espalier::test {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "ir/op.h"
 #include "ir/rebuild.h"
 #include "ir/verify.h"

@@ -1,5 +1,5 @@
 // Files are replaced whole or not at all, whatever fails on the way.
-#include "training/atomic_file.h"
+#include "base/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "tests/data/support.h"
 #include "tests/training/full_disk.h"
-#include "training/atomic_file.h"
 
 namespace espalier {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/error.h"
+#include "base/error.h"
 #include "tests/data/support.h"
 #include "tests/support/reference_examples.h"
 

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "tests/data/support.h"
 #include "tests/support/real_data.h"
-#include "training/atomic_file.h"
 
 namespace espalier {
 namespace {

@@ -1,0 +1,104 @@
+// Splitting products off a kernel, in two sources: contractions with what all need (gemm.cpp),
+// outer products (gemm_outer.cpp). Internal to codegen; made by split_gemms.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "codegen/kernel/library_calls.h"
+
+namespace espalier::codegen {
+
+/// Rows of a library's operands begin at 32 bytes, those of bfloat16 at 16, so that it may read
+/// vectors.
+inline std::int64_t gemm_pitch(std::int64_t columns) { return (columns + 7) / 8 * 8; }
+
+class GemmSplitter {
+ public:
+  GemmSplitter(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library, bool bf16)
+      : kernel_(std::move(kernel)), by_library_(by_library), bf16_(bf16), b_(kernel_) {
+    for (const Buffer& buffer : kernel_.buffers)
+      if (buffer.role == BufferRole::scratch) next_scratch_ = std::max(next_scratch_, buffer.a + 1);
+  }
+
+  Kernel run();
+
+ private:
+  /// An outer product as the splitter needs it: what it sums over, and its factors' rows as
+  /// expressions of a row variable that all of its kind share.
+  struct Factors {
+    std::int8_t rows = ir::per_instance;
+    ExprId end = -1;
+    std::pair<BufferId, ExprId> left, right;  ///< buffer, element 0 of the row
+    std::int64_t m = 0, k = 0;
+    BufferId gradient = -1;
+    std::int64_t pitch = 0, column = 0;
+    bool accumulates = false;
+
+    /// Whether `next` continues this one's rows of the gradient.
+    bool continued_by(const Factors& next, std::int64_t columns) const {
+      return rows == next.rows && end == next.end && left == next.left && m == next.m &&
+             gradient == next.gradient && pitch == next.pitch && column + columns == next.column &&
+             accumulates == next.accumulates;
+    }
+  };
+
+  void choose_packings();
+  /// Stages that may run at the same time: products first, the rest together.
+  void joined(std::span<const Stage> stages);
+  BufferId scratch(std::int64_t columns, std::int8_t children, bool bf16);
+  ExprId element(ExprId row, std::int64_t columns, ExprId at);
+  /// A stage over `extent` elements of each row, without stores yet.
+  Stage map_stage(RowDomain rows, int port, VarId row, std::int64_t extent);
+  /// Copies pieces of rows, each from an element of a buffer on, side by side. Pieces of one length
+  /// share a stage.
+  struct Piece {
+    BufferId from = -1;
+    ExprId address = -1;
+    std::int64_t column = 0, length = 0;
+  };
+  void gather(RowDomain rows, int port, VarId row, const std::vector<Piece>& pieces, BufferId to,
+              std::int64_t columns);
+
+  /// Where an address lies in its rows: row · stride + first, with no index in between.
+  struct InRow {
+    std::int64_t stride = 0, first = 0;
+  };
+  std::optional<InRow> in_row(const Stage& stage, ExprId address, VarId element);
+  /// If stages of this kernel have just made all that would be gathered, row by row, they store it
+  /// to `to` as well.
+  bool store_twice(const Stage& stage, const std::vector<Piece>& pieces, BufferId to,
+                   std::int64_t columns);
+  void contraction(const Stage& stage);
+  /// The expression with loads of the sums for accumulators.
+  ExprId with_sums(ExprId id, const Stage& stage, BufferId sums, std::int64_t m,
+                   std::vector<ExprId>& known);
+  /// The integer expression with other expressions for some variables; equal ones get one id.
+  ExprId with_variables(ExprId id, const std::map<VarId, ExprId>& variables);
+
+  /// Nothing if the outer product is none for a library: of another count of rows, or with a left
+  /// factor whose elements lie apart.
+  std::optional<Factors> factors(const Stage& stage);
+  /// The first stages, pieces of one product, become that or the last ones of `rest`; how many.
+  std::size_t outer_products(std::span<const Stage> stages, std::vector<Stage>& rest);
+  void outer_product(const std::vector<Factors>& pieces, std::int64_t k);
+  /// The rows of a factor in scratch, gathered once for all products that read them; 0 behind.
+  BufferId factor(std::int8_t rows, const std::vector<Piece>& pieces, std::int64_t columns);
+
+  Kernel kernel_;
+  const std::function<bool(const GemmShape&)>& by_library_;
+  bool bf16_;
+  KernelBuilder b_;
+  int next_scratch_ = 0;
+  std::vector<bool> split_;                     // by packing
+  std::map<std::int8_t, VarId> row_variables_;  // of factors, by what their rows count
+  std::map<std::vector<std::array<std::int64_t, 3>>, BufferId> factors_;
+};
+
+}  // namespace espalier::codegen

@@ -1,0 +1,62 @@
+#include "runtime/cpu/executor.h"
+
+#include <cstring>
+#include <utility>
+
+#include "runtime/step/binding.h"
+#include "runtime/step/inputs.h"
+
+namespace espalier::runtime {
+
+void CpuExecutor::write_inputs(const Memory& memory, Placement& placement, std::size_t first) {
+  visit_inputs(memory, placement, first, [&](const InputRows& rows) {
+    float* const arena = memory.arenas.value(rows.state, rows.field);
+    for (std::size_t i = 0; i < rows.instances.size(); ++i)
+      std::memcpy(arena + (rows.first_row + i) * rows.stride(), rows.row(i).data(),
+                  rows.elements * sizeof(float));
+  });
+}
+
+void CpuExecutor::run(const Plan& plan, std::vector<LaunchProfile>* profile) {
+  if (profile)
+    plan.run_profiled(team_, *profile);
+  else
+    plan.run(team_);
+}
+
+void CpuExecutor::run_part(const Plan& plan, std::size_t begin, std::size_t end) {
+  plan.run_serial(begin, end);
+}
+
+void CpuExecutor::repack(Parameters& parameters) { parameters.repack(team_); }
+
+void CpuExecutor::seed_losses(const Memory& memory, Placement& placement, float scale) {
+  const auto losses = placement.losses();
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    memory.arenas.gradient(placement.state(losses[i]), 0)[memory.layout.loss_rows[i]] = scale;
+}
+
+void CpuExecutor::gather_losses(const Memory& memory, Placement& placement) {
+  for (const ir::InstanceId id : placement.losses())
+    loss_ += memory.arenas.value(placement.state(id), 0)[memory.layout.rows[id]];
+}
+
+double CpuExecutor::take_loss() { return std::exchange(loss_, 0); }
+
+void CpuExecutor::collect(const Memory& memory, const Modules& modules, bool accumulates) {
+  update_.collect(memory, modules, accumulates, team_);
+}
+
+std::size_t CpuExecutor::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
+  return update_.prepare(memory, modules, accumulates);
+}
+
+void CpuExecutor::apply(Parameters& parameters, Optimizer& optimizer) {
+  update_.apply(parameters, optimizer, update_.norm(), team_);
+}
+
+std::vector<float> CpuExecutor::dense_gradient(Parameters& parameters, ir::ParamId param) {
+  return update_.dense_gradient(parameters, param);
+}
+
+}  // namespace espalier::runtime

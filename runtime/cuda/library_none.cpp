@@ -1,0 +1,22 @@
+// In place of the sources that need cuBLAS's headers where these were missing at build time.
+#include "base/error.h"
+#include "runtime/cuda/library.h"
+
+namespace espalier::runtime {
+namespace {
+constexpr const char* why = "this build has no cuBLAS: it was made without its headers";
+}
+
+std::string cublas_version() { return why; }
+
+double product_rate(const CudaDevice&, GemmPrecision) { return 0; }
+
+std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice&, CudaLauncher&,
+                                                 codegen::Compiler&, const EngineOptions& options,
+                                                 std::vector<std::string>&) {
+  user_check(options.gemm != Gemm::cublas && options.precision == GemmPrecision::single,
+             "cuBLAS was asked for, but {}", why);
+  return nullptr;
+}
+
+}  // namespace espalier::runtime

@@ -1,0 +1,26 @@
+// In place of the CUDA sources where the toolkit was missing at build time.
+#include "base/error.h"
+#include "runtime/cuda/devices.h"
+#include "runtime/cuda/executor.h"
+#include "runtime/cuda/peaks.h"
+
+namespace espalier::runtime {
+namespace {
+constexpr const char* why = "this build has no CUDA backend: it was made without the toolkit";
+}
+
+CudaReport find_cuda() { return {.driver = why, .nvrtc = why, .cublas = why, .gpus = {}}; }
+
+std::string why_no_cuda() { return why; }
+
+std::unique_ptr<Executor> make_cuda_executor(const ir::Program&, const std::vector<StoredParam>&,
+                                             MemoryCounter&, codegen::Compiler&,
+                                             const EngineOptions&) {
+  throw UserError(why);
+}
+
+DevicePeaks measure_device(const std::filesystem::path&) { throw UserError(why); }
+
+std::string cuda_architecture() { throw UserError(why); }
+
+}  // namespace espalier::runtime

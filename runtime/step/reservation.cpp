@@ -1,0 +1,174 @@
+#include "runtime/step/reservation.h"
+
+#include <algorithm>
+
+namespace espalier::runtime {
+namespace {
+
+using codegen::BufferRole;
+using codegen::CompiledKernel;
+using scheduler::PlacedBatch;
+
+/// Launches and pointers of a plan.
+struct PlanSize {
+  std::size_t launches = 0, pointers = 0;
+
+  void add(const CompiledKernel& kernel) {
+    launches += kernel.launches();
+    pointers += kernel.kernel.buffers.size();
+  }
+};
+
+PlanSize forward_plan(const Memory& memory, Modules& modules, PassRows rows) {
+  PlanSize size;
+  for (std::size_t b = rows.first_batch; b < memory.layout.batches.size(); ++b)
+    size.add(forward_kernel(modules, rows.pass, memory.layout.batches[b].cell));
+  return size;
+}
+
+PlanSize backward_plan(const Memory& memory, Modules& modules) {
+  PlanSize size;
+  for (std::size_t b = 0; b < memory.layout.batches.size(); ++b) {
+    const ir::CellId cell = memory.layout.batches[b].cell;
+    if (memory.layout.target_count[b] > 0)
+      size.add(modules.reader_sum(memory.program.cells[std::size_t(cell)].state));
+    size.add(*modules.training(cell).backward);
+  }
+  for (const auto& module : modules.training_modules()) size.add(*module->weights);
+  return size;
+}
+
+void pack(const Memory& memory, const CompiledKernel& kernel) {
+  for (const codegen::Packing& packing : kernel.kernel.packings) memory.parameters.packed(packing);
+}
+
+}  // namespace
+
+const CompiledKernel& forward_kernel(Modules& modules, Pass pass, ir::CellId cell) {
+  return pass == Pass::training ? *modules.training(cell).forward : modules.inference(cell);
+}
+
+bool draws(const codegen::Kernel& kernel) {
+  return std::ranges::any_of(kernel.buffers, [](const codegen::Buffer& buffer) {
+    return buffer.role == BufferRole::random_keys;
+  });
+}
+
+void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRows rows) {
+  const scheduler::Layout& layout = memory.layout;
+  const bool keep = rows.first_batch > 0, training = rows.pass == Pass::training;
+  memory.arenas.reserve_values(memory.program, layout, keep);
+  for (std::size_t cell = 0; training && cell < layout.cells.size(); ++cell) {
+    if (layout.cells[cell].instances.empty()) continue;
+    const auto id = ir::CellId(cell);
+    const TrainingModule& module = modules.training(id);
+    memory.arenas.reserve_residuals(module, id, layout.cells[cell], keep);
+    if (draws(module.forward->kernel))
+      memory.arenas.keys(id).reserve(layout.cells[cell].instances.size());
+  }
+  std::size_t scratch = 0;
+  for (std::size_t b = rows.first_batch; b < layout.batches.size(); ++b) {
+    const PlacedBatch& batch = layout.batches[b];
+    const BatchRows of_batch(layout.cells[std::size_t(batch.cell)], batch.cell_row,
+                             batch.cell_row + batch.size);
+    const auto need = [&](const CompiledKernel& kernel) {
+      scratch = std::max(scratch, scratch_floats(kernel.kernel, of_batch));
+    };
+    need(forward_kernel(modules, rows.pass, batch.cell));
+    if (training) need(*modules.training(batch.cell).backward);
+  }
+  for (std::size_t cell = 0; training && cell < modules.training_modules().size(); ++cell) {
+    const scheduler::CellLayout& of_cell = layout.cells[cell];
+    const BatchRows all(of_cell, 0, std::int64_t(of_cell.instances.size()));
+    scratch =
+        std::max(scratch, scratch_floats(modules.training_modules()[cell]->weights->kernel, all));
+  }
+  memory.arenas.scratch().reserve(scratch);
+  if (memory.arenas.memory().forecast) return;
+  const PlanSize size = forward_plan(memory, modules, rows);
+  plan.reserve(size.launches, size.pointers);
+}
+
+void reserve_backward(const Memory& memory, Modules& modules, Plan& plan) {
+  memory.arenas.reserve_gradients(memory.program, memory.layout);
+  for (std::size_t cell = 0; cell < memory.layout.cells.size(); ++cell)
+    if (!memory.layout.cells[cell].instances.empty())
+      memory.arenas.reserve_contributions(modules.training(ir::CellId(cell)), ir::CellId(cell),
+                                          memory.layout.cells[cell]);
+  if (memory.arenas.memory().forecast) return;
+  const PlanSize size = backward_plan(memory, modules);
+  plan.reserve(size.launches, size.pointers);
+}
+
+void make_fixed(const Memory& memory, Modules& modules, Executor& executor,
+                const ir::InstanceGraph& graph, Pass pass, bool gradients) {
+  std::vector<bool> called(memory.program.cells.size(), false);
+  for (const ir::CellId cell : graph.cells()) called[std::size_t(cell)] = true;
+  for (std::size_t c = 0; c < called.size(); ++c) {
+    if (!called[c]) continue;
+    pack(memory, forward_kernel(modules, pass, ir::CellId(c)));
+    if (gradients) pack(memory, *modules.training(ir::CellId(c)).backward);
+  }
+  if (gradients) executor.make_gradients(memory, modules);
+}
+
+Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
+              PassRows rows, bool gradients, bool accumulates) {
+  Staged result = executor.staged(memory, modules, placement, gradients, accumulates);
+  const auto add = [&](const Staged& arrays, const PlanSize& plan) {
+    result.bytes += arrays.bytes;
+    result.add(plan.pointers * sizeof(void*));
+    result.launches += plan.launches;
+  };
+  const scheduler::Layout& layout = memory.layout;
+  if (rows.first_batch < layout.batches.size()) {
+    add(Indices::staged(layout), forward_plan(memory, modules, rows));
+    for (std::size_t cell = 0; rows.pass == Pass::training && cell < layout.cells.size(); ++cell) {
+      const std::size_t count = layout.cells[cell].instances.size();
+      if (count > 0 && draws(modules.training(ir::CellId(cell)).forward->kernel))
+        result.add(count * sizeof(std::uint64_t));
+    }
+  }
+  if (gradients) add(Indices::staged_gradients(layout), backward_plan(memory, modules));
+  result.bytes += 16 * result.launches;  // of those that walk
+  return result;
+}
+
+MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
+                        Placement& placement, Executor& executor, PassRows rows, bool gradients,
+                        bool accumulates) {
+  MemoryCounter& counter = memory.arenas.memory();
+  MemoryForecast forecast{counter.bytes, counter.bytes, 0};
+  {
+    struct Foretelling {
+      MemoryCounter& counter;
+      ~Foretelling() { counter.forecast = nullptr; }
+    } const foretelling{counter};
+    counter.forecast = &forecast;
+    Plan none;
+    reserve_forward(memory, modules, none, rows);
+    if (gradients) reserve_backward(memory, modules, none);
+  }
+
+  PlanSize size = forward_plan(memory, modules, rows);
+  std::size_t more = 0;
+  if (gradients) {
+    const PlanSize backward = backward_plan(memory, modules);
+    size.launches = std::max(size.launches, backward.launches);
+    size.pointers = std::max(size.pointers, backward.pointers);
+    more += executor.prepare(memory, modules, accumulates);
+  }
+  if (executor.memory()) {
+    const bool begins = rows.first_batch < memory.layout.batches.size();
+    more += executor.growth(
+        staged(memory, modules, placement, executor, rows, gradients, accumulates), begins);
+  } else {
+    const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
+    more += planned > plan.bytes() ? planned - plan.bytes() : 0;
+  }
+  for (std::int64_t* bytes : {&forecast.bytes, &forecast.peak_bytes, &forecast.fresh_bytes})
+    *bytes += std::int64_t(more);
+  return forecast;
+}
+
+}  // namespace espalier::runtime
