@@ -88,7 +88,7 @@ struct Figures {
     device_walks = statistic(&StepStatistics::device_walks);
     walked_launches = statistic(&StepStatistics::walked_launches);
     grid_barriers = statistic(&StepStatistics::grid_barriers);
-    device_products = statistic(&StepStatistics::device_products);
+    device_contractions = statistic(&StepStatistics::device_contractions);
     split_into =
         part([](const StepSample& s) { return std::max(1.0, double(s.statistics.parts)); });
     lower_bound = median(report, [](const auto&, const auto& m) { return double(m.lower_bound); });
@@ -103,7 +103,7 @@ struct Figures {
   double model_flops, unshared_flops, calls, instances, launches, batches, lower_bound, loss;
   double split_into;
   double device_launches, device_copies, device_replays, device_walks, walked_launches,
-      grid_barriers, device_products;
+      grid_barriers, device_contractions;
   std::int64_t allocations, compilations;
 };
 
@@ -120,7 +120,7 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"embed", run.embed},
           {"classes", report.classes},
           {"vocabulary", report.vocabulary},
-          {"parameters", report.parameters},
+          {"params", report.params},
           {"labels", to_string(run.labels_at)},
           {"batch", run.batch},
           {"minibatches", report.minibatches_a_round},
@@ -134,7 +134,7 @@ ordered_json settings(const StepBenchConfig& config, const StepBenchReport& repo
           {"share", run.engine.share},
           {"hoist", run.engine.hoist},
           {"memory_limit", run.engine.memory_limit},
-          {"gemm", run.engine.gemm},
+          {"contractions", run.engine.contractions},
           {"tf32", run.engine.tf32},
           {"bf16", run.engine.bf16},
           {"persistent", run.engine.persistent},
@@ -241,7 +241,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
       {"kernels",
        {{"compiled", report.compilation.compiled}, {"from_disk", report.compilation.from_disk}}},
       {"peak_bytes", report.peak_bytes},
-      {"predicted_bytes", report.predicted_bytes},
+      {"forecast_bytes", report.forecast_bytes},
       {"split_into", f.split_into},
       {"peak_resident_bytes", report.peak_resident_bytes},
       {"loss", f.loss},
@@ -263,7 +263,7 @@ ordered_json to_json(const StepBenchConfig& config, const StepBenchReport& repor
   json["device_walks"] = f.device_walks;
   json["walked_launches"] = f.walked_launches;
   json["grid_barriers"] = f.grid_barriers;
-  json["device_products"] = f.device_products;
+  json["device_contractions"] = f.device_contractions;
   return json;
 }
 
@@ -308,7 +308,7 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
          fmt::format("{:.1f} launches and {:.1f} copies a step; {:.1f} of them are replays, {:.1f} "
                      "walk {:.1f} launches with {:.1f} barriers; {:.1f} products are cuBLAS's",
                      f.device_launches, f.device_copies, f.device_replays, f.device_walks,
-                     f.walked_launches, f.grid_barriers, f.device_products));
+                     f.walked_launches, f.grid_barriers, f.device_contractions));
   line("calls",
        fmt::format("{:.0f} a step, run as {:.0f} instances; {:.4g} GFLOP of {:.4g} unshared",
                    f.calls, f.instances, f.model_flops * 1e-9, f.unshared_flops * 1e-9));
@@ -320,7 +320,7 @@ std::string to_text(const StepBenchConfig& config, const StepBenchReport& report
   const auto mebibytes = [](std::int64_t bytes) { return double(bytes) / (1 << 20); };
   line("memory", fmt::format("{:.1f} MiB held by the engine at most, {:.1f} predicted; {:.1f} "
                              "resident; minibatches in {:.0f} parts",
-                             mebibytes(report.peak_bytes), mebibytes(report.predicted_bytes),
+                             mebibytes(report.peak_bytes), mebibytes(report.forecast_bytes),
                              mebibytes(report.peak_resident_bytes), f.split_into));
   line("loss", fmt::format("{:.6g} on average; at first {:.6g}", f.loss,
                            fmt::join(report.first_losses, ", ")));

@@ -62,8 +62,7 @@ class StepBench {
     report_.classes = dataset_.classes;
     report_.vocabulary = dataset_.vocabulary.size();
     report_.minibatches_a_round = minibatches_;
-    for (const ir::Param& param : model_->program().params)
-      report_.parameters += param.shape.size();
+    for (const ir::Param& param : model_->program().params) report_.params += param.shape.size();
   }
 
   StepBenchReport run() {
@@ -102,31 +101,31 @@ class StepBench {
       save_safetensors(config_.save_weights, param_tensors(engine_));
   }
 
-  void record(const Instances& batch, std::size_t minibatch) {
+  void record(const Instances& calls, std::size_t minibatch) {
     for (const int place : places(minibatch)) {
-      batch.begin_example(static_cast<std::uint64_t>(place));
-      model_->record_loss(batch, tree(place));
+      calls.begin_example(static_cast<std::uint64_t>(place));
+      model_->record_loss(calls, tree(place));
     }
   }
 
   Instances instances() {
-    return engine_.instances(config_.training ? Pass::training : Pass::inference);
+    return engine_.instances(config_.training ? Mode::training : Mode::inference);
   }
 
-  std::int64_t predict(std::size_t minibatch) {
-    const Instances batch = instances();
-    record(batch, minibatch);
-    return engine_.predict_bytes(batch);
+  std::int64_t forecast(std::size_t minibatch) {
+    const Instances calls = instances();
+    record(calls, minibatch);
+    return engine_.forecast_bytes(calls);
   }
 
   StepSample step(std::size_t minibatch) {
     StepSample sample{.minibatch = minibatch, .statistics = {}};
     const double begun = steady_seconds();
-    const Instances batch = instances();
-    record(batch, minibatch);
+    const Instances calls = instances();
+    record(calls, minibatch);
     sample.record = steady_seconds() - begun;
     const StepResult result =
-        config_.training ? engine_.train_step(batch, optimizer_) : engine_.forward(batch);
+        config_.training ? engine_.train_step(calls, optimizer_) : engine_.forward(calls);
     sample.total = steady_seconds() - begun;
     sample.loss = result.loss;
     sample.statistics = result.statistics;
@@ -142,7 +141,7 @@ class StepBench {
       by_size.emplace_back(-nodes, i);
     }
     std::ranges::sort(by_size);
-    report_.predicted_bytes = predict(by_size.front().second);
+    report_.forecast_bytes = forecast(by_size.front().second);
     const double end = steady_seconds() + config_.seconds;
     for (const auto& [nodes, minibatch] : by_size) {
       step(minibatch);

@@ -60,7 +60,7 @@ struct StepBenchReport {
   std::string target;
   bool on_gpu = false;  ///< then `machine` is not measured, and no floors are known
   int threads = 0, classes = 0, vocabulary = 0;
-  std::int64_t parameters = 0;
+  std::int64_t params = 0;
   std::vector<double> first_losses;
   std::size_t warmup_steps = 0, rounds = 0;  ///< rounds: over all minibatches; 0: not even one
   std::size_t minibatches_a_round = 0;
@@ -69,7 +69,7 @@ struct StepBenchReport {
   Engine::Compilation compilation;
   /// Of the engine: at the most by the end of the measured steps, and as predicted for the largest
   /// minibatch as a whole before it first ran.
-  std::int64_t peak_bytes = 0, predicted_bytes = 0;
+  std::int64_t peak_bytes = 0, forecast_bytes = 0;
   std::int64_t peak_resident_bytes = 0;  ///< of the process
   double bytes_gathered = 0;             ///< a step, mean over the profiled ones
   std::size_t profiled_steps = 0;

@@ -42,7 +42,7 @@ class Evaluator {
   /// asks for it. Gives their number.
   std::size_t add(std::span<const data::Tree> trees, std::size_t first, std::size_t count) {
     const auto batch = trees.subspan(first, count);
-    const Instances instances = engine_.instances(Pass::inference);
+    const Instances instances = engine_.instances(Mode::inference);
     predictions_.clear();
     ends_.clear();
     do {
@@ -53,7 +53,7 @@ class Evaluator {
     } while (ends_.size() < count && !engine_.recorded_enough());
     count = ends_.size();
     const std::int64_t limit = engine_.options().memory_limit;
-    if (limit > 0 && count > 1 && engine_.predict_bytes(instances) > limit) {
+    if (limit > 0 && count > 1 && engine_.forecast_bytes(instances) > limit) {
       for (std::size_t done = 0; done < count;)
         done += add(trees, first + done, std::min(count / 2, count - done));
       return count;

@@ -209,8 +209,9 @@ void add_engine_flags(CLI::App& parser, EngineConfig& config) {
              "on a GPU, replay sequences of launches that ran before");
   add_choice(parser, "--persistent", config.persistent, "on a GPU, one kernel walks many launches",
              {"auto", "on", "off"}, config.persistent);
-  add_choice(parser, "--gemm", config.gemm, "on a GPU, who multiplies; auto: by a trial, once",
-             {"auto", "tile", "cublas"}, config.gemm);
+  add_choice(parser, "--contractions", config.contractions,
+             "on a GPU, who multiplies; auto: by a trial, once", {"auto", "tile", "cublas"},
+             config.contractions);
   add_switch(parser, "--tf32", config.tf32, "on a GPU, cuBLAS rounds factors to TF32");
   add_switch(parser, "--bf16", config.bf16, "on a GPU, factors of cuBLAS are bfloat16");
 }

@@ -85,13 +85,13 @@ EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
   options.threads = config.threads;
   options.seed = seed;
   options.target = config.target;
-  options.gemm = config.gemm == "tile"     ? Gemm::tile
-                 : config.gemm == "cublas" ? Gemm::cublas
-                                           : Gemm::automatic;
+  options.contractions = config.contractions == "tile"     ? Contractions::tile
+                         : config.contractions == "cublas" ? Contractions::cublas
+                                                           : Contractions::automatic;
   user_check(!config.tf32 || !config.bf16, "--tf32 and --bf16: found both on, expected one");
-  options.precision = config.tf32   ? GemmPrecision::tf32
-                      : config.bf16 ? GemmPrecision::bf16
-                                    : GemmPrecision::single;
+  options.precision = config.tf32   ? Precision::tf32
+                      : config.bf16 ? Precision::bf16
+                                    : Precision::single;
   options.cache_directory = default_cache_directory();
   options.memory_limit = config.memory_limit;
   options.persistent = config.persistent == "on"    ? Persistent::on
@@ -199,7 +199,7 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"threads", config.engine.threads},
                                  {"target", config.engine.target},
                                  {"device", config.engine.device},
-                                 {"gemm", config.engine.gemm},
+                                 {"contractions", config.engine.contractions},
                                  {"tf32", config.engine.tf32},
                                  {"bf16", config.engine.bf16},
                                  {"persistent", config.engine.persistent},

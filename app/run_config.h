@@ -45,12 +45,12 @@ struct EngineConfig {
   std::string device = "auto";       ///< cpu, cuda, auto
   std::int64_t memory_limit = 0;     ///< bytes; 0: none
   bool check_finite = false;
-  bool check_launches = false;      ///< on a GPU, wait for each launch
-  bool cuda_graphs = true;          ///< on a GPU, replay sequences of launches
-  std::string persistent = "auto";  ///< on a GPU, one kernel walks many launches: auto, on, off
-  std::string gemm = "auto";        ///< on a GPU, who multiplies: tile, cublas, auto
-  bool tf32 = false;                ///< on a GPU, factors of products are rounded to TF32
-  bool bf16 = false;                ///< … or to bfloat16
+  bool check_launches = false;        ///< on a GPU, wait for each launch
+  bool cuda_graphs = true;            ///< on a GPU, replay sequences of launches
+  std::string persistent = "auto";    ///< on a GPU, one kernel walks many launches: auto, on, off
+  std::string contractions = "auto";  ///< on a GPU, who multiplies: tile, cublas, auto
+  bool tf32 = false;                  ///< on a GPU, factors of products are rounded to TF32
+  bool bf16 = false;                  ///< … or to bfloat16
 };
 
 ir::RecordOptions record_options(const EngineConfig& config);

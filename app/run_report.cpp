@@ -133,7 +133,7 @@ ordered_json to_json(const RunReport& report) {
         {"test", data.test.size()},
         {"tokens", data.vocabulary.size()},
         {"classes", data.classes}}},
-      {"parameters", report.parameters},
+      {"params", report.params},
       {"epochs", epochs_json(report)},
       {"metric", metric_name(report.config.labels_at)},
       {"best_epoch", report.training.best_epoch},

@@ -34,7 +34,7 @@ struct RunReport {
 
   const RunConfig& config;
   const data::Dataset& dataset;
-  std::int64_t parameters = 0;  ///< numbers that are trained
+  std::int64_t params = 0;  ///< numbers that are trained
   std::string target;
   int threads = 0;
 

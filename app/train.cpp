@@ -47,7 +47,7 @@ void check_labels(std::span<const data::Tree> trees, models::LabelsAt labels_at)
   }
 }
 
-std::int64_t count_parameters(const ir::Program& program) {
+std::int64_t count_params(const ir::Program& program) {
   std::int64_t sum = 0;
   for (const ir::Param& param : program.params) sum += param.shape.size();
   return sum;
@@ -143,13 +143,13 @@ class Trainer {
         report_(config, dataset_) {
     check_labels(dataset_.train, config.labels_at);
     kept_.begin(config, dataset_, *model_, log_);
-    report_.parameters = count_parameters(model_->program());
+    report_.params = count_params(model_->program());
     report_.target = engine_.target();
     report_.threads = engine_.options().threads;
     for (const std::string& note : dataset_.notes) progress_.line("note: " + note);
     progress_.line(fmt::format("{}: {}", config.data.spec, describe(dataset_)));
-    progress_.line(fmt::format("{}: {} parameters; strategy {}, target {}, {} {}", config.model,
-                               report_.parameters, config.engine.strategy, report_.target,
+    progress_.line(fmt::format("{}: {} params; strategy {}, target {}, {} {}", config.model,
+                               report_.params, config.engine.strategy, report_.target,
                                report_.threads, report_.threads == 1 ? "thread" : "threads"));
   }
 
@@ -186,11 +186,11 @@ class Trainer {
     return {.minibatches = minibatches_.size(), .examples = std::ssize(dataset_.train)};
   }
 
-  void record(const Instances& batch, int minibatch, int position) {
+  void record(const Instances& calls, int minibatch, int position) {
     const double before = progress_.now();
     const int example = minibatches_[minibatch][static_cast<std::size_t>(position)];
-    batch.begin_example(static_cast<std::uint64_t>(example));
-    model_->record_loss(batch, dataset_.train[static_cast<std::size_t>(example)]);
+    calls.begin_example(static_cast<std::uint64_t>(example));
+    model_->record_loss(calls, dataset_.train[static_cast<std::size_t>(example)]);
     record_seconds_ += progress_.now() - before;
   }
 
@@ -236,8 +236,8 @@ class Trainer {
   std::function<MinibatchReport(int)> engine_step_ = engine_step(
       engine_, optimizer_,
       [this](int minibatch) { return static_cast<int>(minibatches_[minibatch].size()); },
-      [this](const Instances& batch, int minibatch, int position) {
-        record(batch, minibatch, position);
+      [this](const Instances& calls, int minibatch, int position) {
+        record(calls, minibatch, position);
       });
   double record_seconds_ = 0;  // of the last step
   std::size_t warnings_ = 0;   // of the engine's, that were said

@@ -11,7 +11,7 @@
 
 namespace espalier {
 
-/// New content of a file, on disk in a temporary file beside it, whose name nobody can foretell.
+/// New content of a file, on disk in a temporary file beside it, whose name nobody can forecast.
 /// Unless it is published, nothing of it is left and the file is as it was.
 class Draft {
  public:

@@ -241,8 +241,8 @@ std::map<Part, double> measure(const ir::Program& program, const Call& call) {
   engine.set_profiling(true);
   std::map<Part, double> best;
   for (int step = 0; step < 12; ++step) {
-    const Instances batch = engine.instances();
-    ir::Recorder& recorder = batch.recorder();
+    const Instances minibatch = engine.instances();
+    ir::Recorder& recorder = minibatch.recorder();
     for (int i = 0; i < instances; ++i) {
       std::vector<ir::CallId> operands;
       std::vector<std::int32_t> indices;
@@ -269,7 +269,7 @@ std::map<Part, double> measure(const ir::Program& program, const Call& call) {
       const ir::CallId op = recorder.call(leaf, operands, indices);
       recorder.loss(recorder.call(leaf + 1, std::span(&op, 1), {}));
     }
-    engine.gradients(batch);
+    engine.gradients(minibatch);
     std::map<Part, double> seconds;
     for (const LaunchProfile& launch : engine.profile())
       for (const Part part : {Part::forward, Part::backward, Part::weights})

@@ -30,7 +30,7 @@ bool write_all(int descriptor, std::string_view bytes) {
 }
 
 /// Gives the file new content, whole or not at all, through a new file beside it whose name nobody
-/// can foretell. What the file was, a link too, is replaced.
+/// can forecast. What the file was, a link too, is replaced.
 void replace_file(const std::filesystem::path& file, std::string_view text) {
   std::random_device random;
   std::filesystem::path draft;

@@ -46,16 +46,18 @@ namespace {
 
 /// What no device can do together.
 void check_products(const EngineOptions& options) {
-  const bool single = options.precision == GemmPrecision::single;
-  const std::string_view rounded = options.precision == GemmPrecision::tf32 ? "tf32" : "bf16";
-  user_check(single || options.gemm != Gemm::tile,
-             "gemm 'tile' multiplies in single precision: found it with {0} 'on', expected gemm "
+  const bool single = options.precision == Precision::single;
+  const std::string_view rounded = options.precision == Precision::tf32 ? "tf32" : "bf16";
+  user_check(single || options.contractions != Contractions::tile,
+             "contractions 'tile' multiplies in single precision: found it with {0} 'on', expected "
+             "contractions "
              "'auto' or 'cublas', or {0} 'off'",
              rounded);
-  user_check(options.persistent != Persistent::on || (single && options.gemm != Gemm::cublas),
+  user_check(options.persistent != Persistent::on ||
+                 (single && options.contractions != Contractions::cublas),
              "products of cuBLAS cannot be walked: found persistent 'on' with {}, expected "
              "persistent 'auto' or 'off'",
-             single ? "gemm 'cublas'" : fmt::format("{} 'on'", rounded));
+             single ? "contractions 'cublas'" : fmt::format("{} 'on'", rounded));
 }
 
 void check_memory(std::int64_t limit, const ir::Program& program) {
@@ -76,9 +78,11 @@ EngineOptions checked(EngineOptions options, const ir::Program& program) {
                "device 'cuda' was asked for, but {}", why_not);
     options.device = why_not.empty() ? Device::cuda : Device::cpu;
   }
-  const bool single = options.precision == GemmPrecision::single;
-  user_check(options.device == Device::cuda || (single && options.gemm != Gemm::cublas),
-             "cuBLAS was asked for, by gemm 'cublas' or a precision, but the engine runs on a CPU");
+  const bool single = options.precision == Precision::single;
+  user_check(
+      options.device == Device::cuda || (single && options.contractions != Contractions::cublas),
+      "cuBLAS was asked for, by contractions 'cublas' or a precision, but the engine runs on a "
+      "CPU");
   user_check(options.threads >= 0 && options.threads <= 1024,
              "the number of threads must lie in 0 … 1024, found {}", options.threads);
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());

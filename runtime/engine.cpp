@@ -11,26 +11,26 @@ Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
-Instances Engine::instances(Pass pass) {
-  impl_->begin(pass);
+Instances Engine::instances(Mode mode) {
+  impl_->begin(mode);
   return Instances(impl_->recorder);
 }
 
-StepResult Engine::forward(const Instances& batch, std::optional<double> scale) {
-  impl_->check_batch(batch);
+StepResult Engine::forward(const Instances& minibatch, std::optional<double> scale) {
+  impl_->check_minibatch(minibatch);
   impl_->flush();
   return impl_->finish(impl_->loss() * impl_->objective_scale(scale));
 }
 
-StepResult Engine::gradients(const Instances& batch, std::optional<double> scale) {
+StepResult Engine::gradients(const Instances& minibatch, std::optional<double> scale) {
   const double times = impl_->objective_scale(scale);
-  impl_->gradients(batch, times);
+  impl_->gradients(minibatch, times);
   return impl_->finish_step(impl_->executor->take_loss(), times);
 }
 
-StepResult Engine::accumulate(const Instances& batch, double scale) {
+StepResult Engine::accumulate(const Instances& minibatch, double scale) {
   Impl& impl = *impl_;
-  impl.gradients(batch, scale);
+  impl.gradients(minibatch, scale);
   impl.accumulated = true;
   impl.accumulated_loss = impl.executor->take_loss();
   return impl.finish_step(impl.accumulated_loss, scale);
@@ -43,15 +43,15 @@ bool Engine::recorded_enough() const {
   return std::int64_t(impl_->recorder.used_bytes()) > impl_->most_recorded();
 }
 
-StepResult Engine::train_step(const Instances& batch, Optimizer& optimizer,
+StepResult Engine::train_step(const Instances& minibatch, Optimizer& optimizer,
                               std::optional<double> scale) {
   Impl& impl = *impl_;
   const double times = impl.objective_scale(scale);
-  impl.check_batch(batch);
+  impl.check_minibatch(minibatch);
   impl.executor->adopt(optimizer);
-  impl.gradients(batch, times);
+  impl.gradients(minibatch, times);
   Stopwatch watch;
-  impl.executor->apply(impl.parameters, optimizer);
+  impl.executor->apply(impl.param_store, optimizer);
   ++impl.step;
   impl.statistics.update_seconds = watch.lap();
   return impl.finish_step(impl.executor->take_loss(), times);
@@ -62,9 +62,9 @@ void Engine::prepare(Optimizer& optimizer) const {
   optimizer.prepare(impl_->stored);
 }
 
-std::int64_t Engine::predict_bytes(const Instances& batch) {
-  impl_->check_batch(batch);
-  return impl_->foretell(impl_->pass == Pass::training, false).peak_bytes;
+std::int64_t Engine::forecast_bytes(const Instances& minibatch) {
+  impl_->check_minibatch(minibatch);
+  return impl_->make_forecast(impl_->mode == Mode::training, false).peak_bytes;
 }
 
 std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
@@ -85,20 +85,20 @@ std::span<const float> Engine::value(const ir::CallHandle& call, int field) {
           n};
 }
 
-std::span<float> Engine::parameter(std::string_view name) {
+std::span<float> Engine::param(std::string_view name) {
   const ir::ParamId param = impl_->find_param(name);
-  impl_->parameters.mark_changed(param);
-  return impl_->parameters.values(param);
+  impl_->param_store.mark_changed(param);
+  return impl_->param_store.values(param);
 }
 
-std::span<const float> Engine::parameter(std::string_view name) const {
-  return impl_->parameters.values(impl_->find_param(name));
+std::span<const float> Engine::param(std::string_view name) const {
+  return impl_->param_store.values(impl_->find_param(name));
 }
 
 std::vector<float> Engine::gradient(std::string_view name) const {
   const ir::ParamId param = impl_->find_param(name);
   user_check(impl_->has_gradients, "the gradient of '{}' is asked for before any step", name);
-  return impl_->executor->dense_gradient(impl_->parameters, param);
+  return impl_->executor->dense_gradient(impl_->param_store, param);
 }
 
 std::uint64_t Engine::step() const { return impl_->step; }

@@ -28,7 +28,7 @@ class Engine {
 
   /// Begins a new minibatch; the one before and its calls become invalid. Its calls run when a
   /// value or a step asks for them.
-  Instances instances(Pass pass = Pass::training);
+  Instances instances(Mode mode = Mode::training);
 
   /// Runs the minibatch forward and backward and updates the params that a gradient reaches; others
   /// keep their values, whatever L2 or momentum the optimizer has. The objective is `scale` ×
@@ -42,18 +42,18 @@ class Engine {
   ///
   /// What the optimizer throws passes through and the step does not count; optimizer.h says what
   /// the params are then.
-  StepResult train_step(const Instances& batch, Optimizer& optimizer,
+  StepResult train_step(const Instances& minibatch, Optimizer& optimizer,
                         std::optional<double> scale = {});
   /// Makes room in the optimizer for the state of the params, as its first step does: so it can be
   /// restored before that. UserError of the optimizer if it has another engine's.
   void prepare(Optimizer& optimizer) const;
   /// The same as train_step without the update: gradient() reads the result.
-  StepResult gradients(const Instances& batch, std::optional<double> scale = {});
+  StepResult gradients(const Instances& minibatch, std::optional<double> scale = {});
   /// Runs the minibatch forward and backward as a part of a larger one: its gradients, of `scale` ×
   /// its losses, are added to those accumulated since the last step, and the next train_step or
   /// gradients adds its own and takes all; give it its scale too. Losses of results count all
   /// minibatches so far.
-  StepResult accumulate(const Instances& batch, double scale);
+  StepResult accumulate(const Instances& minibatch, double scale);
   /// Forgets what was accumulated since the last step.
   void forget_accumulated();
   /// Whether, to keep to a memory limit, what has been recorded had better run before more is
@@ -63,9 +63,9 @@ class Engine {
   /// in training, backward), counted as StepStatistics::peak_bytes; what it holds now, if that is
   /// more. Runs nothing; compiles the kernels and schedules, which the step then need not. Where
   /// scheduling alone would exceed the memory limit: what that takes.
-  std::int64_t predict_bytes(const Instances& batch);
+  std::int64_t forecast_bytes(const Instances& minibatch);
   /// Runs what has been recorded and not run yet; the loss is that of the marked losses.
-  StepResult forward(const Instances& batch, std::optional<double> scale = {});
+  StepResult forward(const Instances& minibatch, std::optional<double> scale = {});
 
   /// Field `field` of a call's outputs, in C order; runs what is needed so far if it has not run
   /// yet, and recording may go on. Valid until the next instance runs.
@@ -73,8 +73,8 @@ class Engine {
 
   /// A param's values in C order. UserError with the nearest name if there is none. The mutable
   /// form may be written to until the next step.
-  std::span<float> parameter(std::string_view name);
-  std::span<const float> parameter(std::string_view name) const;
+  std::span<float> param(std::string_view name);
+  std::span<const float> param(std::string_view name) const;
   /// A param's gradient by the last train_step or gradients, dense, in C order; zeros for a param
   /// that no gradient reaches (one that all cells read behind stop_gradient, or not at all).
   /// UserError as of parameter, and before there was one.

@@ -50,23 +50,23 @@ struct Engine::Impl {
                      ? runtime::make_cuda_executor(program(), stored, memory, compiler, options)
                      : std::make_unique<runtime::CpuExecutor>(program(), stored, memory,
                                                               options.threads)),
-        modules(program(), compiler, options.debug.verify,
+        kernels(program(), compiler, options.debug.verify,
                 [this](codegen::Kernel kernel) { return executor->form(std::move(kernel)); }),
-        parameters(program(), options.seed, memory, executor->memory()),
+        param_store(program(), options.seed, memory, executor->memory()),
         arenas(executor->memory()),
         state_values(executor->memory()) {
-    begin(Pass::training);
+    begin(Mode::training);
   }
 
   const ir::Program& program() const { return recorder.program(); }
 
   const scheduler::Layout& layout() const { return placement.layout(); }
-  runtime::Memory bound() { return {program(), layout(), arenas, parameters, indices}; }
+  runtime::Memory bound() { return {program(), layout(), arenas, param_store, indices}; }
 
-  void begin(Pass new_pass) {
-    recorder.clear(/*random=*/new_pass == Pass::training);
+  void begin(Mode new_mode) {
+    recorder.clear(/*random=*/new_mode == Mode::training);
     placement.take_whole();
-    pass = new_pass;
+    mode = new_mode;
     in_parts = false;
     if (options.memory_limit > 0) make_room_to_record();
     statistics = {};
@@ -103,9 +103,9 @@ struct Engine::Impl {
     return s.compilations + s.disk_hits;
   }
 
-  void check_batch(const Instances& batch) {
-    user_check(batch.of(recorder), "the minibatch belongs to another engine");
-    batch.recorder();  // UserError for an earlier one
+  void check_minibatch(const Instances& minibatch) {
+    user_check(minibatch.of(recorder), "the minibatch belongs to another engine");
+    minibatch.recorder();  // UserError for an earlier one
     find_reached_params();
   }
 
@@ -137,7 +137,7 @@ struct Engine::Impl {
     const std::size_t first = placement.ran_batches();
     plan_forward(first, staged(with_gradients, accumulates));
     statistics.plan_seconds += watch.lap();
-    executor->repack(parameters);
+    executor->repack(param_store);
     state_values.forget();
     executor->write_inputs(bound(), placement, first);
     if (options.debug.check_finite)
@@ -152,34 +152,34 @@ struct Engine::Impl {
     placement.set_ran();
   }
 
-  /// On a device, what the pass over what is placed places there.
+  /// On a device, what the mode over what is placed places there.
   runtime::Staged staged(bool with_gradients, bool accumulates) {
     if (!executor->memory()) return {};
-    return runtime::staged(bound(), modules, placement, *executor, {pass, placement.ran_batches()},
+    return runtime::staged(bound(), kernels, placement, *executor, {mode, placement.ran_batches()},
                            with_gradients, accumulates);
   }
 
   void plan_forward(std::size_t first_batch, const runtime::Staged& expected) {
     executor->begin(expected);
     plan.clear();
-    runtime::reserve_forward(bound(), modules, plan, {pass, first_batch});
+    runtime::reserve_forward(bound(), kernels, plan, {mode, first_batch});
     place_indices();
     note_peak();
     checkpoints.clear();
     for (std::size_t b = first_batch; b < layout().batches.size(); ++b) {
       const PlacedBatch& batch = layout().batches[b];
-      add_batch(plan, bound(), runtime::forward_kernel(modules, pass, batch.cell), batch);
+      add_batch(plan, bound(), runtime::forward_kernel(kernels, mode, batch.cell), batch);
       checkpoints.push_back(plan.size());
     }
   }
 
-  /// For the forward pass, with random numbers if it is one of training.
+  /// For the forward mode, with random numbers if it is one of training.
   void place_indices() {
     indices.place(layout(), *executor);
-    for (std::size_t cell = 0; pass == Pass::training && cell < layout().cells.size(); ++cell) {
+    for (std::size_t cell = 0; mode == Mode::training && cell < layout().cells.size(); ++cell) {
       const std::vector<ir::InstanceId>& instances = layout().cells[cell].instances;
       const auto id = ir::CellId(cell);
-      if (instances.empty() || !runtime::draws(modules.training(id).forward->kernel)) continue;
+      if (instances.empty() || !runtime::draws(kernels.training(id).forward->kernel)) continue;
       const std::span<std::uint64_t> keys = arenas.keys(id).first(instances.size());
       runtime::draw_keys(options.seed, step, placement.graph(), instances, keys.data());
       indices.place_keys(id, keys, *executor);
@@ -225,7 +225,7 @@ struct Engine::Impl {
     statistics.device_walks = traffic.walks - traffic_before.walks;
     statistics.walked_launches = traffic.walked_launches - traffic_before.walked_launches;
     statistics.grid_barriers = traffic.grid_barriers - traffic_before.grid_barriers;
-    statistics.device_products = traffic.products - traffic_before.products;
+    statistics.device_contractions = traffic.products - traffic_before.products;
     statistics.submit_seconds = traffic.submit_seconds - traffic_before.submit_seconds;
     statistics.wait_seconds = traffic.wait_seconds - traffic_before.wait_seconds;
     statistics.bytes_held = held();
@@ -243,9 +243,9 @@ struct Engine::Impl {
 
   /// Forward, backward and weight gradients, in parts if the memory limit asks for it. The executor
   /// has the loss.
-  void gradients(const Instances& batch, double scale) {
-    check_batch(batch);
-    user_check(pass == Pass::training, "the minibatch was begun for inference");
+  void gradients(const Instances& minibatch, double scale) {
+    check_minibatch(minibatch);
+    user_check(mode == Mode::training, "the minibatch was begun for inference");
     bool accumulates = std::exchange(accumulated, false);
     user_check(!recorder.losses().empty() || accumulates, "no loss was marked in the minibatch");
     executor->begin_losses(accumulates ? accumulated_loss : 0);
@@ -293,9 +293,9 @@ struct Engine::Impl {
     plan_backward(accumulates);
     statistics.plan_seconds += watch.lap();
     executor->seed_losses(bound(), placement, float(scale));
-    executor->repack(parameters);
+    executor->repack(param_store);
     run_plan();
-    executor->collect(bound(), modules, accumulates);
+    executor->collect(bound(), kernels, accumulates);
     has_gradients = true;
     executor->gather_losses(bound(), placement);
     statistics.backward_seconds += watch.lap();
@@ -306,29 +306,29 @@ struct Engine::Impl {
 
   void plan_backward(bool accumulates) {
     plan.clear();
-    runtime::reserve_backward(bound(), modules, plan);
+    runtime::reserve_backward(bound(), kernels, plan);
     indices.place_gradients(layout(), *executor);
     note_peak();
     for (std::size_t b = layout().batches.size(); b-- > 0;) {
       const PlacedBatch& batch = layout().batches[b];
       if (layout().target_count[b] > 0) {
         const ir::StateId state = program().cells[std::size_t(batch.cell)].state;
-        add_reader_sum(plan, bound(), modules.reader_sum(state), state, layout().first_target[b],
+        add_reader_sum(plan, bound(), kernels.reader_sum(state), state, layout().first_target[b],
                        layout().target_count[b]);
       }
-      add_batch(plan, bound(), *modules.training(batch.cell).backward, batch);
+      add_batch(plan, bound(), *kernels.training(batch.cell).backward, batch);
     }
     // Cells without instances too: the first of a param's cells clears its gradient. One that was
     // not there when the gradients so far were formed does so now.
-    const auto& all = modules.training_modules();
-    const std::size_t before = accumulates ? summed_modules : 0;
-    summed_modules = all.size();
+    const auto& all = kernels.training_kernels();
+    const std::size_t before = accumulates ? summed_kernels : 0;
+    summed_kernels = all.size();
     for (std::size_t cell = 0; cell < all.size(); ++cell) {
       const auto id = ir::CellId(cell);
       if (cell >= before)
         add_weights(plan, bound(), *all[cell]->weights, id);
       else if (indices.row_counts()[cell] > 0)
-        add_weights(plan, bound(), modules.added_weights(id), id);
+        add_weights(plan, bound(), kernels.added_weights(id), id);
     }
   }
 
@@ -355,8 +355,8 @@ struct Engine::Impl {
   /// Places what is taken and foretells the most that will be held once it has run; nothing of it
   /// runs here. Nothing is placed, and only what that would take is foretold, if that alone is
   /// above the memory limit.
-  runtime::MemoryForecast foretell(bool with_gradients, bool accumulates) {
-    runtime::make_fixed(bound(), modules, *executor, placement.graph(), pass, with_gradients);
+  runtime::MemoryForecast make_forecast(bool with_gradients, bool accumulates) {
+    runtime::make_fixed(bound(), kernels, *executor, placement.graph(), mode, with_gradients);
     indices.reserve(program());
     if (!has_room(placement.most_place_bytes())) return {needed, needed, needed};
     place();
@@ -364,8 +364,8 @@ struct Engine::Impl {
     checkpoints.reserve(layout().batches.size() - placement.ran_batches());
     executor->reserve_losses(placement.losses().size());
     runtime::MemoryForecast forecast =
-        runtime::foretell(bound(), modules, plan, placement, *executor,
-                          {pass, placement.ran_batches()}, with_gradients, accumulates);
+        runtime::forecast(bound(), kernels, plan, placement, *executor,
+                          {mode, placement.ran_batches()}, with_gradients, accumulates);
     const std::int64_t others = memory.bytes + index_bytes();
     forecast.peak_bytes += others;
     forecast.fresh_bytes += others;
@@ -398,7 +398,7 @@ struct Engine::Impl {
       place();
       return true;
     }
-    const runtime::MemoryForecast forecast = foretell(with_gradients, accumulates);
+    const runtime::MemoryForecast forecast = make_forecast(with_gradients, accumulates);
     if (forecast.peak_bytes > limit) {
       const bool ran = placement.ran_batches() > 0;  // what those batches hold stays
       if (ran || forecast.fresh_bytes > limit) {
@@ -451,8 +451,8 @@ struct Engine::Impl {
   std::vector<StoredParam> stored;
   std::size_t cells_known = 0;  // when `stored` was made
   std::unique_ptr<runtime::Executor> executor;
-  runtime::Modules modules;
-  runtime::Parameters parameters;
+  runtime::CellKernels kernels;
+  runtime::ParamStore param_store;
   runtime::Arenas arenas;
   runtime::StateValues state_values;
 
@@ -463,7 +463,7 @@ struct Engine::Impl {
   bool has_gradients = false;            // of any minibatch so far
   bool accumulated = false;              // the next step adds to the gradients,
   double accumulated_loss = 0;           // and to this, which has no scale
-  std::size_t summed_modules = 0;        // that the gradients so far are of
+  std::size_t summed_kernels = 0;        // that the gradients so far are of
   std::int64_t needed = 0, limit = 0, peak = 0;
   std::array<std::size_t, 2> most_instances{};  // for which memory was found; with gradients
 
@@ -474,7 +474,7 @@ struct Engine::Impl {
   bool profiling = false;
   std::vector<LaunchProfile> profile;  // of the minibatch
 
-  Pass pass = Pass::training;
+  Mode mode = Mode::training;
   std::uint64_t step = 0;
   StepStatistics statistics;
   std::int64_t growths_before = 0, compilations_before = 0;

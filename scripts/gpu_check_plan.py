@@ -39,8 +39,8 @@ WAYS = {
     "no walk": ("--persistent", "off"),
     "walk": ("--persistent", "on"),
     "launches": ("--cuda-graphs", "off", "--persistent", "off"),
-    "tile": ("--gemm", "tile"),
-    "cublas": ("--gemm", "cublas"),
+    "tile": ("--contractions", "tile"),
+    "cublas": ("--contractions", "cublas"),
     "tf32": ("--tf32", "on"),
     "bf16": ("--bf16", "on"),
 }

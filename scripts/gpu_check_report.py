@@ -85,7 +85,7 @@ def bench_lines(report):
         for program, result in programs.items():
             counts = [number(result.get(name), 4) for name in
                       ("device_launches", "device_replays", "device_walks", "grid_barriers",
-                       "device_products")]
+                       "device_contractions")]
             wait = result["seconds"].get("wait")
             host = None if wait is None else result["step_seconds"]["median"] - wait
             micro = ["" if value is None else f"{value * 1e6:.0f}" for value in (host, wait)]

@@ -17,13 +17,13 @@ namespace espalier {
 /// result.
 std::function<MinibatchReport(int minibatch)> engine_step(
     Engine& engine, Optimizer& optimizer,
-    std::function<void(const Instances& batch, int minibatch)> record);
+    std::function<void(const Instances& calls, int minibatch)> record);
 
 /// The same, example by example: a minibatch has `examples`, of which `record` begins and records
 /// one. Under a memory limit what has been recorded runs before it takes too much of it.
 std::function<MinibatchReport(int minibatch)> engine_step(
     Engine& engine, Optimizer& optimizer, std::function<int(int minibatch)> examples,
-    std::function<void(const Instances& batch, int minibatch, int example)> record);
+    std::function<void(const Instances& calls, int minibatch, int example)> record);
 
 /// A copy of an engine's params, e.g. those of the best epoch.
 class ParamSnapshot {

@@ -1,5 +1,5 @@
 // Kernel → LLVM IR: one function a stage, named by stage_symbol, with the signature of
-// StageFunction. Called by cpu_jit.cpp, which makes machine code of it.
+// StageFunction. Called by jit.cpp, which makes machine code of it.
 #pragma once
 
 #include <string>

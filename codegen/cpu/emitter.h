@@ -20,7 +20,7 @@ namespace espalier::codegen {
 using Builder = llvm::IRBuilder<>;
 using llvm::Value;
 
-// cpu_math.cpp: on floats or vectors of floats, at most 4 ulp off; the same bits at every width.
+// math.cpp: on floats or vectors of floats, at most 4 ulp off; the same bits at every width.
 Value* emit_exp(Builder& b, const Target& target, Value* x);
 Value* emit_log(Builder& b, const Target& target, Value* x);
 Value* emit_tanh(Builder& b, const Target& target, Value* x);
@@ -45,13 +45,13 @@ class Emitter {
   /// signature of StageFunction.
   Emitter(const Kernel& kernel, const Stage& stage, const Target& target, llvm::Function* function);
 
-  /// A stage that is neither a contraction nor an outer product (cpu_emit.cpp).
+  /// A stage that is neither a contraction nor an outer product (emit.cpp).
   void emit_map();
-  /// cpu_tile.cpp. The epilogue is a function of its own, with a tile for arguments: the buffers,
+  /// tile.cpp. The epilogue is a function of its own, with a tile for arguments: the buffers,
   /// the tile's accumulators, rows, first row and panel.
   void emit_contraction(llvm::Function* epilogue);
   void emit_contraction_epilogue();
-  /// cpu_outer.cpp
+  /// outer.cpp
   void emit_outer_product();
 
  private:
@@ -74,7 +74,7 @@ class Emitter {
     Lanes lanes_;
   };
 
-  // Control flow (cpu_emit.cpp). A loop's body has a Scope of its own.
+  // Control flow (emit.cpp). A loop's body has a Scope of its own.
   void loop(Value* begin, Value* end, std::int64_t step, const Body& body);
   /// With values carried from turn to turn, from `initial` on; gives the last ones.
   std::vector<Value*> loop(Value* begin, Value* end, std::int64_t step, std::vector<Value*> initial,
@@ -87,13 +87,13 @@ class Emitter {
   void hoist(const std::vector<ExprId>& roots);
   void bind(VarId variable, Value* value);
 
-  // Stages (cpu_emit.cpp).
+  // Stages (emit.cpp).
   void domain(std::size_t axis);
   /// Chunks [begin, end) of the last axis, each a vector; chunk extent / width is the rest.
   void chunks(int width, Value* begin, Value* end, const std::function<void()>& body);
   void stores();
 
-  // Expressions (cpu_expr.cpp).
+  // Expressions (expr.cpp).
   Value* value(ExprId id);   ///< vector of the lanes if it depends on their variable, else scalar
   Value* base(ExprId id);    ///< the integer expression at lane 0
   Value* vector(ExprId id);  ///< value, spread over the lanes if it is a scalar
@@ -106,7 +106,7 @@ class Emitter {
   /// Consecutive elements; those outside the mask are 0. A null mask is all.
   Value* load_vector(llvm::Type* type, Value* first, Value* mask);
   Value* random(const Expr& expr);
-  Value* reduce(ExprId id);  // cpu_reduce.cpp, as are the next five
+  Value* reduce(ExprId id);  // reduce.cpp, as are the next five
   Value* narrow(Value* sum);
   Value* reduce_step(const Expr& expr, Value* accumulator);
   Value* reduce_over_lanes(const Expr& expr);
@@ -134,7 +134,7 @@ class Emitter {
   Value* least(Value* a, Value* b);
   llvm::AllocaInst* stack_floats(std::int64_t count);
 
-  // Contractions (cpu_tile.cpp).
+  // Contractions (tile.cpp).
   struct Tile;
   void emit_tile(const Tile& tile, int rows, Value* first_row, Value* weights);
   /// One step of a register tile: accumulator (r, v) += scalar r · vector v.
@@ -142,17 +142,18 @@ class Emitter {
                                 std::span<Value* const> accumulators);
   Value* float_at(Value* pointer, Value* index);
 
-  // Products of an instance's own (cpu_chain.cpp).
+  // Products of an instance's own (chain.cpp).
   struct ChainTile;
   std::vector<ExprId> chains() const;
   void emit_chains();
   void chain_tile(const ChainTile& tile, int rows, int columns);
   void chain_stores(const ChainTile& tile, Value* rows);
 
-  // Outer products (cpu_outer.cpp).
+  // Outer products (outer.cpp).
   struct Product;
   void product_rows(const Product& product, Value* column, int lanes);
-  void product_tile(const Product& product, Value* row, int rows, Value* column, int lanes);
+  void contraction_tile_case(const Product& product, Value* row, int rows, Value* column,
+                             int lanes);
   void product_epilogue(const Product& product, Value* rows);
 
   const Kernel& kernel_;

@@ -93,7 +93,7 @@ void CudaEmitter::buffers() {
 
 CudaStage CudaEmitter::emit() {
   buffers();
-  CudaStage result = stage_.library         ? library_product()
+  CudaStage result = stage_.library         ? library_stage()
                      : stage_.contraction   ? contraction()
                      : stage_.outer_product ? outer_product()
                                             : map();

@@ -56,7 +56,7 @@ class CudaEmitter {
     VariableSet bound_;
   };
 
-  // Text (cuda_emit.cpp).
+  // Text (emit.cpp).
   template <class... Args>
   void line(std::string_view format, const Args&... args) {
     text_.append(2 * static_cast<std::size_t>(indent_), ' ');
@@ -68,7 +68,7 @@ class CudaEmitter {
              std::string_view last = "}");
   void buffers();
 
-  // Stages that are no tiles (cuda_map.cpp).
+  // Stages that are no tiles (map.cpp).
   CudaStage map();
   CudaTeam team() const;
   bool is_sum_of_parts(const Expr& expr) const;
@@ -83,15 +83,15 @@ class CudaEmitter {
   void stores();
   void stores_of_team();
 
-  CudaStage contraction();    // cuda_tile.cpp
-  CudaStage outer_product();  // cuda_outer.cpp
+  CudaStage contraction();    // tile.cpp
+  CudaStage outer_product();  // outer.cpp
   void print_product(const OuterProduct& parts, const std::string& first, const std::string& step);
 
-  CudaStage library_product();  // cuda_gemm.cpp
+  CudaStage library_stage();  // library_calls.cpp
   CudaStage library_contraction();
   CudaStage library_outer_product();
 
-  // Expressions (cuda_expr.cpp): the text of an operand, after whatever lines it needs.
+  // Expressions (expr.cpp): the text of an operand, after whatever lines it needs.
   std::string value(ExprId id);
   std::string compute(ExprId id);
   std::string scalar(const Expr& expr);

@@ -9,18 +9,18 @@ namespace espalier::codegen {
 
 namespace {
 
-std::string widened(const LibraryProduct& product, const std::string& element) {
+std::string widened(const LibraryContraction& product, const std::string& element) {
   return product.bf16 ? fmt::format("from_bf16({})", element) : element;
 }
 
 }  // namespace
 
-CudaStage CudaEmitter::library_product() {
+CudaStage CudaEmitter::library_stage() {
   return stage_.library->over_rows ? library_outer_product() : library_contraction();
 }
 
 CudaStage CudaEmitter::library_contraction() {
-  const LibraryProduct& product = *stage_.library;
+  const LibraryContraction& product = *stage_.library;
   CudaStage result;
   result.parts = ceil_div(product.m, cuda_threads);
   line("for (i64 tile = block; tile < (row_end - row_begin) * {0}; tile += blocks) {{",
@@ -39,7 +39,7 @@ CudaStage CudaEmitter::library_contraction() {
 }
 
 CudaStage CudaEmitter::library_outer_product() {
-  const LibraryProduct& product = *stage_.library;
+  const LibraryContraction& product = *stage_.library;
   const auto parts = match_outer_product(kernel_, stage_, analysis_);
   internal_check(parts.has_value(), "kernel '{}': an outer product of another form", kernel_.name);
   const Expr& sum = kernel_[parts->sum];

@@ -195,7 +195,7 @@ enum class RowDomain : std::uint8_t {
 /// What a library does in place of a stage, on matrices whose rows lie `pitch` floats apart:
 /// out = x · w (a contraction), or out = leftᵀ · right, added to out if `accumulates` (an outer
 /// product, whose rows up to padded_rows of them are there and 0).
-struct LibraryProduct {
+struct LibraryContraction {
   bool over_rows = false;               ///< an outer product
   std::int8_t rows = ir::per_instance;  ///< … of which rows: the batch's or children of a port
   bool accumulates = false;
@@ -228,8 +228,8 @@ struct Stage {
   /// May run at the same time as the stages before it, back to one that is not joined: none of them
   /// touches what another stores, and this one has the rows of that first one, or none.
   bool joined = false;
-  /// The same as the stage's stores, but for the order of sums (see gemm.h).
-  std::optional<LibraryProduct> library;
+  /// The same as the stage's stores, but for the order of sums (see contractions.h).
+  std::optional<LibraryContraction> library;
   std::vector<Store> stores;
 };
 

@@ -12,7 +12,7 @@
 
 namespace espalier::codegen {
 
-Kernel GemmSplitter::run() {
+Kernel LibrarySplitter::run() {
   choose_packings();
   const std::vector<Stage> stages = std::exchange(kernel_.stages, {});
   for (std::size_t first = 0, end; first < stages.size(); first = end) {
@@ -28,7 +28,7 @@ Kernel GemmSplitter::run() {
   return std::move(kernel_);
 }
 
-void GemmSplitter::joined(std::span<const Stage> stages) {
+void LibrarySplitter::joined(std::span<const Stage> stages) {
   // In any order: none of them touches what another stores.
   std::vector<Stage> rest;
   for (std::size_t i = 0; i < stages.size();) {
@@ -47,12 +47,12 @@ void GemmSplitter::joined(std::span<const Stage> stages) {
   std::ranges::move(rest, std::back_inserter(kernel_.stages));
 }
 
-void GemmSplitter::choose_packings() {
+void LibrarySplitter::choose_packings() {
   split_.assign(kernel_.packings.size(), true);
   for (const Stage& stage : kernel_.stages) {
     if (!stage.contraction) continue;
     const Packing& packing = kernel_.packings[std::size_t(stage.contraction->packing)];
-    GemmShape shape{.m = packing.m, .terms = {}, .gates = packing.gates};
+    ContractionShape shape{.m = packing.m, .terms = {}, .gates = packing.gates};
     for (const Contraction::Term& term : stage.contraction->terms)
       shape.terms.push_back(term.k_length);
     const auto split = split_.begin() + stage.contraction->packing;
@@ -63,7 +63,7 @@ void GemmSplitter::choose_packings() {
     // One panel without gates is the transposed matrix, in rows of `lanes`.
     Packing& packing = kernel_.packings[i];
     packing.gates = 1;
-    packing.lanes = static_cast<int>(gemm_pitch(packing.m));
+    packing.lanes = static_cast<int>(library_pitch(packing.m));
     packing.bf16 = bf16_;
     for (Buffer& buffer : kernel_.buffers)
       if (buffer.role == BufferRole::packed && buffer.a == int(i)) {
@@ -73,19 +73,19 @@ void GemmSplitter::choose_packings() {
   }
 }
 
-BufferId GemmSplitter::scratch(std::int64_t columns, std::int8_t children, bool bf16) {
+BufferId LibrarySplitter::scratch(std::int64_t columns, std::int8_t children, bool bf16) {
   return b_.buffer({.role = BufferRole::scratch,
                     .a = next_scratch_++,
-                    .row_elements = gemm_pitch(columns),
+                    .row_elements = library_pitch(columns),
                     .children = children,
                     .bf16 = bf16});
 }
 
-ExprId GemmSplitter::element(ExprId row, std::int64_t columns, ExprId at) {
-  return b_.add(b_.multiply(row, gemm_pitch(columns)), at);
+ExprId LibrarySplitter::element(ExprId row, std::int64_t columns, ExprId at) {
+  return b_.add(b_.multiply(row, library_pitch(columns)), at);
 }
 
-Stage GemmSplitter::map_stage(RowDomain rows, int port, VarId row, std::int64_t extent) {
+Stage LibrarySplitter::map_stage(RowDomain rows, int port, VarId row, std::int64_t extent) {
   Stage stage;
   stage.rows = rows;
   stage.port = port;
@@ -95,8 +95,8 @@ Stage GemmSplitter::map_stage(RowDomain rows, int port, VarId row, std::int64_t 
   return stage;
 }
 
-void GemmSplitter::gather(RowDomain rows, int port, VarId row, const std::vector<Piece>& pieces,
-                          BufferId to, std::int64_t columns) {
+void LibrarySplitter::gather(RowDomain rows, int port, VarId row, const std::vector<Piece>& pieces,
+                             BufferId to, std::int64_t columns) {
   std::map<std::int64_t, Stage> by_length;
   for (const Piece& piece : pieces) {
     auto found = by_length.find(piece.length);
@@ -110,8 +110,8 @@ void GemmSplitter::gather(RowDomain rows, int port, VarId row, const std::vector
   for (auto& [length, stage] : by_length) kernel_.stages.push_back(std::move(stage));
 }
 
-std::optional<GemmSplitter::InRow> GemmSplitter::in_row(const Stage& stage, ExprId address,
-                                                        VarId element) {
+std::optional<LibrarySplitter::InRow> LibrarySplitter::in_row(const Stage& stage, ExprId address,
+                                                              VarId element) {
   const StageAnalysis analysis(kernel_, stage);
   const auto stride = strides(kernel_, analysis, stage.row)[std::size_t(address)];
   if (!stride) return std::nullopt;
@@ -126,8 +126,8 @@ std::optional<GemmSplitter::InRow> GemmSplitter::in_row(const Stage& stage, Expr
   return InRow{*stride, constant.integer};
 }
 
-bool GemmSplitter::store_twice(const Stage& stage, const std::vector<Piece>& pieces, BufferId to,
-                               std::int64_t columns) {
+bool LibrarySplitter::store_twice(const Stage& stage, const std::vector<Piece>& pieces, BufferId to,
+                                  std::int64_t columns) {
   struct Addition {
     std::size_t stage;
     Store store;
@@ -166,7 +166,7 @@ bool GemmSplitter::store_twice(const Stage& stage, const std::vector<Piece>& pie
   return true;
 }
 
-void GemmSplitter::contraction(const Stage& stage) {
+void LibrarySplitter::contraction(const Stage& stage) {
   const Contraction& whole = *stage.contraction;
   const std::int64_t m = kernel_.packings[std::size_t(whole.packing)].m;
   const std::int64_t k = kernel_.packings[std::size_t(whole.packing)].k;
@@ -181,7 +181,7 @@ void GemmSplitter::contraction(const Stage& stage) {
   const ExprId row = b_.var(stage.row);
   Stage product = map_stage(stage.rows, stage.port, stage.row, m);
   product.contraction = {
-      whole.weights, whole.packing, {{x, b_.multiply(row, gemm_pitch(k)), 0, k}}};
+      whole.weights, whole.packing, {{x, b_.multiply(row, library_pitch(k)), 0, k}}};
   product.stores = {{sums, element(row, m, b_.var(product.variables[0])), b_.accumulator(0)}};
   product.library = {.bf16 = bf16_,
                      .a = x,
@@ -189,9 +189,9 @@ void GemmSplitter::contraction(const Stage& stage) {
                      .out = sums,
                      .m = m,
                      .k = k,
-                     .a_pitch = gemm_pitch(k),
-                     .b_pitch = gemm_pitch(m),
-                     .out_pitch = gemm_pitch(m)};
+                     .a_pitch = library_pitch(k),
+                     .b_pitch = library_pitch(m),
+                     .out_pitch = library_pitch(m)};
   kernel_.stages.push_back(std::move(product));
 
   Stage epilogue = stage;
@@ -201,8 +201,8 @@ void GemmSplitter::contraction(const Stage& stage) {
   kernel_.stages.push_back(std::move(epilogue));
 }
 
-ExprId GemmSplitter::with_sums(ExprId id, const Stage& stage, BufferId sums, std::int64_t m,
-                               std::vector<ExprId>& known) {
+ExprId LibrarySplitter::with_sums(ExprId id, const Stage& stage, BufferId sums, std::int64_t m,
+                                  std::vector<ExprId>& known) {
   if (id < 0) return id;
   if (known[std::size_t(id)] >= 0) return known[std::size_t(id)];
   Expr expr = kernel_[id];
@@ -226,7 +226,7 @@ ExprId GemmSplitter::with_sums(ExprId id, const Stage& stage, BufferId sums, std
   return known[std::size_t(id)] = result;
 }
 
-ExprId GemmSplitter::with_variables(ExprId id, const std::map<VarId, ExprId>& variables) {
+ExprId LibrarySplitter::with_variables(ExprId id, const std::map<VarId, ExprId>& variables) {
   const Expr expr = kernel_[id];
   const auto operand = [&](int i) {
     return with_variables(expr.operands[std::size_t(i)], variables);
@@ -253,19 +253,20 @@ ExprId GemmSplitter::with_variables(ExprId id, const std::map<VarId, ExprId>& va
   }
 }
 
-std::int64_t GemmShape::k() const {
+std::int64_t ContractionShape::k() const {
   return std::accumulate(terms.begin(), terms.end(), std::int64_t{0});
 }
 
-std::string to_string(const GemmShape& shape) {
+std::string to_string(const ContractionShape& shape) {
   return fmt::format("{} [{}, {}]{}", shape.over_rows ? "outer product" : "contraction", shape.m,
                      fmt::join(shape.terms, " + "),
                      shape.gates == 1 ? "" : fmt::format(" of {} gates", shape.gates));
 }
 
-Kernel split_gemms(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library,
-                   bool bf16) {
-  return GemmSplitter(std::move(kernel), by_library, bf16).run();
+Kernel split_library_contractions(Kernel kernel,
+                                  const std::function<bool(const ContractionShape&)>& by_library,
+                                  bool bf16) {
+  return LibrarySplitter(std::move(kernel), by_library, bf16).run();
 }
 
 }  // namespace espalier::codegen

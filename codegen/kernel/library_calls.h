@@ -15,22 +15,23 @@ namespace espalier::codegen {
 
 /// What a library's product is chosen by. Not by its number of rows: a row must have the same bits
 /// among any others.
-struct GemmShape {
+struct ContractionShape {
   bool over_rows = false;           ///< an outer product [m, k], else a contraction
   std::int64_t m = 0;               ///< results of a row, all gates
   std::vector<std::int64_t> terms;  ///< lengths of the pieces that k consists of, gathered each
   int gates = 1;                    ///< of a contraction
 
   std::int64_t k() const;
-  bool operator==(const GemmShape&) const = default;
+  bool operator==(const ContractionShape&) const = default;
 };
 /// `contraction [750, 150 + 150] of 5 gates`
-std::string to_string(const GemmShape& shape);
+std::string to_string(const ContractionShape& shape);
 
 /// The kernel with those products split off that `by_library` says yes to; the same weights are
 /// either split wherever they are used or nowhere; what is a library's already stays. If `bf16`,
 /// factors are rounded to that.
-Kernel split_gemms(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library,
-                   bool bf16 = false);
+Kernel split_library_contractions(Kernel kernel,
+                                  const std::function<bool(const ContractionShape&)>& by_library,
+                                  bool bf16 = false);
 
 }  // namespace espalier::codegen

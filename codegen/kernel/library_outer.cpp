@@ -8,7 +8,7 @@
 
 namespace espalier::codegen {
 
-std::optional<GemmSplitter::Factors> GemmSplitter::factors(const Stage& stage) {
+std::optional<LibrarySplitter::Factors> LibrarySplitter::factors(const Stage& stage) {
   const StageAnalysis analysis(kernel_, stage);
   const auto parts = match_outer_product(kernel_, stage, analysis);
   internal_check(parts.has_value(), "kernel '{}': an outer product of another form", kernel_.name);
@@ -45,9 +45,10 @@ std::optional<GemmSplitter::Factors> GemmSplitter::factors(const Stage& stage) {
   return result;
 }
 
-std::size_t GemmSplitter::outer_products(std::span<const Stage> stages, std::vector<Stage>& rest) {
+std::size_t LibrarySplitter::outer_products(std::span<const Stage> stages,
+                                            std::vector<Stage>& rest) {
   std::vector<Factors> pieces;
-  GemmShape shape{.over_rows = true, .m = stages[0].extents[0], .terms = {}};
+  ContractionShape shape{.over_rows = true, .m = stages[0].extents[0], .terms = {}};
   for (const Stage& stage : stages) {
     if (!stage.outer_product || stage.library) break;
     const std::optional<Factors> piece = factors(stage);
@@ -63,7 +64,7 @@ std::size_t GemmSplitter::outer_products(std::span<const Stage> stages, std::vec
   return count;
 }
 
-void GemmSplitter::outer_product(const std::vector<Factors>& pieces, std::int64_t k) {
+void LibrarySplitter::outer_product(const std::vector<Factors>& pieces, std::int64_t k) {
   const Factors& one = pieces[0];
   std::vector<Piece> right;
   std::int64_t column = 0;
@@ -97,15 +98,15 @@ void GemmSplitter::outer_product(const std::vector<Factors>& pieces, std::int64_
                    .out = one.gradient,
                    .m = one.m,
                    .k = k,
-                   .a_pitch = gemm_pitch(one.m),
-                   .b_pitch = gemm_pitch(k),
+                   .a_pitch = library_pitch(one.m),
+                   .b_pitch = library_pitch(k),
                    .out_pitch = one.pitch,
                    .out_offset = one.column};
   kernel_.stages.push_back(std::move(stage));
 }
 
-BufferId GemmSplitter::factor(std::int8_t rows, const std::vector<Piece>& pieces,
-                              std::int64_t columns) {
+BufferId LibrarySplitter::factor(std::int8_t rows, const std::vector<Piece>& pieces,
+                                 std::int64_t columns) {
   std::vector<std::array<std::int64_t, 3>> key{{rows, columns, 0}};
   for (const Piece& piece : pieces) key.push_back({piece.from, piece.address, piece.length});
   if (const auto found = factors_.find(key); found != factors_.end()) return found->second;

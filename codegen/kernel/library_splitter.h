@@ -1,5 +1,6 @@
-// Splitting products off a kernel, in two sources: contractions with what all need (gemm.cpp),
-// outer products (gemm_outer.cpp). Internal to codegen; made by split_gemms.
+// Splitting products off a kernel, in two sources: contractions with what all need
+// (contractions.cpp), outer products (gemm_outer.cpp). Internal to codegen; made by
+// split_library_contractions.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +18,12 @@ namespace espalier::codegen {
 
 /// Rows of a library's operands begin at 32 bytes, those of bfloat16 at 16, so that it may read
 /// vectors.
-inline std::int64_t gemm_pitch(std::int64_t columns) { return (columns + 7) / 8 * 8; }
+inline std::int64_t library_pitch(std::int64_t columns) { return (columns + 7) / 8 * 8; }
 
-class GemmSplitter {
+class LibrarySplitter {
  public:
-  GemmSplitter(Kernel kernel, const std::function<bool(const GemmShape&)>& by_library, bool bf16)
+  LibrarySplitter(Kernel kernel, const std::function<bool(const ContractionShape&)>& by_library,
+                  bool bf16)
       : kernel_(std::move(kernel)), by_library_(by_library), bf16_(bf16), b_(kernel_) {
     for (const Buffer& buffer : kernel_.buffers)
       if (buffer.role == BufferRole::scratch) next_scratch_ = std::max(next_scratch_, buffer.a + 1);
@@ -92,7 +94,7 @@ class GemmSplitter {
   BufferId factor(std::int8_t rows, const std::vector<Piece>& pieces, std::int64_t columns);
 
   Kernel kernel_;
-  const std::function<bool(const GemmShape&)>& by_library_;
+  const std::function<bool(const ContractionShape&)>& by_library_;
   bool bf16_;
   KernelBuilder b_;
   int next_scratch_ = 0;

@@ -199,7 +199,7 @@ void print_expr(Out out, ExprId id, const Expr& expr) {
   fmt::format_to(out, "\n");
 }
 
-void print_library(Out out, const LibraryProduct& p) {
+void print_library(Out out, const LibraryContraction& p) {
   fmt::format_to(out, ", library's{} b{} ({}) b{} ({}) to b{}[{}] ({}) m {} k {}",
                  p.over_rows ? fmt::format(" over rows {} of", p.rows) : "", p.a, p.a_pitch, p.b,
                  p.b_pitch, p.out, p.out_offset, p.out_pitch, p.m, p.k);

@@ -18,14 +18,14 @@ TileShape contraction_tile(const Kernel& kernel, const Stage& stage, const Targe
 /// An outer product is computed in blocks of rows × columns, which partial sums on the stack hold
 /// while the kernel walks a block of the reduction that fits in the cache; a block consists of
 /// register tiles.
-struct ProductTile {
+struct ContractionTile {
   int rows = 1, vectors = 1;     ///< of a register tile
   std::int64_t block_rows = 1;   ///< of a part; whole tiles
   std::int64_t block_tiles = 1;  ///< columns of a block, in register tiles
   std::int64_t blocks = 1;       ///< of columns
   bool by_columns = false;       ///< a part is a block of columns of all rows, not of rows
 };
-ProductTile product_tile(const Stage& stage, const Target& target);
+ContractionTile contraction_tile_case(const Stage& stage, const Target& target);
 
 /// See CompiledStage::parts.
 std::int64_t stage_parts(const Kernel& kernel, const Stage& stage, const Target& target);

@@ -160,9 +160,9 @@ class Verifier {
     if (stage.library) library(stage);
   }
 
-  /// Pitches and extents; the rest is what `gemm.h` says and its tests hold.
+  /// Pitches and extents; the rest is what `contractions.h` says and its tests hold.
   void library(const Stage& stage) const {
-    const LibraryProduct& product = *stage.library;
+    const LibraryContraction& product = *stage.library;
     check(stage.outer_product == product.over_rows && stage.stores.size() == 1 &&
               stage.stores[0].buffer == product.out &&
               (product.over_rows || stage.contraction.has_value()),

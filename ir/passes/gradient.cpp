@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "ir/op.h"
 #include "ir/passes/simplify.h"
-#include "ir/passes/split_products.h"
+#include "ir/passes/split_contractions.h"
 #include "ir/rebuild.h"
 
 namespace espalier::ir {
@@ -246,7 +246,7 @@ class Differentiator {
     std::vector<NodeId> residuals;
     for (NodeId& target : targets) target = split(target, out, residuals).id;
 
-    backward.graph = split_products(out.finish(targets), targets, builder_.context());
+    backward.graph = split_contractions(out.finish(targets), targets, builder_.context());
     std::size_t next = 0;
     for (ChildGradient& gradient : backward.child_gradients) gradient.output = targets[next++];
     for (ParamContribution c : contributions_) {

@@ -28,7 +28,7 @@ void CpuExecutor::run_part(const Plan& plan, std::size_t begin, std::size_t end)
   plan.run_serial(begin, end);
 }
 
-void CpuExecutor::repack(Parameters& parameters) { parameters.repack(team_); }
+void CpuExecutor::repack(ParamStore& param_store) { param_store.repack(team_); }
 
 void CpuExecutor::seed_losses(const Memory& memory, Placement& placement, float scale) {
   const auto losses = placement.losses();
@@ -43,20 +43,21 @@ void CpuExecutor::gather_losses(const Memory& memory, Placement& placement) {
 
 double CpuExecutor::take_loss() { return std::exchange(loss_, 0); }
 
-void CpuExecutor::collect(const Memory& memory, const Modules& modules, bool accumulates) {
-  update_.collect(memory, modules, accumulates, team_);
+void CpuExecutor::collect(const Memory& memory, const CellKernels& kernels, bool accumulates) {
+  update_.collect(memory, kernels, accumulates, team_);
 }
 
-std::size_t CpuExecutor::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
-  return update_.prepare(memory, modules, accumulates);
+std::size_t CpuExecutor::prepare(const Memory& memory, const CellKernels& kernels,
+                                 bool accumulates) {
+  return update_.prepare(memory, kernels, accumulates);
 }
 
-void CpuExecutor::apply(Parameters& parameters, Optimizer& optimizer) {
-  update_.apply(parameters, optimizer, update_.norm(), team_);
+void CpuExecutor::apply(ParamStore& param_store, Optimizer& optimizer) {
+  update_.apply(param_store, optimizer, update_.norm(), team_);
 }
 
-std::vector<float> CpuExecutor::dense_gradient(Parameters& parameters, ir::ParamId param) {
-  return update_.dense_gradient(parameters, param);
+std::vector<float> CpuExecutor::dense_gradient(ParamStore& param_store, ir::ParamId param) {
+  return update_.dense_gradient(param_store, param);
 }
 
 }  // namespace espalier::runtime

@@ -22,21 +22,21 @@ class CpuExecutor final : public Executor {
   void write_inputs(const Memory& memory, Placement& placement, std::size_t first) override;
   void run(const Plan& plan, std::vector<LaunchProfile>* profile) override;
   void run_part(const Plan& plan, std::size_t begin, std::size_t end) override;
-  void repack(Parameters& parameters) override;
+  void repack(ParamStore& param_store) override;
 
   void seed_losses(const Memory& memory, Placement& placement, float scale) override;
   void begin_losses(double sum) override { loss_ = sum; }
   void gather_losses(const Memory& memory, Placement& placement) override;
   double take_loss() override;
 
-  void collect(const Memory& memory, const Modules& modules, bool accumulates) override;
-  void make_gradients(const Memory& memory, const Modules& modules) override {
-    update_.make_gradients(memory, modules);
+  void collect(const Memory& memory, const CellKernels& kernels, bool accumulates) override;
+  void make_gradients(const Memory& memory, const CellKernels& kernels) override {
+    update_.make_gradients(memory, kernels);
   }
-  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override;
-  void apply(Parameters& parameters, Optimizer& optimizer) override;
+  std::size_t prepare(const Memory& memory, const CellKernels& kernels, bool accumulates) override;
+  void apply(ParamStore& param_store, Optimizer& optimizer) override;
   double norm() override { return update_.norm(); }
-  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override;
+  std::vector<float> dense_gradient(ParamStore& param_store, ir::ParamId param) override;
   std::size_t bytes() const override { return update_.bytes(); }
 
  private:

@@ -48,33 +48,33 @@ std::size_t Update::width(ir::ParamId param) const {
   return std::size_t(shape.size() / shape[0]);
 }
 
-void Update::classify(const Modules& modules) {
+void Update::classify(const CellKernels& kernels) {
   for (Param& param : params_) param.dense = param.rows = false;
-  for (const auto& module : modules.training_modules()) {
+  for (const auto& module : kernels.training_kernels()) {
     for (const ir::ParamId param : module->first_writes) params_[std::size_t(param)].dense = true;
     for (const RowContribution& c : module->rows) params_[std::size_t(c.param)].rows = true;
   }
 }
 
-void Update::make_gradients(const Memory& memory, const Modules& modules) {
-  classify(modules);
+void Update::make_gradients(const Memory& memory, const CellKernels& kernels) {
+  classify(kernels);
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (is_whole(p)) memory.parameters.gradient(ir::ParamId(p));
+    if (is_whole(p)) memory.param_store.gradient(ir::ParamId(p));
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (has_rows(p)) seen_.reserve(memory.parameters.size(ir::ParamId(p)) / width(ir::ParamId(p)));
+    if (has_rows(p)) seen_.reserve(memory.param_store.size(ir::ParamId(p)) / width(ir::ParamId(p)));
 }
 
-std::size_t Update::prepare(const Memory& memory, const Modules& modules, bool accumulates) {
-  make_gradients(memory, modules);
+std::size_t Update::prepare(const Memory& memory, const CellKernels& kernels, bool accumulates) {
+  make_gradients(memory, kernels);
   std::size_t bytes = 0, squares = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const Param& param = params_[p];
     const auto id = ir::ParamId(p);
-    if (is_whole(p)) squares += blocks(memory.parameters.gradient(id).size());
+    if (is_whole(p)) squares += blocks(memory.param_store.gradient(id).size());
     if (!has_rows(p)) continue;
-    seen_.assign(memory.parameters.size(id) / width(id), false);
+    seen_.assign(memory.param_store.size(id) / width(id), false);
     std::size_t entries = 0;
-    const auto& all = modules.training_modules();
+    const auto& all = kernels.training_kernels();
     for (std::size_t cell = 0; cell < all.size(); ++cell)
       for (const RowContribution& c : all[cell]->rows) {
         if (c.param != id) continue;
@@ -97,16 +97,16 @@ std::size_t Update::bytes() const {
   return bytes;
 }
 
-void Update::collect(const Memory& memory, const Modules& modules, bool accumulates,
+void Update::collect(const Memory& memory, const CellKernels& kernels, bool accumulates,
                      ThreadTeam& team) {
-  classify(modules);
+  classify(kernels);
   for (std::size_t p = 0; p < params_.size(); ++p) {
     if (accumulates && params_[p].only_rows)  // perhaps into what a new cell made dense
       params_[p].sparse.carry(width(ir::ParamId(p)));
     else
       params_[p].sparse.clear();
   }
-  const auto& all = modules.training_modules();
+  const auto& all = kernels.training_kernels();
   for (std::size_t cell = 0; cell < all.size(); ++cell) {
     for (const RowContribution& c : all[cell]->rows) {
       if (memory.indices.row_counts()[cell] == 0 || !stored_[std::size_t(c.param)].reached)
@@ -123,7 +123,7 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
     if (params_[p].rows) params_[p].sparse.sort(width(id));
     params_[p].only_rows = is_sparse(p);
     if (!params_[p].rows && !params_[p].dense && !accumulates)
-      std::ranges::fill(memory.parameters.gradient(id), 0.F);
+      std::ranges::fill(memory.param_store.gradient(id), 0.F);
   }
   team.run([&](int thread) {
     for (std::size_t p = 0; p < params_.size(); ++p) {
@@ -131,18 +131,18 @@ void Update::collect(const Memory& memory, const Modules& modules, bool accumula
       Param& param = params_[p];
       const auto [first, last] = share(param.sparse.rows().size(), thread, team.size());
       param.sparse.sum(first, last);
-      if (param.dense) add_rows(memory.parameters, param, first, last);
+      if (param.dense) add_rows(memory.param_store, param, first, last);
     }
   });
-  measure_norm(memory.parameters, team);
+  measure_norm(memory.param_store, team);
 }
 
 /// Adds summed rows [first, last) to the dense gradient.
-void Update::add_rows(Parameters& parameters, const Param& param, std::size_t first,
+void Update::add_rows(ParamStore& param_store, const Param& param, std::size_t first,
                       std::size_t last) {
   const auto id = ir::ParamId(&param - params_.data());
   const std::size_t n = width(id);
-  float* const gradient = parameters.gradient(id).data();
+  float* const gradient = param_store.gradient(id).data();
   for (std::size_t i = first; i < last; ++i) {
     float* const to = gradient + std::size_t(param.sparse.rows()[i]) * n;
     const float* const from = param.sparse.sums().data() + i * n;
@@ -150,11 +150,11 @@ void Update::add_rows(Parameters& parameters, const Param& param, std::size_t fi
   }
 }
 
-void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
+void Update::measure_norm(ParamStore& param_store, ThreadTeam& team) {
   const auto values = [&](std::size_t p) -> std::span<const float> {
     if (!stored_[p].reached) return {};
     if (is_sparse(p)) return params_[p].sparse.sums();
-    return parameters.gradient(ir::ParamId(p));
+    return param_store.gradient(ir::ParamId(p));
   };
   std::size_t count = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) count += blocks(values(p).size());
@@ -178,7 +178,7 @@ void Update::measure_norm(Parameters& parameters, ThreadTeam& team) {
   norm_ = std::sqrt(sum);
 }
 
-void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team) {
+void Update::apply(ParamStore& param_store, Optimizer& optimizer, double norm, ThreadTeam& team) {
   optimizer.prepare(stored_);
   optimizer.begin_step({norm, 1.0});
   try {
@@ -186,37 +186,37 @@ void Update::apply(Parameters& parameters, Optimizer& optimizer, double norm, Th
       for (std::size_t p = 0; p < params_.size(); ++p) {
         if (!stored_[p].reached || !optimizer.updates(ir::ParamId(p))) continue;
         if (is_sparse(p))
-          update_rows(parameters, optimizer, ir::ParamId(p), thread, team.size());
+          update_rows(param_store, optimizer, ir::ParamId(p), thread, team.size());
         else
-          update_dense(parameters, optimizer, ir::ParamId(p), thread, team.size());
+          update_dense(param_store, optimizer, ir::ParamId(p), thread, team.size());
       }
     });
   } catch (...) {
     // The optimizer's: nobody knows how far it came.
-    for (std::size_t p = 0; p < params_.size(); ++p) parameters.mark_changed(ir::ParamId(p));
+    for (std::size_t p = 0; p < params_.size(); ++p) param_store.mark_changed(ir::ParamId(p));
     throw;
   }
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (is_sparse(p) && optimizer.updates(ir::ParamId(p))) parameters.mark_changed(ir::ParamId(p));
+    if (is_sparse(p) && optimizer.updates(ir::ParamId(p))) param_store.mark_changed(ir::ParamId(p));
 }
 
 /// Updates the thread's share and packs it anew while it is in the cache.
-void Update::update_dense(Parameters& parameters, Optimizer& optimizer, ir::ParamId id, int thread,
+void Update::update_dense(ParamStore& param_store, Optimizer& optimizer, ir::ParamId id, int thread,
                           int threads) {
-  const std::span<float> values = parameters.values(id);
-  const std::span<const float> gradient = parameters.gradient(id);
-  const std::size_t piece = parameters.piece(id);
+  const std::span<float> values = param_store.values(id);
+  const std::span<const float> gradient = param_store.gradient(id);
+  const std::size_t piece = param_store.piece(id);
   const auto [first, last] = share((values.size() + piece - 1) / piece, thread, threads);
   for (std::size_t i = first; i < last; ++i) {
     const std::size_t begin = i * piece, size = std::min(piece, values.size() - begin);
     optimizer.update(id, begin, values.subspan(begin, size), gradient.subspan(begin, size));
-    parameters.pack(id, begin, begin + size);
+    param_store.pack(id, begin, begin + size);
   }
 }
 
-void Update::update_rows(Parameters& parameters, Optimizer& optimizer, ir::ParamId id, int thread,
+void Update::update_rows(ParamStore& param_store, Optimizer& optimizer, ir::ParamId id, int thread,
                          int threads) {
-  const std::span<float> values = parameters.values(id);
+  const std::span<float> values = param_store.values(id);
   const SparseGradient& sparse = params_[std::size_t(id)].sparse;
   const std::size_t n = width(id);
   const auto [first, last] = share(values.size() / n, thread, threads);
@@ -229,13 +229,13 @@ void Update::update_rows(Parameters& parameters, Optimizer& optimizer, ir::Param
                         touched.subspan(from, count), sparse.sums().subspan(from * n, count * n));
 }
 
-std::vector<float> Update::dense_gradient(Parameters& parameters, ir::ParamId id) const {
+std::vector<float> Update::dense_gradient(ParamStore& param_store, ir::ParamId id) const {
   const Param& param = params_[std::size_t(id)];
   if (is_whole(std::size_t(id))) {
-    const auto gradient = parameters.gradient(id);
+    const auto gradient = param_store.gradient(id);
     return {gradient.begin(), gradient.end()};
   }
-  std::vector<float> dense(parameters.size(id), 0.F);
+  std::vector<float> dense(param_store.size(id), 0.F);
   if (!is_sparse(std::size_t(id))) return dense;
   const std::size_t n = width(id);
   for (std::size_t i = 0; i < param.sparse.rows().size(); ++i)

@@ -1,4 +1,4 @@
-// Weight gradients after the backward pass: dense ones lie in Parameters, rows of embeddings are
+// Weight gradients after the backward pass: dense ones lie in ParamStore, rows of embeddings are
 // sorted and summed here; then their norm and the optimizer's updates, shared by the threads.
 #pragma once
 
@@ -20,19 +20,20 @@ class Update {
   /// Gathers the row contributions of all cells: summed per row where a param has no other
   /// gradient, else added to its dense gradient. Dense gradients nobody writes become 0. If
   /// `accumulates`, all comes on top of what was collected before.
-  void collect(const Memory& memory, const Modules& modules, bool accumulates, ThreadTeam& team);
+  void collect(const Memory& memory, const CellKernels& kernels, bool accumulates,
+               ThreadTeam& team);
   /// Makes the dense gradients that `collect` needs.
-  void make_gradients(const Memory& memory, const Modules& modules);
+  void make_gradients(const Memory& memory, const CellKernels& kernels);
   /// The same, and gives the bytes that `collect` will add.
-  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
+  std::size_t prepare(const Memory& memory, const CellKernels& kernels, bool accumulates);
   /// Held by lists of rows; the gradients themselves are counted as buffers.
   std::size_t bytes() const;
   /// Euclidean norm of all gradients; the same for any number of threads.
   double norm() const { return norm_; }
   /// The optimizer's updates; packed copies of dense params are renewed with them.
-  void apply(Parameters& parameters, Optimizer& optimizer, double norm, ThreadTeam& team);
+  void apply(ParamStore& param_store, Optimizer& optimizer, double norm, ThreadTeam& team);
 
-  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) const;
+  std::vector<float> dense_gradient(ParamStore& param_store, ir::ParamId param) const;
 
  private:
   struct Param {
@@ -46,13 +47,13 @@ class Update {
   bool is_sparse(std::size_t p) const { return has_rows(p) && !params_[p].dense; }
   bool is_whole(std::size_t p) const { return stored_[p].reached && !is_sparse(p); }
   std::size_t width(ir::ParamId param) const;
-  void add_rows(Parameters& parameters, const Param& param, std::size_t first, std::size_t last);
-  void measure_norm(Parameters& parameters, ThreadTeam& team);
-  void update_dense(Parameters& parameters, Optimizer& optimizer, ir::ParamId param, int thread,
+  void add_rows(ParamStore& param_store, const Param& param, std::size_t first, std::size_t last);
+  void measure_norm(ParamStore& param_store, ThreadTeam& team);
+  void update_dense(ParamStore& param_store, Optimizer& optimizer, ir::ParamId param, int thread,
                     int threads);
-  void update_rows(Parameters& parameters, Optimizer& optimizer, ir::ParamId param, int thread,
+  void update_rows(ParamStore& param_store, Optimizer& optimizer, ir::ParamId param, int thread,
                    int threads);
-  void classify(const Modules& modules);
+  void classify(const CellKernels& kernels);
 
   const ir::Program& program_;
   std::vector<Param> params_;

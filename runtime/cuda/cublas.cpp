@@ -41,13 +41,13 @@ using Layout = Owner<std::remove_pointer_t<cublasLtMatrixLayout_t>>;
 using Desc = Owner<std::remove_pointer_t<cublasLtMatmulDesc_t>>;
 using Preference = Owner<std::remove_pointer_t<cublasLtMatmulPreference_t>>;
 
-cublasComputeType_t compute_type(GemmPrecision precision) {
+cublasComputeType_t compute_type(Precision precision) {
   switch (precision) {
-    case GemmPrecision::single:
+    case Precision::single:
       return CUBLAS_COMPUTE_32F_PEDANTIC;
-    case GemmPrecision::tf32:
+    case Precision::tf32:
       return CUBLAS_COMPUTE_32F_FAST_TF32;
-    case GemmPrecision::bf16:
+    case Precision::bf16:
       return CUBLAS_COMPUTE_32F;
   }
   return CUBLAS_COMPUTE_32F_PEDANTIC;
@@ -67,15 +67,15 @@ std::size_t mix(std::size_t hash, std::uint64_t value) {
 
 /// cuBLAS counts columns first: a matrix in rows is its transpose there, and out = x · w is
 /// outᵀ = wᵀ · xᵀ. So its A is what lies along the rows of out.
-struct CudaBlas::Product : CudaProducts::Call {
+struct CudaBlas::Product : Library::Call {
   CallKey key;
   Desc desc{nullptr, nullptr};
   Layout a{nullptr, nullptr}, b{nullptr, nullptr}, out{nullptr, nullptr};
-  GemmAlgorithm algorithm{};
+  LibraryAlgorithm algorithm{};
   float beta = 0;
 };
 
-GemmKey gemm_key(const codegen::LibraryProduct& product, std::int64_t rows) {
+LibraryKey library_key(const codegen::LibraryContraction& product, std::int64_t rows) {
   return {.over_rows = product.over_rows,
           .accumulates = product.accumulates,
           .out_alignment = row_alignment(product.out_offset, product.out_pitch, sizeof(float)),
@@ -87,7 +87,7 @@ GemmKey gemm_key(const codegen::LibraryProduct& product, std::int64_t rows) {
           .rows = product.over_rows ? rows : 0};
 }
 
-std::size_t CudaBlas::Hash::operator()(const GemmKey& key) const {
+std::size_t CudaBlas::Hash::operator()(const LibraryKey& key) const {
   std::size_t hash = key.over_rows + 2 * key.accumulates + 4 * key.out_alignment;
   for (const std::int64_t value : {key.m, key.k, key.a_pitch, key.b_pitch, key.out_pitch, key.rows})
     hash = mix(hash, std::uint64_t(value));
@@ -111,7 +111,7 @@ std::string cublas_version() {
                          : fmt::format("{} ({})", version, library.name());
 }
 
-CudaBlas::CudaBlas(const CudaDevice& device, GemmPrecision precision)
+CudaBlas::CudaBlas(const CudaDevice& device, Precision precision)
     : device_(device), precision_(precision), library_(open_library()) {
   user_check(bool(library_), "found no cuBLAS (libcublasLt.so.13)");
   const auto find = [&]<class Function>(Function& function, const char* name) {
@@ -152,7 +152,7 @@ void CudaBlas::check(cublasStatus_t status, std::string_view function,
                  what.empty() ? "" : " for ", what, int(status));
 }
 
-std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryProduct& product,
+std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryContraction& product,
                                                        const CallKey& key) const {
   const CublasFunctions& f = functions_;
   const auto layout = [&](cudaDataType_t type, std::int64_t columns, std::int64_t rows,
@@ -167,7 +167,7 @@ std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryPro
   auto call = std::make_unique<Product>();
   call->key = key;
   call->desc = Desc(desc, f.desc_destroy);
-  const cudaDataType_t type = precision_ == GemmPrecision::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+  const cudaDataType_t type = precision_ == Precision::bf16 ? CUDA_R_16BF : CUDA_R_32F;
   const std::int64_t m = product.m, k = product.k, rows = key.rows;
   if (product.over_rows) {
     // gradientᵀ [k, m] = rightᵀ [k, rows] · left [rows, m], which it sees transposed.
@@ -186,11 +186,11 @@ std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryPro
   return call;
 }
 
-std::vector<GemmAlgorithm> CudaBlas::candidates(const codegen::LibraryProduct& product,
-                                                std::int64_t rows, int most) const {
+std::vector<LibraryAlgorithm> CudaBlas::candidates(const codegen::LibraryContraction& product,
+                                                   std::int64_t rows, int most) const {
   const CublasFunctions& f = functions_;
   device_.use();
-  const GemmKey key = gemm_key(product, rows);
+  const LibraryKey key = library_key(product, rows);
   const std::unique_ptr<Product> call = make_call(product, {key, nullptr, nullptr, nullptr, rows});
   cublasLtMatmulPreference_t made = nullptr;
   check(f.preference_create(&made), "cublasLtMatmulPreferenceCreate");
@@ -204,7 +204,7 @@ std::vector<GemmAlgorithm> CudaBlas::candidates(const codegen::LibraryProduct& p
   const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
   if (!product.over_rows) set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, none);
   // The library's A is what lies along the rows of out.
-  const std::int64_t element_bytes = precision_ == GemmPrecision::bf16 ? 2 : 4;
+  const std::int64_t element_bytes = precision_ == Precision::bf16 ? 2 : 4;
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, row_alignment(0, key.b_pitch, element_bytes));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, row_alignment(0, key.a_pitch, element_bytes));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.out_alignment);
@@ -217,7 +217,7 @@ std::vector<GemmAlgorithm> CudaBlas::candidates(const codegen::LibraryProduct& p
                   call->out.get(), preference.get(), most, found.data(), &count);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
   check(status, "cublasLtMatmulAlgoGetHeuristic");
-  std::vector<GemmAlgorithm> result;
+  std::vector<LibraryAlgorithm> result;
   for (const auto& one : std::span(found).first(static_cast<std::size_t>(count))) {
     if (one.state != CUBLAS_STATUS_SUCCESS) continue;
     std::uint32_t splits = 1;
@@ -226,18 +226,18 @@ std::vector<GemmAlgorithm> CudaBlas::candidates(const codegen::LibraryProduct& p
                           &written),
           "cublasLtMatmulAlgoConfigGetAttribute");
     if (!product.over_rows && splits > 1) continue;
-    result.push_back(std::bit_cast<GemmAlgorithm>(one.algo));
+    result.push_back(std::bit_cast<LibraryAlgorithm>(one.algo));
   }
   return result;
 }
 
-void CudaBlas::fix(const codegen::LibraryProduct& product, const GemmAlgorithm& algorithm) {
-  algorithms_[gemm_key(product, 0)] = algorithm;
+void CudaBlas::fix(const codegen::LibraryContraction& product, const LibraryAlgorithm& algorithm) {
+  algorithms_[library_key(product, 0)] = algorithm;
 }
 
-const CudaProducts::Call* CudaBlas::call(const codegen::LibraryProduct& product, const void* a,
-                                         const void* b, void* out, std::int64_t rows) {
-  const CallKey key{gemm_key(product, rows), a, b, out, rows};
+const Library::Call* CudaBlas::call(const codegen::LibraryContraction& product, const void* a,
+                                    const void* b, void* out, std::int64_t rows) {
+  const CallKey key{library_key(product, rows), a, b, out, rows};
   const auto found = calls_.find(key);
   if (found != calls_.end()) return found->second.get();
   auto algorithm = algorithms_.find(key.key);
@@ -264,19 +264,20 @@ cublasStatus_t CudaBlas::multiply(const Product& call) const {
                              workspace_bytes, reinterpret_cast<cudaStream_t>(device_.stream()));
 }
 
-void CudaBlas::run(const CudaProducts::Call& call) const {
+void CudaBlas::run(const Library::Call& call) const {
   const auto& product = static_cast<const Product&>(call);
-  const GemmKey& key = product.key.key;
+  const LibraryKey& key = product.key.key;
   check(multiply(product), "cublasLtMatmul",
         fmt::format("{} [{}, {}] of {} rows", key.over_rows ? "an outer product" : "a contraction",
                     key.m, key.k, product.key.rows));
 }
 
-bool CudaBlas::try_algorithm(const codegen::LibraryProduct& product, const void* a, const void* b,
-                             void* out, std::int64_t rows, const GemmAlgorithm& algorithm) const {
+bool CudaBlas::try_algorithm(const codegen::LibraryContraction& product, const void* a,
+                             const void* b, void* out, std::int64_t rows,
+                             const LibraryAlgorithm& algorithm) const {
   device_.use();
   const std::unique_ptr<Product> call =
-      make_call(product, {gemm_key(product, rows), a, b, out, rows});
+      make_call(product, {library_key(product, rows), a, b, out, rows});
   call->algorithm = algorithm;
   const auto words = std::bit_cast<cublasLtMatmulAlgo_t>(algorithm);
   cublasLtMatmulHeuristicResult_t result{};

@@ -16,7 +16,7 @@ class CudaExecutor final : public Executor {
                MemoryCounter& counter, codegen::Compiler& compiler, const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options, warnings_),
-        products_(make_cuda_products(device_, launcher_, compiler, options, warnings_)),
+        products_(make_library(device_, launcher_, compiler, options, warnings_)),
         update_(program, stored, counter, *this, compiler) {
     launcher_.set_products(products_.get());
   }
@@ -28,17 +28,19 @@ class CudaExecutor final : public Executor {
     return device_.free_bytes();
   }
   codegen::Kernel form(codegen::Kernel kernel) override {
-    const auto by_library = [this](const codegen::GemmShape& shape) {
+    const auto by_library = [this](const codegen::ContractionShape& shape) {
       return products_->by_library(shape);
     };
-    if (products_) kernel = codegen::split_gemms(std::move(kernel), by_library, products_->bf16());
+    if (products_)
+      kernel =
+          codegen::split_library_contractions(std::move(kernel), by_library, products_->bf16());
     return codegen::split_rows(kernel);
   }
   void begin(const Staged& expected) override { launcher_.begin(expected); }
   void reserve(const Staged& expected) override { launcher_.reserve(expected); }
-  Staged staged(const Memory& memory, const Modules& modules, Placement& placement, bool gradients,
-                bool accumulates) override {
-    return update_.staged(memory, modules, placement, gradients, accumulates);
+  Staged staged(const Memory& memory, const CellKernels& kernels, Placement& placement,
+                bool gradients, bool accumulates) override {
+    return update_.staged(memory, kernels, placement, gradients, accumulates);
   }
   std::size_t growth(const Staged& expected, bool at_begin) const override {
     return launcher_.growth(expected, at_begin);
@@ -67,7 +69,7 @@ class CudaExecutor final : public Executor {
     launcher_.wait();
   }
 
-  void repack(Parameters& parameters) override { update_.repack(parameters); }
+  void repack(ParamStore& param_store) override { update_.repack(param_store); }
   void seed_losses(const Memory& memory, Placement& placement, float scale) override {
     update_.seed_losses(memory, placement, scale);
   }
@@ -77,22 +79,22 @@ class CudaExecutor final : public Executor {
     update_.gather_losses(memory, placement);
   }
   double take_loss() override { return update_.take_loss(); }
-  void collect(const Memory& memory, const Modules& modules, bool accumulates) override {
-    update_.collect(memory, modules, accumulates);
+  void collect(const Memory& memory, const CellKernels& kernels, bool accumulates) override {
+    update_.collect(memory, kernels, accumulates);
   }
-  void make_gradients(const Memory& memory, const Modules& modules) override {
-    update_.make_gradients(memory, modules);
+  void make_gradients(const Memory& memory, const CellKernels& kernels) override {
+    update_.make_gradients(memory, kernels);
   }
-  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) override {
-    return update_.prepare(memory, modules, accumulates);
+  std::size_t prepare(const Memory& memory, const CellKernels& kernels, bool accumulates) override {
+    return update_.prepare(memory, kernels, accumulates);
   }
   void adopt(Optimizer& optimizer) override { update_.adopt(optimizer); }
-  void apply(Parameters& parameters, Optimizer& optimizer) override {
-    update_.apply(parameters, optimizer);
+  void apply(ParamStore& param_store, Optimizer& optimizer) override {
+    update_.apply(param_store, optimizer);
   }
   double norm() override { return update_.norm(); }
-  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) override {
-    return update_.dense_gradient(parameters, param);
+  std::vector<float> dense_gradient(ParamStore& param_store, ir::ParamId param) override {
+    return update_.dense_gradient(param_store, param);
   }
   Traffic traffic() const override { return launcher_.traffic(); }
   std::span<const std::string> warnings() const override { return warnings_; }
@@ -104,7 +106,7 @@ class CudaExecutor final : public Executor {
   CudaDevice device_;
   std::vector<std::string> warnings_;
   CudaLauncher launcher_;
-  std::unique_ptr<CudaProducts> products_;
+  std::unique_ptr<Library> products_;
   DeviceUpdate update_;
 };
 

@@ -312,7 +312,7 @@ bool CudaLauncher::replay(const Segment& segment, CUdeviceptr records) {
 }
 
 void CudaLauncher::capture(Graph& graph, const Segment& segment, CUdeviceptr records) {
-  // Modules are loaded before: that is no work for a stream.
+  // CellKernels are loaded before: that is no work for a stream.
   for (std::size_t i = segment.begin; i < segment.end; ++i) loaded(*pending_[i].kernel);
   graph.exec = device_.capture([&] { launch_each(segment, records); });
 }

@@ -45,7 +45,7 @@ class CudaLauncher final : public DeviceMemory {
   /// Where a copy of the bytes will lie on the device when what is noted down from here on runs.
   const void* place(const void* values, std::size_t bytes);
   /// Who does the stages that are a library's; outlives this, or null.
-  void set_products(CudaProducts* products) { products_ = products; }
+  void set_products(Library* products) { products_ = products; }
   /// Notes down launches [begin, end) of a plan.
   void add(const Plan& plan, std::size_t begin, std::size_t end);
   /// Sends off what has been noted down.
@@ -104,7 +104,7 @@ class CudaLauncher final : public DeviceMemory {
 
   const CudaDevice& device_;
   DebugOptions debug_;
-  CudaProducts* products_ = nullptr;
+  Library* products_ = nullptr;
   std::unordered_map<const codegen::CompiledKernel*, Loaded> loaded_;
   CudaPersistent persistent_;
   std::unordered_map<void*, CudaOwner<CUdeviceptr>> memory_;

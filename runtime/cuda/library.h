@@ -17,13 +17,13 @@ namespace espalier::runtime {
 class CudaDevice;
 class CudaLauncher;
 
-class CudaProducts {
+class Library {
  public:
-  virtual ~CudaProducts() = default;
+  virtual ~Library() = default;
 
   /// Whether the library is to do products of this shape, for any number of rows. Found out by a
   /// trial, whose outcome is kept on disk.
-  virtual bool by_library(const codegen::GemmShape& shape) = 0;
+  virtual bool by_library(const codegen::ContractionShape& shape) = 0;
   /// Whether it takes bfloat16.
   virtual bool bf16() const = 0;
 
@@ -31,7 +31,7 @@ class CudaProducts {
   struct Call {};
   /// The product of a stage for rows [row_begin, row_end), which it pads. Equal ones are the same
   /// call, which lives as long as this.
-  virtual const Call* call(const codegen::LibraryProduct& product, void* const* buffers,
+  virtual const Call* call(const codegen::LibraryContraction& product, void* const* buffers,
                            std::int64_t row_begin, std::int64_t row_end) = 0;
   /// On the device's stream.
   virtual void run(const Call& call) const = 0;
@@ -41,14 +41,13 @@ class CudaProducts {
 
 /// Null if no product is to be the library's. UserError if it must be and there is none. Trials
 /// that fail are added to `warnings`. All outlive it.
-std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice& device, CudaLauncher& launcher,
-                                                 codegen::Compiler& compiler,
-                                                 const EngineOptions& options,
-                                                 std::vector<std::string>& warnings);
+std::unique_ptr<Library> make_library(const CudaDevice& device, CudaLauncher& launcher,
+                                      codegen::Compiler& compiler, const EngineOptions& options,
+                                      std::vector<std::string>& warnings);
 
 /// Operations a second of a large product by the library, of matrices of up to 8192 × 8192; 0 if
 /// it is not there.
-double product_rate(const CudaDevice& device, GemmPrecision precision);
+double library_rate(const CudaDevice& device, Precision precision);
 
 /// For CudaReport: the library's version, or why there is none.
 std::string cublas_version();

@@ -9,12 +9,11 @@ constexpr const char* why = "this build has no cuBLAS: it was made without its h
 
 std::string cublas_version() { return why; }
 
-double product_rate(const CudaDevice&, GemmPrecision) { return 0; }
+double library_rate(const CudaDevice&, Precision) { return 0; }
 
-std::unique_ptr<CudaProducts> make_cuda_products(const CudaDevice&, CudaLauncher&,
-                                                 codegen::Compiler&, const EngineOptions& options,
-                                                 std::vector<std::string>&) {
-  user_check(options.gemm != Gemm::cublas && options.precision == GemmPrecision::single,
+std::unique_ptr<Library> make_library(const CudaDevice&, CudaLauncher&, codegen::Compiler&,
+                                      const EngineOptions& options, std::vector<std::string>&) {
+  user_check(options.contractions != Contractions::cublas && options.precision == Precision::single,
              "cuBLAS was asked for, but {}", why);
   return nullptr;
 }

@@ -45,12 +45,12 @@ CudaOwner<CUdeviceptr> random_factor(const CudaDevice& device, std::int64_t elem
 
 }  // namespace
 
-double product_rate(const CudaDevice& device, GemmPrecision precision) {
+double library_rate(const CudaDevice& device, Precision precision) {
   if (!has_cublas()) return 0;
   CudaBlas blas(device, precision);
   const std::int64_t n = side(device.gpu());
-  const bool bf16 = precision == GemmPrecision::bf16;
-  const codegen::LibraryProduct product{
+  const bool bf16 = precision == Precision::bf16;
+  const codegen::LibraryContraction product{
       .bf16 = bf16, .m = n, .k = n, .a_pitch = n, .b_pitch = n, .out_pitch = n};
   const auto found = blas.candidates(product, n, 1);
   if (found.empty()) return 0;
@@ -60,8 +60,7 @@ double product_rate(const CudaDevice& device, GemmPrecision precision) {
   const auto pointer = [](const CudaOwner<CUdeviceptr>& memory) {
     return reinterpret_cast<void*>(memory.get());
   };
-  const CudaProducts::Call* const call =
-      blas.call(product, pointer(a), pointer(b), pointer(out), n);
+  const Library::Call* const call = blas.call(product, pointer(a), pointer(b), pointer(out), n);
   const double flops = products * 2.0 * double(n) * double(n) * double(n);
   double best = 0;
   for (int time = 0; time <= measurements; ++time) {  // the first one warms up

@@ -16,9 +16,9 @@ namespace espalier::runtime {
 namespace {
 
 using codegen::BufferRole;
-using codegen::GemmShape;
+using codegen::ContractionShape;
 using codegen::Kernel;
-using codegen::LibraryProduct;
+using codegen::LibraryContraction;
 
 constexpr int repetitions = 4;   // of a kernel, sent off together
 constexpr int measurements = 3;  // the shortest counts
@@ -54,7 +54,7 @@ std::vector<float> random_floats(std::int64_t count, std::uint64_t seed) {
   return values;
 }
 
-void outer_products(Kernel& kernel, const GemmShape& shape) {
+void outer_products(Kernel& kernel, const ContractionShape& shape) {
   codegen::KernelBuilder b(kernel);
   const std::int64_t k = shape.k();
   const auto left =
@@ -85,7 +85,7 @@ void outer_products(Kernel& kernel, const GemmShape& shape) {
   }
 }
 
-void contraction(Kernel& kernel, const GemmShape& shape, const codegen::Target& target) {
+void contraction(Kernel& kernel, const ContractionShape& shape, const codegen::Target& target) {
   codegen::KernelBuilder b(kernel);
   codegen::Packing packing;
   packing.m = shape.m;
@@ -123,7 +123,8 @@ void contraction(Kernel& kernel, const GemmShape& shape, const codegen::Target& 
 bool plausible(double seconds) { return seconds > 0 && std::isfinite(seconds); }
 
 Kernel split_all(Kernel kernel, bool bf16) {
-  return codegen::split_gemms(std::move(kernel), [](const GemmShape&) { return true; }, bf16);
+  return codegen::split_library_contractions(
+      std::move(kernel), [](const ContractionShape&) { return true; }, bf16);
 }
 
 std::int64_t rows_in(const codegen::Buffer& buffer, std::int64_t rows) {
@@ -143,7 +144,7 @@ std::vector<std::uint16_t> to_bf16(std::vector<float>& values) {
 
 }  // namespace
 
-Kernel trial_kernel(const GemmShape& shape, const codegen::Target& target) {
+Kernel trial_kernel(const ContractionShape& shape, const codegen::Target& target) {
   Kernel kernel;
   kernel.name = "trial";
   if (shape.over_rows)
@@ -153,16 +154,16 @@ Kernel trial_kernel(const GemmShape& shape, const codegen::Target& target) {
   return kernel;
 }
 
-bool chosen(const GemmTrial& trial, Gemm gemm, const GemmShape& shape) {
-  user_check(trial.algorithm || gemm != Gemm::cublas,
+bool chosen(const LibraryTrial& trial, Contractions contractions, const ContractionShape& shape) {
+  user_check(trial.algorithm || contractions != Contractions::cublas,
              "cuBLAS was asked for, but has no algorithm for {} whose rows do not depend on each "
              "other",
              to_string(shape));
-  if (!trial.algorithm || gemm == Gemm::tile) return false;
-  return gemm == Gemm::cublas || trial.library_seconds < trial.tile_seconds;
+  if (!trial.algorithm || contractions == Contractions::tile) return false;
+  return contractions == Contractions::cublas || trial.library_seconds < trial.tile_seconds;
 }
 
-std::string to_text(const GemmTrial& trial) {
+std::string to_text(const LibraryTrial& trial) {
   std::string text =
       fmt::format("tile {:a}\nlibrary {:a}\n", trial.tile_seconds, trial.library_seconds);
   if (trial.algorithm) {
@@ -173,10 +174,10 @@ std::string to_text(const GemmTrial& trial) {
   return text;
 }
 
-std::optional<GemmTrial> parse_trial(std::string_view text) {
+std::optional<LibraryTrial> parse_trial(std::string_view text) {
   const std::string copy(text);
-  GemmTrial trial;
-  GemmAlgorithm words{};
+  LibraryTrial trial;
+  LibraryAlgorithm words{};
   const int found =
       std::sscanf(copy.c_str(), "tile %la\nlibrary %la\nalgorithm %lx %lx %lx %lx %lx %lx %lx %lx",
                   &trial.tile_seconds, &trial.library_seconds, &words[0], &words[1], &words[2],
@@ -189,11 +190,11 @@ std::optional<GemmTrial> parse_trial(std::string_view text) {
   return trial;
 }
 
-std::int64_t GemmTrials::most_rows() const {
+std::int64_t LibraryTrials::most_rows() const {
   return std::clamp<std::int64_t>(32 * device_.gpu().multiprocessors, 64, 4096);
 }
 
-double GemmTrials::time(const std::function<void()>& work) {
+double LibraryTrials::time(const std::function<void()>& work) {
   // The first time loads kernels, the second captures.
   work();
   work();
@@ -205,7 +206,7 @@ double GemmTrials::time(const std::function<void()>& work) {
   return best;
 }
 
-double GemmTrials::time_kernel(const Kernel& source) {
+double LibraryTrials::time_kernel(const Kernel& source) {
   const codegen::CompiledKernel& kernel = compiler_.compile(source);
   const std::int64_t most = most_rows(), room = codegen::padded_rows(most);
   std::vector<std::unique_ptr<Block>> blocks;
@@ -245,8 +246,8 @@ double GemmTrials::time_kernel(const Kernel& source) {
   return seconds;
 }
 
-std::optional<double> GemmTrials::measure(const LibraryProduct& product,
-                                          const GemmAlgorithm& algorithm) {
+std::optional<double> LibraryTrials::measure(const LibraryContraction& product,
+                                             const LibraryAlgorithm& algorithm) {
   const std::int64_t m = product.m, k = product.k, room = 2048;
   const Block x(launcher_, room * product.a_pitch), w(launcher_, k * product.b_pitch),
       out(launcher_, room * product.out_pitch);
@@ -277,7 +278,7 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
         return std::nullopt;
   }
   // That these are the sums at all.
-  const double factor_error = blas_.precision() == GemmPrecision::tf32 ? 2 * 0x1p-10 : 0;
+  const double factor_error = blas_.precision() == Precision::tf32 ? 2 * 0x1p-10 : 0;
   for (std::int64_t r = 0; r < distinct_rows; ++r)
     for (std::int64_t j = 0; j < m; ++j) {
       double sum = 0, size = 0;
@@ -299,8 +300,8 @@ std::optional<double> GemmTrials::measure(const LibraryProduct& product,
   });
 }
 
-std::optional<GemmAlgorithm> GemmTrials::best_algorithm(const LibraryProduct& product) {
-  std::optional<GemmAlgorithm> best;
+std::optional<LibraryAlgorithm> LibraryTrials::best_algorithm(const LibraryContraction& product) {
+  std::optional<LibraryAlgorithm> best;
   double least = std::numeric_limits<double>::infinity();
   // The library is asked about one number of rows; about others only if none of those will do.
   for (const std::int64_t rows : {256, 2048, 64}) {
@@ -308,7 +309,7 @@ std::optional<GemmAlgorithm> GemmTrials::best_algorithm(const LibraryProduct& pr
     // Over rows its own choice for each number of them will do.
     if (product.over_rows)
       return candidates.empty() ? std::nullopt : std::optional(candidates.front());
-    for (const GemmAlgorithm& algorithm : candidates) {
+    for (const LibraryAlgorithm& algorithm : candidates) {
       const std::optional<double> seconds = measure(product, algorithm);
       if (!seconds || *seconds >= least) continue;
       least = *seconds;
@@ -319,18 +320,18 @@ std::optional<GemmAlgorithm> GemmTrials::best_algorithm(const LibraryProduct& pr
   return best;
 }
 
-LibraryProduct GemmTrials::product(const GemmShape& shape) const {
+LibraryContraction LibraryTrials::product(const ContractionShape& shape) const {
   const Kernel split = split_all(trial_kernel(shape, compiler_.target()), bf16());
   const auto stage = std::ranges::find_if(
       split.stages, [](const codegen::Stage& one) { return one.library.has_value(); });
   return *stage->library;
 }
 
-GemmTrial GemmTrials::run(const GemmShape& shape) {
+LibraryTrial LibraryTrials::run(const ContractionShape& shape) {
   const Kernel whole = trial_kernel(shape, compiler_.target());
   const Kernel split = split_all(whole, bf16());
-  const LibraryProduct of_library = product(shape);
-  GemmTrial trial;
+  const LibraryContraction of_library = product(shape);
+  LibraryTrial trial;
   trial.algorithm = best_algorithm(of_library);
   trial.tile_seconds = time_kernel(codegen::split_rows(whole));
   if (!trial.algorithm) return trial;

@@ -46,9 +46,9 @@ DevicePeaks measure_device(const std::filesystem::path& cache_directory) {
   const CudaDevice device(0);
   DevicePeaks peaks{.gpu = device.gpu(), .costs = {}};
   peaks.copy_bytes_per_second = copy_rate(device);
-  peaks.single_flops = product_rate(device, GemmPrecision::single);
-  peaks.tf32_flops = product_rate(device, GemmPrecision::tf32);
-  peaks.bf16_flops = product_rate(device, GemmPrecision::bf16);
+  peaks.single_flops = library_rate(device, Precision::single);
+  peaks.tf32_flops = library_rate(device, Precision::tf32);
+  peaks.bf16_flops = library_rate(device, Precision::bf16);
   if (device.gpu().cooperative) {
     codegen::Compiler compiler(codegen::cuda_target(device.gpu().architecture()),
                                {cache_directory});

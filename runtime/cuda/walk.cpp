@@ -194,7 +194,7 @@ bool Conflicts::Range::conflicts(const Range& other) const {
   return (written || other.written) && begin < other.end && other.begin < end;
 }
 
-bool Conflicts::meet_before(const NotedLaunch& launch) {
+bool Conflicts::barrier_before(const NotedLaunch& launch) {
   now_.clear();
   unknown_now_ = false;
   for (const StageUses::Use& use : uses_.of(launch)) {
@@ -303,7 +303,7 @@ std::vector<WalkRecord> plan_walk(std::span<const NotedLaunch> launches, Conflic
     record.row_begin = launch.row_begin;
     record.row_end = launch.row_end;
     record.buffer_count = std::int32_t(launch.kernel->kernel.buffers.size());
-    if (conflicts.meet_before(launch)) record.flags |= WalkRecord::barrier;
+    if (conflicts.barrier_before(launch)) record.flags |= WalkRecord::barrier;
     for (HeldWeights& weights : held)
       if (conflicts.writes(weights.weights, weights.tile.packed_bytes())) weights.filled = false;
     if (HeldWeights* const weights = held_of(launch, held)) {

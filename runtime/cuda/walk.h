@@ -26,7 +26,7 @@ struct NotedLaunch {
   std::int64_t row_begin = 0, row_end = 0;
   std::int64_t cell_begin = 0, cell_end = 0;  ///< of all stages of its kernel
   /// A library does it, which cannot be walked.
-  const CudaProducts::Call* product = nullptr;
+  const Library::Call* product = nullptr;
 
   const codegen::CudaStage& cuda() const { return kernel->cuda_stages[std::size_t(stage)]; }
   std::span<const codegen::Stage> stages() const {
@@ -76,7 +76,7 @@ class Conflicts {
       : allocations_(allocations), uses_(uses) {}
 
   /// Whether all blocks must meet before this launch.
-  bool meet_before(const NotedLaunch& launch);
+  bool barrier_before(const NotedLaunch& launch);
   /// Of the launch just asked about: whether it may write any of the bytes at `address`.
   bool writes(const void* address, std::int64_t bytes) const;
 

@@ -156,7 +156,7 @@ std::vector<LaunchWork> CudaPersistent::works(std::span<const NotedLaunch> launc
   std::vector<LaunchWork> works;
   for (const NotedLaunch& launch : launches) {
     LaunchWork& work = works.emplace_back(work_of(launch));
-    work.barrier = conflicts.meet_before(launch);
+    work.barrier = conflicts.barrier_before(launch);
     work.walks = launch.product == nullptr;
     work.held = may_hold(launch) != nullptr;
   }

@@ -55,12 +55,12 @@ void Arenas::reserve_kept(Table& table, std::span<const KeptRows> kept, ir::Cell
         .reserve(kept_row_count(kept[i], layout) * std::size_t(kept[i].stride), keep);
 }
 
-void Arenas::reserve_residuals(const TrainingModule& module, ir::CellId cell,
+void Arenas::reserve_residuals(const TrainingKernels& module, ir::CellId cell,
                                const scheduler::CellLayout& layout, bool keep) {
   reserve_kept(residuals_, module.residuals, cell, layout, keep);
 }
 
-void Arenas::reserve_contributions(const TrainingModule& module, ir::CellId cell,
+void Arenas::reserve_contributions(const TrainingKernels& module, ir::CellId cell,
                                    const scheduler::CellLayout& layout) {
   reserve_kept(contributions_, module.contributions, cell, layout, false);
 }

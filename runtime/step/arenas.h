@@ -21,9 +21,9 @@ class Arenas {
   /// Room for the state rows of `layout`; rows so far are kept if `keep`, here and below.
   void reserve_values(const ir::Program& program, const scheduler::Layout& layout, bool keep);
   /// Room for the residuals of `cell`.
-  void reserve_residuals(const TrainingModule& module, ir::CellId cell,
+  void reserve_residuals(const TrainingKernels& module, ir::CellId cell,
                          const scheduler::CellLayout& layout, bool keep);
-  void reserve_contributions(const TrainingModule& module, ir::CellId cell,
+  void reserve_contributions(const TrainingKernels& module, ir::CellId cell,
                              const scheduler::CellLayout& layout);
   /// Room for the gradient rows of every state.
   void reserve_gradients(const ir::Program& program, const scheduler::Layout& layout);

@@ -60,11 +60,11 @@ class Binder {
       case BufferRole::contribution:
         return memory_.arenas.contribution(id_, buffer.a);
       case BufferRole::param:
-        return memory_.parameters.data(buffer.a);
+        return memory_.param_store.data(buffer.a);
       case BufferRole::param_gradient:
-        return memory_.parameters.gradient(buffer.a).data();
+        return memory_.param_store.gradient(buffer.a).data();
       case BufferRole::packed:
-        return memory_.parameters.packed(kernel.packings[a]);
+        return memory_.param_store.packed(kernel.packings[a]);
       case BufferRole::port_values:
         return index_pointer(indices_.ports[a].values);
       case BufferRole::port_offsets:

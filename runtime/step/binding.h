@@ -16,7 +16,7 @@ struct Memory {
   const ir::Program& program;
   const scheduler::Layout& layout;
   Arenas& arenas;
-  Parameters& parameters;
+  ParamStore& param_store;
   const Indices& indices;
 };
 

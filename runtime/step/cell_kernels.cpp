@@ -54,13 +54,13 @@ KeptRows kept(const ir::Type& type) {
 
 ir::Cell prepare(const ir::Cell& cell) { return ir::simplify(ir::fuse_contractions(cell)); }
 
-ir::Cell Modules::prepared(const ir::Cell& source) const {
+ir::Cell CellKernels::prepared(const ir::Cell& source) const {
   ir::Cell cell = prepare(source);
   if (verify_) ir::verify(cell, program_);
   return cell;
 }
 
-const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
+const CompiledKernel* CellKernels::compile(codegen::Kernel kernel) {
   if (form_) kernel = form_(std::move(kernel));
   if (verify_) {
     codegen::verify_kernel(kernel);
@@ -69,11 +69,12 @@ const CompiledKernel* Modules::compile(codegen::Kernel kernel) {
   return &compiler_.compile(std::move(kernel));
 }
 
-Modules::Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form)
+CellKernels::CellKernels(const ir::Program& program, codegen::Compiler& compiler, bool verify,
+                         Form form)
     : program_(program), compiler_(compiler), verify_(verify), form_(std::move(form)) {}
 
 /// Rows of inputs are written by the executor: nothing is left to run.
-codegen::Kernel Modules::forward(const ir::Cell& cell) const {
+codegen::Kernel CellKernels::forward(const ir::Cell& cell) const {
   if (ir::is_input(cell)) {
     codegen::Kernel nothing;
     nothing.name = cell.name + ".forward";
@@ -83,7 +84,7 @@ codegen::Kernel Modules::forward(const ir::Cell& cell) const {
   return codegen::lower_forward(program_, cell, accesses, compiler_.target());
 }
 
-const CompiledKernel& Modules::inference(ir::CellId id) {
+const CompiledKernel& CellKernels::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());
   const CompiledKernel*& kernel = inference_[std::size_t(id)];
   if (!kernel) {
@@ -94,16 +95,16 @@ const CompiledKernel& Modules::inference(ir::CellId id) {
   return *kernel;
 }
 
-const TrainingModule& Modules::training(ir::CellId id) {
+const TrainingKernels& CellKernels::training(ir::CellId id) {
   written_.resize(program_.params.size());
   while (training_.size() <= std::size_t(id))
     training_.push_back(
-        std::make_unique<TrainingModule>(make_training(program_.cells[training_.size()])));
+        std::make_unique<TrainingKernels>(make_training(program_.cells[training_.size()])));
   return *training_[std::size_t(id)];
 }
 
-TrainingModule Modules::make_training(const ir::Cell& source) {
-  TrainingModule module;
+TrainingKernels CellKernels::make_training(const ir::Cell& source) {
+  TrainingKernels module;
   // W·x + U·h was joined before differentiation: its gradient is then one contraction as well.
   module.differentiated = ir::differentiate(program_, prepared(source));
   if (verify_) ir::verify(module.differentiated, program_);
@@ -137,7 +138,7 @@ TrainingModule Modules::make_training(const ir::Cell& source) {
   return module;
 }
 
-const CompiledKernel& Modules::added_weights(ir::CellId id) {
+const CompiledKernel& CellKernels::added_weights(ir::CellId id) {
   added_weights_.resize(program_.cells.size());
   const CompiledKernel*& kernel = added_weights_[std::size_t(id)];
   if (!kernel) {
@@ -149,7 +150,7 @@ const CompiledKernel& Modules::added_weights(ir::CellId id) {
   return *kernel;
 }
 
-const CompiledKernel& Modules::reader_sum(ir::StateId state) {
+const CompiledKernel& CellKernels::reader_sum(ir::StateId state) {
   reader_sums_.resize(program_.states.size());
   const CompiledKernel*& kernel = reader_sums_[std::size_t(state)];
   if (!kernel) kernel = compile(reader_sum_kernel(program_.states[std::size_t(state)]));

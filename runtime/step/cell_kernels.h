@@ -26,7 +26,7 @@ struct RowContribution {
   int contribution = -1, index_port = -1;
 };
 
-struct TrainingModule {
+struct TrainingKernels {
   ir::Differentiated differentiated;
   const codegen::CompiledKernel* forward = nullptr;
   const codegen::CompiledKernel* backward = nullptr;
@@ -36,27 +36,29 @@ struct TrainingModule {
   std::vector<ir::ParamId> first_writes;  ///< params whose gradient this module's weights store
 };
 
-class Modules {
+class CellKernels {
  public:
   /// What is done to a cell's kernel before it is compiled.
   using Form = std::function<codegen::Kernel(codegen::Kernel)>;
   /// `program` outlives this and may grow at its end.
-  Modules(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form = {});
+  CellKernels(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form = {});
 
   /// The kernel that runs a cell without dropout and without keeping anything.
   const codegen::CompiledKernel& inference(ir::CellId cell);
   /// The kernels of training, for this cell and all before it (which of two cells stores a shared
   /// param's gradient, and which adds to it, follows the order of cells).
-  const TrainingModule& training(ir::CellId cell);
-  /// Modules made so far, in the order of cells.
-  const std::vector<std::unique_ptr<TrainingModule>>& training_modules() const { return training_; }
+  const TrainingKernels& training(ir::CellId cell);
+  /// CellKernels made so far, in the order of cells.
+  const std::vector<std::unique_ptr<TrainingKernels>>& training_kernels() const {
+    return training_;
+  }
   /// As a training module's weights, but all gradients are added to what is there.
   const codegen::CompiledKernel& added_weights(ir::CellId cell);
   /// Adds up the gradient rows of a state's readers: stage f handles field f.
   const codegen::CompiledKernel& reader_sum(ir::StateId state);
 
  private:
-  TrainingModule make_training(const ir::Cell& cell);
+  TrainingKernels make_training(const ir::Cell& cell);
   ir::Cell prepared(const ir::Cell& source) const;
   codegen::Kernel forward(const ir::Cell& cell) const;
   const codegen::CompiledKernel* compile(codegen::Kernel kernel);
@@ -66,7 +68,7 @@ class Modules {
   bool verify_;
   Form form_;
   std::vector<const codegen::CompiledKernel*> inference_, added_weights_, reader_sums_;
-  std::vector<std::unique_ptr<TrainingModule>> training_;
+  std::vector<std::unique_ptr<TrainingKernels>> training_;
   std::vector<bool> written_;  // param → some module stores its gradient
 };
 

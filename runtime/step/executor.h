@@ -18,7 +18,7 @@
 namespace espalier::runtime {
 
 struct Memory;
-class Parameters;
+class ParamStore;
 
 /// What a minibatch places on a device: arrays, and records of launches.
 struct Staged {
@@ -42,7 +42,7 @@ class Executor {
   /// Room for so much more.
   virtual void reserve(const Staged&) {}
   /// What the executor places by itself, at the most, in a pass over what is placed.
-  virtual Staged staged(const Memory&, const Modules&, Placement&, bool /*gradients*/,
+  virtual Staged staged(const Memory&, const CellKernels&, Placement&, bool /*gradients*/,
                         bool /*accumulates*/) {
     return {};
   }
@@ -59,7 +59,7 @@ class Executor {
   /// Runs launches [begin, end) and waits for them.
   virtual void run_part(const Plan& plan, std::size_t begin, std::size_t end) = 0;
   /// Renews the packed copies of params that changed.
-  virtual void repack(Parameters& parameters) = 0;
+  virtual void repack(ParamStore& param_store) = 0;
 
   /// The gradient of each placed loss is `scale`.
   virtual void seed_losses(const Memory& memory, Placement& placement, float scale) = 0;
@@ -75,18 +75,19 @@ class Executor {
   /// Sums the row contributions of all cells into gradients of params, and measures the norm.
   /// Dense gradients nobody writes become 0. If `accumulates`, all comes on top of what was
   /// collected before.
-  virtual void collect(const Memory& memory, const Modules& modules, bool accumulates) = 0;
+  virtual void collect(const Memory& memory, const CellKernels& kernels, bool accumulates) = 0;
   /// Makes the dense gradients that `collect` needs.
-  virtual void make_gradients(const Memory& memory, const Modules& modules) = 0;
+  virtual void make_gradients(const Memory& memory, const CellKernels& kernels) = 0;
   /// The same, and gives the bytes that `collect` will add.
-  virtual std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates) = 0;
+  virtual std::size_t prepare(const Memory& memory, const CellKernels& kernels,
+                              bool accumulates) = 0;
   /// Before a step: makes room for the optimizer's state where it is kept, if that is here.
   virtual void adopt(Optimizer&) {}
   /// Updates all params by what was collected.
-  virtual void apply(Parameters& parameters, Optimizer& optimizer) = 0;
+  virtual void apply(ParamStore& param_store, Optimizer& optimizer) = 0;
   /// Euclidean norm of all that was collected.
   virtual double norm() = 0;
-  virtual std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param) = 0;
+  virtual std::vector<float> dense_gradient(ParamStore& param_store, ir::ParamId param) = 0;
 
   /// What went to a device so far.
   struct Traffic {

@@ -44,7 +44,7 @@ std::string find_op(const Memory& memory, StateValues& states, const scheduler::
   const auto leaf = [&](const ir::Node& node) -> std::vector<double> {
     const auto [a, b] = node.attributes.ints;
     if (node.op->name == "param") {
-      const auto values = memory.parameters.values(a);
+      const auto values = memory.param_store.values(a);
       return {values.begin(), values.end()};
     }
     if (node.op->name == "input") {

@@ -42,7 +42,7 @@ struct DebugOptions {
 };
 
 /// Who multiplies matrices on a GPU.
-enum class Gemm : std::uint8_t {
+enum class Contractions : std::uint8_t {
   automatic,  ///< whichever was faster in a trial, once a shape
   tile,       ///< kernels of our own
   cublas,     ///< cuBLAS; a UserError where there is none
@@ -50,7 +50,7 @@ enum class Gemm : std::uint8_t {
 
 /// What cuBLAS rounds the factors of products to; sums are in single precision. Anything but
 /// `single` needs cuBLAS.
-enum class GemmPrecision : std::uint8_t {
+enum class Precision : std::uint8_t {
   single,
   tf32,  ///< 11 significant bits
   bf16,  ///< 8 significant bits
@@ -73,8 +73,8 @@ struct EngineOptions {
   /// Where compiled kernels are kept between runs; default_cache_directory() is the usual
   /// place, empty keeps none.
   std::filesystem::path cache_directory = {};
-  Gemm gemm = Gemm::automatic;                      ///< on a GPU
-  GemmPrecision precision = GemmPrecision::single;  ///< on a GPU
+  Contractions contractions = Contractions::automatic;  ///< on a GPU
+  Precision precision = Precision::single;              ///< on a GPU
   /// Bytes that the engine may hold, counted as StepStatistics::peak_bytes; 0: as many as it takes.
   /// Recorded calls count. Room is kept for as many as Engine::recorded_enough tells; more may
   /// exceed the limit before the engine is asked to run them.
@@ -84,7 +84,7 @@ struct EngineOptions {
 };
 
 /// What a minibatch is run for.
-enum class Pass : std::uint8_t {
+enum class Mode : std::uint8_t {
   training,   ///< dropout draws, values for the backward pass are kept
   inference,  ///< dropout is off, nothing is kept
 };
@@ -102,7 +102,7 @@ struct StepStatistics {
   /// Of the device's launches, those that walked; the launches that these stand for; and how often
   /// all blocks met in them.
   std::size_t device_walks = 0, walked_launches = 0, grid_barriers = 0;
-  std::size_t device_products = 0;  ///< of the launches, those that a library did
+  std::size_t device_contractions = 0;  ///< of the launches, those that a library did
   double schedule_seconds = 0, layout_seconds = 0, plan_seconds = 0;
   double forward_seconds = 0, backward_seconds = 0, update_seconds = 0;
   /// Of the host, for sending off what was noted down for a device, and for waiting until that is

@@ -24,7 +24,7 @@ std::vector<StoredParam> stored_params(const ir::Program& program) {
   return stored;
 }
 
-Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
+ParamStore::ParamStore(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
                        DeviceMemory* device)
     : program_(program), counter_(counter), device_(device) {
   for (ir::ParamId id = 0; id < ir::ParamId(program.params.size()); ++id) {
@@ -48,7 +48,7 @@ Parameters::Parameters(const ir::Program& program, std::uint64_t seed, MemoryCou
   }
 }
 
-float* Parameters::data(ir::ParamId param) {
+float* ParamStore::data(ir::ParamId param) {
   float* const at = values_[std::size_t(param)].data();
   if (!device_) return at;
   Mirror& mirror = mirrors_[std::size_t(param)];
@@ -59,7 +59,7 @@ float* Parameters::data(ir::ParamId param) {
   return at;
 }
 
-std::span<float> Parameters::values(ir::ParamId param) {
+std::span<float> ParamStore::values(ir::ParamId param) {
   Buffer<float>& buffer = values_[std::size_t(param)];
   if (!device_) return buffer.first(size(param));
   Mirror& mirror = mirrors_[std::size_t(param)];
@@ -70,13 +70,13 @@ std::span<float> Parameters::values(ir::ParamId param) {
   return mirror.values;
 }
 
-std::span<float> Parameters::gradient(ir::ParamId param) {
+std::span<float> ParamStore::gradient(ir::ParamId param) {
   Buffer<float>& buffer = gradients_[std::size_t(param)];
   buffer.reserve(size(param));
   return buffer.first(size(param));
 }
 
-float* Parameters::packed(const codegen::Packing& packing) {
+float* ParamStore::packed(const codegen::Packing& packing) {
   for (const auto& packed : packed_)
     if (packed->packing == packing) return packed->data.data();
   packed_.push_back(
@@ -91,24 +91,24 @@ float* Parameters::packed(const codegen::Packing& packing) {
   return data.data();
 }
 
-void Parameters::mark_changed(ir::ParamId param) {
+void ParamStore::mark_changed(ir::ParamId param) {
   values(param);
   if (device_) mirrors_[std::size_t(param)].ahead = Mirror::Ahead::host;
   mark_unpacked(param);
 }
 
-void Parameters::changed_on_device(ir::ParamId param) {
+void ParamStore::changed_on_device(ir::ParamId param) {
   mirrors_[std::size_t(param)].ahead = Mirror::Ahead::device;
   mark_unpacked(param);
 }
 
-void Parameters::mark_unpacked(ir::ParamId param) {
+void ParamStore::mark_unpacked(ir::ParamId param) {
   for (const auto& packed : packed_)
     for (const codegen::Packing::Block& block : packed->packing.blocks)
       if (block.param == param) packed->fresh = false;
 }
 
-void Parameters::repack(ThreadTeam& team) {
+void ParamStore::repack(ThreadTeam& team) {
   if (std::ranges::all_of(packed_, [](const auto& packed) { return packed->fresh; })) return;
   team.run([&](int thread) {
     for (const auto& packed : packed_) {
@@ -126,7 +126,7 @@ void Parameters::repack(ThreadTeam& team) {
   for (const auto& packed : packed_) packed->fresh = true;
 }
 
-std::size_t Parameters::piece(ir::ParamId param) const {
+std::size_t ParamStore::piece(ir::ParamId param) const {
   std::size_t floats = 0;
   for (const auto& packed : packed_)
     for (const codegen::Packing::Block& block : packed->packing.blocks) {
@@ -138,7 +138,7 @@ std::size_t Parameters::piece(ir::ParamId param) const {
   return floats == 0 ? 4096 : floats;
 }
 
-void Parameters::pack(ir::ParamId param, std::size_t begin, std::size_t end) {
+void ParamStore::pack(ir::ParamId param, std::size_t begin, std::size_t end) {
   for (const auto& packed : packed_)
     for (const codegen::Packing::Block& block : packed->packing.blocks)
       if (block.param == param)

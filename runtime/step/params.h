@@ -17,12 +17,12 @@ namespace espalier::runtime {
 /// The params as an optimizer is told of them, by what gradients reach in the cells so far.
 std::vector<StoredParam> stored_params(const ir::Program& program);
 
-class Parameters {
+class ParamStore {
  public:
   /// Values are drawn as each param's initializer says, from a generator keyed by the seed and the
   /// param's position: uniform(a) in [−a, a); Glorot with fans [rows, all other axes]. All lies in
   /// the device's memory if one is given.
-  Parameters(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
+  ParamStore(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,
              DeviceMemory* device = nullptr);
 
   /// Where the kernels' values lie; brought there if the host changed them.

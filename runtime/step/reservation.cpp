@@ -19,33 +19,33 @@ struct PlanSize {
   }
 };
 
-PlanSize forward_plan(const Memory& memory, Modules& modules, PassRows rows) {
+PlanSize forward_plan(const Memory& memory, CellKernels& kernels, ForwardRows rows) {
   PlanSize size;
   for (std::size_t b = rows.first_batch; b < memory.layout.batches.size(); ++b)
-    size.add(forward_kernel(modules, rows.pass, memory.layout.batches[b].cell));
+    size.add(forward_kernel(kernels, rows.mode, memory.layout.batches[b].cell));
   return size;
 }
 
-PlanSize backward_plan(const Memory& memory, Modules& modules) {
+PlanSize backward_plan(const Memory& memory, CellKernels& kernels) {
   PlanSize size;
   for (std::size_t b = 0; b < memory.layout.batches.size(); ++b) {
     const ir::CellId cell = memory.layout.batches[b].cell;
     if (memory.layout.target_count[b] > 0)
-      size.add(modules.reader_sum(memory.program.cells[std::size_t(cell)].state));
-    size.add(*modules.training(cell).backward);
+      size.add(kernels.reader_sum(memory.program.cells[std::size_t(cell)].state));
+    size.add(*kernels.training(cell).backward);
   }
-  for (const auto& module : modules.training_modules()) size.add(*module->weights);
+  for (const auto& module : kernels.training_kernels()) size.add(*module->weights);
   return size;
 }
 
 void pack(const Memory& memory, const CompiledKernel& kernel) {
-  for (const codegen::Packing& packing : kernel.kernel.packings) memory.parameters.packed(packing);
+  for (const codegen::Packing& packing : kernel.kernel.packings) memory.param_store.packed(packing);
 }
 
 }  // namespace
 
-const CompiledKernel& forward_kernel(Modules& modules, Pass pass, ir::CellId cell) {
-  return pass == Pass::training ? *modules.training(cell).forward : modules.inference(cell);
+const CompiledKernel& forward_kernel(CellKernels& kernels, Mode mode, ir::CellId cell) {
+  return mode == Mode::training ? *kernels.training(cell).forward : kernels.inference(cell);
 }
 
 bool draws(const codegen::Kernel& kernel) {
@@ -54,14 +54,14 @@ bool draws(const codegen::Kernel& kernel) {
   });
 }
 
-void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRows rows) {
+void reserve_forward(const Memory& memory, CellKernels& kernels, Plan& plan, ForwardRows rows) {
   const scheduler::Layout& layout = memory.layout;
-  const bool keep = rows.first_batch > 0, training = rows.pass == Pass::training;
+  const bool keep = rows.first_batch > 0, training = rows.mode == Mode::training;
   memory.arenas.reserve_values(memory.program, layout, keep);
   for (std::size_t cell = 0; training && cell < layout.cells.size(); ++cell) {
     if (layout.cells[cell].instances.empty()) continue;
     const auto id = ir::CellId(cell);
-    const TrainingModule& module = modules.training(id);
+    const TrainingKernels& module = kernels.training(id);
     memory.arenas.reserve_residuals(module, id, layout.cells[cell], keep);
     if (draws(module.forward->kernel))
       memory.arenas.keys(id).reserve(layout.cells[cell].instances.size());
@@ -74,47 +74,47 @@ void reserve_forward(const Memory& memory, Modules& modules, Plan& plan, PassRow
     const auto need = [&](const CompiledKernel& kernel) {
       scratch = std::max(scratch, scratch_floats(kernel.kernel, of_batch));
     };
-    need(forward_kernel(modules, rows.pass, batch.cell));
-    if (training) need(*modules.training(batch.cell).backward);
+    need(forward_kernel(kernels, rows.mode, batch.cell));
+    if (training) need(*kernels.training(batch.cell).backward);
   }
-  for (std::size_t cell = 0; training && cell < modules.training_modules().size(); ++cell) {
+  for (std::size_t cell = 0; training && cell < kernels.training_kernels().size(); ++cell) {
     const scheduler::CellLayout& of_cell = layout.cells[cell];
     const BatchRows all(of_cell, 0, std::int64_t(of_cell.instances.size()));
     scratch =
-        std::max(scratch, scratch_floats(modules.training_modules()[cell]->weights->kernel, all));
+        std::max(scratch, scratch_floats(kernels.training_kernels()[cell]->weights->kernel, all));
   }
   memory.arenas.scratch().reserve(scratch);
   if (memory.arenas.memory().forecast) return;
-  const PlanSize size = forward_plan(memory, modules, rows);
+  const PlanSize size = forward_plan(memory, kernels, rows);
   plan.reserve(size.launches, size.pointers);
 }
 
-void reserve_backward(const Memory& memory, Modules& modules, Plan& plan) {
+void reserve_backward(const Memory& memory, CellKernels& kernels, Plan& plan) {
   memory.arenas.reserve_gradients(memory.program, memory.layout);
   for (std::size_t cell = 0; cell < memory.layout.cells.size(); ++cell)
     if (!memory.layout.cells[cell].instances.empty())
-      memory.arenas.reserve_contributions(modules.training(ir::CellId(cell)), ir::CellId(cell),
+      memory.arenas.reserve_contributions(kernels.training(ir::CellId(cell)), ir::CellId(cell),
                                           memory.layout.cells[cell]);
   if (memory.arenas.memory().forecast) return;
-  const PlanSize size = backward_plan(memory, modules);
+  const PlanSize size = backward_plan(memory, kernels);
   plan.reserve(size.launches, size.pointers);
 }
 
-void make_fixed(const Memory& memory, Modules& modules, Executor& executor,
-                const ir::InstanceGraph& graph, Pass pass, bool gradients) {
+void make_fixed(const Memory& memory, CellKernels& kernels, Executor& executor,
+                const ir::InstanceGraph& graph, Mode mode, bool gradients) {
   std::vector<bool> called(memory.program.cells.size(), false);
   for (const ir::CellId cell : graph.cells()) called[std::size_t(cell)] = true;
   for (std::size_t c = 0; c < called.size(); ++c) {
     if (!called[c]) continue;
-    pack(memory, forward_kernel(modules, pass, ir::CellId(c)));
-    if (gradients) pack(memory, *modules.training(ir::CellId(c)).backward);
+    pack(memory, forward_kernel(kernels, mode, ir::CellId(c)));
+    if (gradients) pack(memory, *kernels.training(ir::CellId(c)).backward);
   }
-  if (gradients) executor.make_gradients(memory, modules);
+  if (gradients) executor.make_gradients(memory, kernels);
 }
 
-Staged staged(const Memory& memory, Modules& modules, Placement& placement, Executor& executor,
-              PassRows rows, bool gradients, bool accumulates) {
-  Staged result = executor.staged(memory, modules, placement, gradients, accumulates);
+Staged staged(const Memory& memory, CellKernels& kernels, Placement& placement, Executor& executor,
+              ForwardRows rows, bool gradients, bool accumulates) {
+  Staged result = executor.staged(memory, kernels, placement, gradients, accumulates);
   const auto add = [&](const Staged& arrays, const PlanSize& plan) {
     result.bytes += arrays.bytes;
     result.add(plan.pointers * sizeof(void*));
@@ -122,20 +122,20 @@ Staged staged(const Memory& memory, Modules& modules, Placement& placement, Exec
   };
   const scheduler::Layout& layout = memory.layout;
   if (rows.first_batch < layout.batches.size()) {
-    add(Indices::staged(layout), forward_plan(memory, modules, rows));
-    for (std::size_t cell = 0; rows.pass == Pass::training && cell < layout.cells.size(); ++cell) {
+    add(Indices::staged(layout), forward_plan(memory, kernels, rows));
+    for (std::size_t cell = 0; rows.mode == Mode::training && cell < layout.cells.size(); ++cell) {
       const std::size_t count = layout.cells[cell].instances.size();
-      if (count > 0 && draws(modules.training(ir::CellId(cell)).forward->kernel))
+      if (count > 0 && draws(kernels.training(ir::CellId(cell)).forward->kernel))
         result.add(count * sizeof(std::uint64_t));
     }
   }
-  if (gradients) add(Indices::staged_gradients(layout), backward_plan(memory, modules));
+  if (gradients) add(Indices::staged_gradients(layout), backward_plan(memory, kernels));
   result.bytes += 16 * result.launches;  // of those that walk
   return result;
 }
 
-MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan,
-                        Placement& placement, Executor& executor, PassRows rows, bool gradients,
+MemoryForecast forecast(const Memory& memory, CellKernels& kernels, const Plan& plan,
+                        Placement& placement, Executor& executor, ForwardRows rows, bool gradients,
                         bool accumulates) {
   MemoryCounter& counter = memory.arenas.memory();
   MemoryForecast forecast{counter.bytes, counter.bytes, 0};
@@ -146,22 +146,22 @@ MemoryForecast foretell(const Memory& memory, Modules& modules, const Plan& plan
     } const foretelling{counter};
     counter.forecast = &forecast;
     Plan none;
-    reserve_forward(memory, modules, none, rows);
-    if (gradients) reserve_backward(memory, modules, none);
+    reserve_forward(memory, kernels, none, rows);
+    if (gradients) reserve_backward(memory, kernels, none);
   }
 
-  PlanSize size = forward_plan(memory, modules, rows);
+  PlanSize size = forward_plan(memory, kernels, rows);
   std::size_t more = 0;
   if (gradients) {
-    const PlanSize backward = backward_plan(memory, modules);
+    const PlanSize backward = backward_plan(memory, kernels);
     size.launches = std::max(size.launches, backward.launches);
     size.pointers = std::max(size.pointers, backward.pointers);
-    more += executor.prepare(memory, modules, accumulates);
+    more += executor.prepare(memory, kernels, accumulates);
   }
   if (executor.memory()) {
     const bool begins = rows.first_batch < memory.layout.batches.size();
     more += executor.growth(
-        staged(memory, modules, placement, executor, rows, gradients, accumulates), begins);
+        staged(memory, kernels, placement, executor, rows, gradients, accumulates), begins);
   } else {
     const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
     more += planned > plan.bytes() ? planned - plan.bytes() : 0;

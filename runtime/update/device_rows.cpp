@@ -36,7 +36,7 @@ void DeviceRows::sort(Source& source, const Contribution& contribution) {
   source.offsets[0] = 0;
 }
 
-void DeviceRows::collect(const Memory& memory, const Modules& modules, ir::ParamId param,
+void DeviceRows::collect(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
                          std::size_t width, bool carries, DevicePlan& plan) {
   width_ = width;
   std::vector<Contribution> all;
@@ -46,14 +46,14 @@ void DeviceRows::collect(const Memory& memory, const Modules& modules, ir::Param
     before = touched_;
   }
   if (!before.empty()) all.push_back({before, carried_.data(), std::int64_t(width)});
-  const auto& modules_of = modules.training_modules();
+  const auto& modules_of = kernels.training_kernels();
   for (std::size_t cell = 0; cell < modules_of.size(); ++cell)
     for (const RowContribution& c : modules_of[cell]->rows)
       if (c.param == param && memory.indices.row_counts()[cell] > 0)
         all.push_back({memory.layout.cells[cell].ports[std::size_t(c.index_port)].values,
                        memory.arenas.contribution(ir::CellId(cell), c.contribution),
                        codegen::row_stride(std::int64_t(width))});
-  touch(all, memory.parameters.size(param) / width);
+  touch(all, memory.param_store.size(param) / width);
   sums_.reserve(touched_.size() * width);
   if (sources_.size() < all.size()) sources_.resize(all.size());
   strides_.clear();
@@ -87,34 +87,35 @@ float* DeviceRows::blocks() {
 }
 
 /// Bounds for a minibatch: entries of all contributions, and rows that they touch.
-std::pair<std::size_t, std::size_t> DeviceRows::most(const Memory& memory, const Modules& modules,
-                                                     ir::ParamId param, std::size_t width) {
+std::pair<std::size_t, std::size_t> DeviceRows::most(const Memory& memory,
+                                                     const CellKernels& kernels, ir::ParamId param,
+                                                     std::size_t width) {
   std::size_t entries = 0;
-  const auto& all = modules.training_modules();
+  const auto& all = kernels.training_kernels();
   for (std::size_t cell = 0; cell < all.size(); ++cell)
     for (const RowContribution& c : all[cell]->rows)
       if (c.param == param)
         entries += memory.layout.cells[cell].ports[std::size_t(c.index_port)].values.size();
-  return {entries, std::min(entries, memory.parameters.size(param) / width)};
+  return {entries, std::min(entries, memory.param_store.size(param) / width)};
 }
 
-std::size_t DeviceRows::foretell(const Memory& memory, const Modules& modules, ir::ParamId param,
-                                 std::size_t width) const {
-  const std::size_t rows = most(memory, modules, param, width).second;
+std::size_t DeviceRows::forecast(const Memory& memory, const CellKernels& kernels,
+                                 ir::ParamId param, std::size_t width) const {
+  const std::size_t rows = most(memory, kernels, param, width).second;
   return sizeof(float) * (sums_.capacity_for(rows * width) - sums_.capacity() +
                           blocks_.capacity_for(rows) - blocks_.capacity());
 }
 
-Staged DeviceRows::staged(const Memory& memory, const Modules& modules, ir::ParamId param,
+Staged DeviceRows::staged(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
                           std::size_t width, bool carries) const {
   Staged result;
-  auto [entries, rows] = most(memory, modules, param, width);
+  auto [entries, rows] = most(memory, kernels, param, width);
   std::size_t sources = 0;
-  for (const auto& module : modules.training_modules())
+  for (const auto& module : kernels.training_kernels())
     for (const RowContribution& c : module->rows) sources += c.param == param;
   if (carries) {
     entries += touched_.size();
-    rows = std::min(rows + touched_.size(), memory.parameters.size(param) / width);
+    rows = std::min(rows + touched_.size(), memory.param_store.size(param) / width);
     ++sources;
   }
   for (std::size_t i = 0; i < sources; ++i) result.add((rows + 1) * sizeof(std::int32_t));

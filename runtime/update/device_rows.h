@@ -17,8 +17,8 @@ class DeviceRows {
 
   /// Finds the rows of `param`, of `width` floats, that contributions exist for, and adds the
   /// kernels that sum them up; if `carries`, on top of the sums so far.
-  void collect(const Memory& memory, const Modules& modules, ir::ParamId param, std::size_t width,
-               bool carries, DevicePlan& plan);
+  void collect(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
+               std::size_t width, bool carries, DevicePlan& plan);
   /// Adds the kernel that adds the sums to a dense gradient.
   void add_to(float* dense, DevicePlan& plan);
 
@@ -29,11 +29,11 @@ class DeviceRows {
   float* blocks();
 
   /// Bytes that `collect` and `blocks` will add for the minibatch.
-  std::size_t foretell(const Memory& memory, const Modules& modules, ir::ParamId param,
+  std::size_t forecast(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
                        std::size_t width) const;
   /// What `collect`, and an update by these rows, will place at the most.
-  Staged staged(const Memory& memory, const Modules& modules, ir::ParamId param, std::size_t width,
-                bool carries) const;
+  Staged staged(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
+                std::size_t width, bool carries) const;
 
  private:
   /// Rows that one cell contributes, brought into the order of the rows they belong to.
@@ -46,7 +46,7 @@ class DeviceRows {
     const float* from;
     std::int64_t stride;
   };
-  static std::pair<std::size_t, std::size_t> most(const Memory& memory, const Modules& modules,
+  static std::pair<std::size_t, std::size_t> most(const Memory& memory, const CellKernels& kernels,
                                                   ir::ParamId param, std::size_t width);
   void touch(std::span<const Contribution> contributions, std::size_t rows);
   void sort(Source& source, const Contribution& contribution);

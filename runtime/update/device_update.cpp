@@ -51,15 +51,15 @@ void DeviceUpdate::write_inputs(const Memory& memory, Placement& placement, std:
   plan_.run();
 }
 
-void DeviceUpdate::repack(Parameters& parameters) {
+void DeviceUpdate::repack(ParamStore& param_store) {
   std::vector<codegen::Packing> stale;
   std::vector<const void*> buffers;
-  parameters.repack_with([&](const codegen::Packing& packing, float* copy) {
+  param_store.repack_with([&](const codegen::Packing& packing, float* copy) {
     stale.push_back(packing);
     buffers.push_back(copy);
   });
   if (stale.empty()) return;
-  for (const ir::ParamId param : pack_params(stale)) buffers.push_back(parameters.data(param));
+  for (const ir::ParamId param : pack_params(stale)) buffers.push_back(param_store.data(param));
   plan_.add(kernel_for(packs_, stale, [&] { return plan_.compile(pack_kernel(stale)); }), buffers);
   plan_.run();
 }
@@ -74,18 +74,18 @@ void DeviceUpdate::gather_losses(const Memory& memory, Placement& placement) {
   plan_.run();
 }
 
-void DeviceUpdate::classify(const Modules& modules) {
+void DeviceUpdate::classify(const CellKernels& kernels) {
   for (Param& param : params_) param.dense = param.rows = false;
-  for (const auto& module : modules.training_modules()) {
+  for (const auto& module : kernels.training_kernels()) {
     for (const ir::ParamId param : module->first_writes) params_[std::size_t(param)].dense = true;
     for (const RowContribution& c : module->rows) params_[std::size_t(c.param)].rows = true;
   }
 }
 
-void DeviceUpdate::clear(Parameters& parameters, const std::vector<ir::ParamId>& params) {
+void DeviceUpdate::clear(ParamStore& param_store, const std::vector<ir::ParamId>& params) {
   if (params.empty()) return;
   std::vector<const void*> buffers;
-  for (const ir::ParamId param : params) buffers.push_back(parameters.gradient(param).data());
+  for (const ir::ParamId param : params) buffers.push_back(param_store.gradient(param).data());
   const auto make = [&] {
     std::vector<std::int64_t> sizes;
     for (const ir::ParamId param : params)
@@ -95,8 +95,8 @@ void DeviceUpdate::clear(Parameters& parameters, const std::vector<ir::ParamId>&
   plan_.add(kernel_for(clears_, params, make), buffers);
 }
 
-void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool accumulates) {
-  classify(modules);
+void DeviceUpdate::collect(const Memory& memory, const CellKernels& kernels, bool accumulates) {
+  classify(kernels);
   std::vector<ir::ParamId> unwritten;
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
@@ -104,19 +104,19 @@ void DeviceUpdate::collect(const Memory& memory, const Modules& modules, bool ac
     if (!stored_[p].reached) continue;
     if (param.rows) {
       // Perhaps into what a new cell made dense.
-      param.gradient.collect(memory, modules, id, width(id), accumulates && param.only_rows, plan_);
+      param.gradient.collect(memory, kernels, id, width(id), accumulates && param.only_rows, plan_);
       param.only_rows = is_sparse(p);
-      if (param.dense) param.gradient.add_to(memory.parameters.gradient(id).data(), plan_);
+      if (param.dense) param.gradient.add_to(memory.param_store.gradient(id).data(), plan_);
     } else if (!param.dense && !accumulates) {
       unwritten.push_back(id);
     }
   }
-  clear(memory.parameters, unwritten);
-  measure_norm(memory.parameters);
+  clear(memory.param_store, unwritten);
+  measure_norm(memory.param_store);
   plan_.run();
 }
 
-void DeviceUpdate::measure_norm(Parameters& parameters) {
+void DeviceUpdate::measure_norm(ParamStore& param_store) {
   std::vector<bool> dense;
   std::vector<std::int64_t> sizes;
   std::vector<ir::ParamId> sparse;
@@ -151,21 +151,21 @@ void DeviceUpdate::measure_norm(Parameters& parameters) {
   }
   of_squares.push_back(blocks_.data());
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (dense[p]) of_squares.push_back(parameters.gradient(ir::ParamId(p)).data());
+    if (dense[p]) of_squares.push_back(param_store.gradient(ir::ParamId(p)).data());
   const std::size_t rows =
       sparse.empty() ? 0 : params_[std::size_t(sparse.front())].gradient.touched().size();
   if (!sizes.empty() || !sparse.empty()) plan_.add(*squares_, of_squares, std::int64_t(rows));
   plan_.add(*norm_, of_norm);
 }
 
-void DeviceUpdate::make_gradients(const Memory& memory, const Modules& modules) {
-  classify(modules);
+void DeviceUpdate::make_gradients(const Memory& memory, const CellKernels& kernels) {
+  classify(kernels);
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (is_whole(p) || params_[p].whole) memory.parameters.gradient(ir::ParamId(p));
+    if (is_whole(p) || params_[p].whole) memory.param_store.gradient(ir::ParamId(p));
 }
 
-std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, bool) {
-  make_gradients(memory, modules);
+std::size_t DeviceUpdate::prepare(const Memory& memory, const CellKernels& kernels, bool) {
+  make_gradients(memory, kernels);
   std::size_t bytes = 0;
   std::int64_t blocks = 0;
   for (std::size_t p = 0; p < params_.size(); ++p) {
@@ -173,13 +173,13 @@ std::size_t DeviceUpdate::prepare(const Memory& memory, const Modules& modules, 
     if (!stored_[p].reached) continue;
     const bool sparse = is_sparse(p);
     if (!sparse) blocks += square_blocks(std::int64_t(stored_[p].size));
-    if (params_[p].rows) bytes += params_[p].gradient.foretell(memory, modules, id, width(id));
+    if (params_[p].rows) bytes += params_[p].gradient.forecast(memory, kernels, id, width(id));
   }
   blocks_.reserve(std::size_t(blocks));
   return bytes;
 }
 
-Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placement& placement,
+Staged DeviceUpdate::staged(const Memory& memory, const CellKernels& kernels, Placement& placement,
                             bool gradients, bool accumulates) {
   // Pointers and rates: some a param for each thing that is done.
   constexpr std::size_t some_launches = 8, bytes_each = 512;
@@ -192,12 +192,12 @@ Staged DeviceUpdate::staged(const Memory& memory, const Modules& modules, Placem
     ++result.launches;
   });
   if (!gradients) return result;
-  classify(modules);
+  classify(kernels);
   for (std::size_t p = 0; p < params_.size(); ++p) {
     result.launches += 2;
     if (!has_rows(p)) continue;
     const auto id = ir::ParamId(p);
-    const Staged rows = params_[p].gradient.staged(memory, modules, id, width(id),
+    const Staged rows = params_[p].gradient.staged(memory, kernels, id, width(id),
                                                    accumulates && params_[p].only_rows);
     result.bytes += rows.bytes;
     result.launches += rows.launches;
@@ -215,12 +215,12 @@ void DeviceUpdate::adopt(Optimizer& optimizer) {
   }
 }
 
-void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
+void DeviceUpdate::apply(ParamStore& param_store, Optimizer& optimizer) {
   adopt(optimizer);
   UpdateExpression* const update = optimizer.expression();
-  if (!update) return apply_on_host(parameters, optimizer);
+  if (!update) return apply_on_host(param_store, optimizer);
   try {
-    apply_here(parameters, optimizer, *update);
+    apply_here(param_store, optimizer, *update);
   } catch (...) {
     plan_.drop();  // what was to run before the optimizer threw
     throw;
@@ -229,7 +229,7 @@ void DeviceUpdate::apply(Parameters& parameters, Optimizer& optimizer) {
   optimizer.begin_step({norm(), 1.0});
 }
 
-void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
+void DeviceUpdate::apply_here(ParamStore& param_store, Optimizer& optimizer,
                               UpdateExpression& update) {
   constexpr std::size_t most = UpdateExpression::most_rates;
   rates_.assign(params_.size() * most, 0);
@@ -255,29 +255,29 @@ void DeviceUpdate::apply_here(Parameters& parameters, Optimizer& optimizer,
       by_rows.push_back({id, size, std::int64_t(width(id))});
     }
   }
-  clear(parameters, densified);
+  clear(param_store, densified);
   for (const ir::ParamId id : densified)
-    params_[std::size_t(id)].gradient.add_to(parameters.gradient(id).data(), plan_);
+    params_[std::size_t(id)].gradient.add_to(param_store.gradient(id).data(), plan_);
   // One launch has rows of one param only.
   for (std::size_t i = 1; i < by_rows.size(); ++i)
-    this->update(parameters, update, {by_rows[i]}, clip, rates);
+    this->update(param_store, update, {by_rows[i]}, clip, rates);
   if (!by_rows.empty()) whole.insert(whole.begin(), by_rows.front());
-  this->update(parameters, update, whole, clip, rates);
+  this->update(param_store, update, whole, clip, rates);
   plan_.run();
   for (std::size_t p = 0; p < params_.size(); ++p)
-    if (params_[p].updated) parameters.changed_on_device(ir::ParamId(p));
+    if (params_[p].updated) param_store.changed_on_device(ir::ParamId(p));
 }
 
 /// Adds the update of params of which the first may be updated by rows.
-void DeviceUpdate::update(Parameters& parameters, UpdateExpression& update,
+void DeviceUpdate::update(ParamStore& param_store, UpdateExpression& update,
                           const std::vector<Updated>& params, const float* clip,
                           const float* rates) {
   if (params.empty()) return;
   std::vector<const void*> buffers{losses_.norm_place(), clip, rates};
   for (const Updated& param : params) {
     const DeviceRows& rows = params_[std::size_t(param.param)].gradient;
-    buffers.push_back(parameters.data(param.param));
-    buffers.push_back(param.width > 0 ? rows.sums() : parameters.gradient(param.param).data());
+    buffers.push_back(param_store.data(param.param));
+    buffers.push_back(param.width > 0 ? rows.sums() : param_store.gradient(param.param).data());
     if (param.width > 0) buffers.push_back(plan_.place(rows.touched()));
     for (const Buffer<float>& kept : state_.of(param.param)) buffers.push_back(kept.data());
   }
@@ -290,22 +290,23 @@ void DeviceUpdate::update(Parameters& parameters, UpdateExpression& update,
 }
 
 /// For optimizers that are not known as an expression.
-void DeviceUpdate::apply_on_host(Parameters& parameters, Optimizer& optimizer) {
+void DeviceUpdate::apply_on_host(ParamStore& param_store, Optimizer& optimizer) {
   optimizer.begin_step({norm(), 1.0});
   for (std::size_t p = 0; p < params_.size(); ++p) {
     const auto id = ir::ParamId(p);
     if (!params_[p].updated) continue;
-    parameters.mark_changed(id);
-    optimizer.update(id, 0, parameters.values(id), dense_gradient(parameters, id));
+    param_store.mark_changed(id);
+    optimizer.update(id, 0, param_store.values(id), dense_gradient(param_store, id));
   }
 }
 
-std::vector<float> DeviceUpdate::dense_gradient(Parameters& parameters, ir::ParamId id) {
+std::vector<float> DeviceUpdate::dense_gradient(ParamStore& param_store, ir::ParamId id) {
   const Param& param = params_[std::size_t(id)];
-  std::vector<float> dense(parameters.size(id), 0.F);
+  std::vector<float> dense(param_store.size(id), 0.F);
   if (!stored_[std::size_t(id)].reached) return dense;
   if (is_whole(std::size_t(id))) {
-    plan_.memory().read(dense.data(), parameters.gradient(id).data(), dense.size() * sizeof(float));
+    plan_.memory().read(dense.data(), param_store.gradient(id).data(),
+                        dense.size() * sizeof(float));
     return dense;
   }
   const std::size_t n = width(id);

@@ -22,21 +22,21 @@ class DeviceUpdate {
 
   // As in Executor.
   void write_inputs(const Memory& memory, Placement& placement, std::size_t first);
-  void repack(Parameters& parameters);
+  void repack(ParamStore& param_store);
   void seed_losses(const Memory& memory, Placement& placement, float scale);
   void begin_losses(double sum) { losses_.begin(sum); }
   void gather_losses(const Memory& memory, Placement& placement);
   void reserve_losses(std::size_t count) { losses_.reserve(count); }
   double take_loss() { return losses_.take(plan_); }
-  void collect(const Memory& memory, const Modules& modules, bool accumulates);
-  void make_gradients(const Memory& memory, const Modules& modules);
-  std::size_t prepare(const Memory& memory, const Modules& modules, bool accumulates);
+  void collect(const Memory& memory, const CellKernels& kernels, bool accumulates);
+  void make_gradients(const Memory& memory, const CellKernels& kernels);
+  std::size_t prepare(const Memory& memory, const CellKernels& kernels, bool accumulates);
   void adopt(Optimizer& optimizer);
-  void apply(Parameters& parameters, Optimizer& optimizer);
-  Staged staged(const Memory& memory, const Modules& modules, Placement& placement, bool gradients,
-                bool accumulates);
+  void apply(ParamStore& param_store, Optimizer& optimizer);
+  Staged staged(const Memory& memory, const CellKernels& kernels, Placement& placement,
+                bool gradients, bool accumulates);
   double norm() { return losses_.norm(plan_); }
-  std::vector<float> dense_gradient(Parameters& parameters, ir::ParamId param);
+  std::vector<float> dense_gradient(ParamStore& param_store, ir::ParamId param);
 
  private:
   struct Param {
@@ -56,13 +56,13 @@ class DeviceUpdate {
   bool is_sparse(std::size_t p) const { return has_rows(p) && !params_[p].dense; }
   bool is_whole(std::size_t p) const { return stored_[p].reached && !is_sparse(p); }
   std::size_t width(ir::ParamId param) const;
-  void classify(const Modules& modules);
-  void clear(Parameters& parameters, const std::vector<ir::ParamId>& params);
-  void measure_norm(Parameters& parameters);
-  void update(Parameters& parameters, UpdateExpression& update, const std::vector<Updated>& params,
+  void classify(const CellKernels& kernels);
+  void clear(ParamStore& param_store, const std::vector<ir::ParamId>& params);
+  void measure_norm(ParamStore& param_store);
+  void update(ParamStore& param_store, UpdateExpression& update, const std::vector<Updated>& params,
               const float* clip, const float* rates);
-  void apply_here(Parameters& parameters, Optimizer& optimizer, UpdateExpression& update);
-  void apply_on_host(Parameters& parameters, Optimizer& optimizer);
+  void apply_here(ParamStore& param_store, Optimizer& optimizer, UpdateExpression& update);
+  void apply_on_host(ParamStore& param_store, Optimizer& optimizer);
 
   const ir::Program& program_;
   DevicePlan plan_;

@@ -149,14 +149,14 @@ TEST(BenchStep, AMemoryLimitSplitsMinibatches) {
   // small.
   const json whole = step_json({"--batch", "48", "--hidden", "32", "--json"});
   EXPECT_EQ(whole.at("split_into"), 1);
-  EXPECT_NEAR(double(whole.at("predicted_bytes")) / double(whole.at("peak_bytes")), 1, 0.1);
+  EXPECT_NEAR(double(whole.at("forecast_bytes")) / double(whole.at("peak_bytes")), 1, 0.1);
   const std::int64_t limit = std::int64_t(whole.at("peak_bytes")) * 3 / 4;
   const json parts = step_json(
       {"--batch", "48", "--hidden", "32", "--json", "--memory-limit", std::to_string(limit)});
   EXPECT_EQ(parts.at("settings").at("memory_limit"), limit);
   EXPECT_GT(parts.at("split_into"), 1);
   EXPECT_LE(parts.at("peak_bytes"), limit);
-  EXPECT_GT(parts.at("predicted_bytes"), limit);
+  EXPECT_GT(parts.at("forecast_bytes"), limit);
 }
 
 TEST(BenchStep, ForwardLeavesTheWeightsAsTheyAre) {

@@ -72,13 +72,13 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
 
 /// All that a training step runs, in the order of the texts.
 std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compiler& compiler) {
-  runtime::Modules modules = gpu_modules(program, compiler);
+  runtime::CellKernels modules = gpu_modules(program, compiler);
   std::map<std::string, codegen::Kernel> kernels;
   const auto add = [&](const codegen::Kernel& kernel) {
     kernels.emplace(codegen::print_kernel(kernel), kernel);
   };
   for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
-    const runtime::TrainingModule& training = modules.training(cell);
+    const runtime::TrainingKernels& training = modules.training(cell);
     for (const auto* kernel : {training.forward, training.backward, training.weights})
       add(kernel->kernel);
   }

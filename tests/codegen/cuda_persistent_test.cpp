@@ -82,7 +82,7 @@ Memory interpreted(const Kernel& kernel, const Memory& initial, std::int64_t row
 }
 
 /// Sums over parts of the rows, then the sums of these and, joined to them, floats counted up.
-Kernel joined_kernel(const ProductSample& product) {
+Kernel joined_kernel(const OuterSample& product) {
   Kernel kernel = product_kernel(product);
   KernelBuilder b(kernel);
   Stage count;
@@ -97,7 +97,7 @@ Kernel joined_kernel(const ProductSample& product) {
   kernel.stages.push_back(std::move(count));
   return split_rows(kernel, row_block);
 }
-Memory joined_memory(const ProductSample& product) {
+Memory joined_memory(const OuterSample& product) {
   std::mt19937 random(2);
   Memory memory = product_memory(product);
   memory.add_floats(product.k, random);
@@ -122,10 +122,10 @@ TEST(CudaPersistent, StagesOfManyKernelsGiveTheBitsOfTheInterpreter) {
     Memory memory = contraction_memory(kernel, shape);
     add(std::move(kernel), std::move(memory), count);
   }
-  const ProductSample product{.m = 70, .k = 150, .rows = 33, .gathered = true};
+  const OuterSample product{.m = 70, .k = 150, .rows = 33, .gathered = true};
   add(product_kernel(product), product_memory(product), 1);
   for (const std::int64_t count : {1, 64, 150}) {
-    const ProductSample sample{.m = 70, .k = 150, .rows = count, .accumulate = true};
+    const OuterSample sample{.m = 70, .k = 150, .rows = count, .accumulate = true};
     add(joined_kernel(sample), joined_memory(sample), count);
     ASSERT_EQ(kernels.back().stages.size(), 3U);
     EXPECT_TRUE(kernels.back().stages[2].joined);

@@ -44,7 +44,7 @@ class Samples {
       Memory memory = contraction_memory(kernel, shape);
       add(std::move(kernel), std::move(memory), rows);
     }
-    const ProductSample product{.m = 70, .k = 80, .rows = 70, .gathered = true};
+    const OuterSample product{.m = 70, .k = 80, .rows = 70, .gathered = true};
     add(product_kernel(product), product_memory(product), 1);
     std::mt19937 random(1);
     Memory memory;

@@ -210,7 +210,7 @@ extern "C" __global__ void sums(float* out) {
 }
 
 TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {
-  std::vector<ProductSample> samples;
+  std::vector<OuterSample> samples;
   for (const std::int64_t m : {1, 3, 31, 32, 33, 70})
     for (const std::int64_t k : {1, 5, 64, 65, 150})
       samples.push_back({.m = m, .k = k, .rows = 3, .accumulate = (m + k) % 2 == 0});
@@ -220,7 +220,7 @@ TEST(Cuda, OuterProductsGiveTheBitsOfTheInterpreter) {
   samples.push_back({.m = 750, .k = 300, .rows = 20, .gathered = true});
   samples.push_back({.m = 11, .k = 35, .rows = 20, .left_stride = 3});
   std::vector<Case> cases;
-  for (const ProductSample& sample : samples)
+  for (const OuterSample& sample : samples)
     cases.push_back({.kernel = [=](const Target&) { return product_kernel(sample); },
                      .memory = [=](const Kernel&) { return product_memory(sample); }});
   check_printed(cases);

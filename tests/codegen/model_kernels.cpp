@@ -7,17 +7,17 @@
 
 namespace espalier::test {
 
-runtime::Modules gpu_modules(const ir::Program& program, codegen::Compiler& compiler) {
+runtime::CellKernels gpu_modules(const ir::Program& program, codegen::Compiler& compiler) {
   return {program, compiler, true,
           [](const codegen::Kernel& kernel) { return codegen::split_rows(kernel); }};
 }
 
 std::set<const codegen::CompiledKernel*> cell_kernels(const ir::Program& program,
                                                       codegen::Compiler& compiler) {
-  runtime::Modules modules = gpu_modules(program, compiler);
+  runtime::CellKernels modules = gpu_modules(program, compiler);
   std::set<const codegen::CompiledKernel*> kernels;
   for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
-    const runtime::TrainingModule& training = modules.training(cell);
+    const runtime::TrainingKernels& training = modules.training(cell);
     kernels.insert({&modules.inference(cell), training.forward, training.backward, training.weights,
                     &modules.added_weights(cell)});
   }
@@ -29,7 +29,7 @@ std::set<const codegen::CompiledKernel*> cell_kernels(const ir::Program& program
 std::vector<codegen::Kernel> step_kernels(const ir::Program& program, codegen::Compiler& compiler,
                                           std::span<const UpdateRule> rules) {
   std::vector<codegen::Packing> packings;
-  runtime::Modules modules = gpu_modules(program, compiler);
+  runtime::CellKernels modules = gpu_modules(program, compiler);
   for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell)
     for (const auto* kernel : {modules.training(cell).forward, modules.training(cell).backward})
       for (const codegen::Packing& packing : kernel->kernel.packings) packings.push_back(packing);

@@ -13,7 +13,7 @@
 namespace espalier::test {
 
 /// As an engine on a GPU has them, without a library's products.
-runtime::Modules gpu_modules(const ir::Program& program, codegen::Compiler& compiler);
+runtime::CellKernels gpu_modules(const ir::Program& program, codegen::Compiler& compiler);
 
 /// For inference and training of all cells, and sums over readers.
 std::set<const codegen::CompiledKernel*> cell_kernels(const ir::Program& program,

@@ -8,7 +8,7 @@
 namespace espalier::codegen {
 namespace {
 
-void check_product(const ProductSample& shape) {
+void check_product(const OuterSample& shape) {
   check({.kernel = [&](const Target&) { return product_kernel(shape); },
          .memory = [&](const Kernel&) { return product_memory(shape); }});
 }
@@ -33,9 +33,9 @@ TEST(OuterProduct, SeveralBlocksOfRowsAndColumns) {
 /// Few rows and many columns, as of a tensor layer: parts are of columns.
 TEST(OuterProduct, PartsOfColumns) {
   for (std::int64_t k : {2048, 5120, 5000, 5121}) {
-    const ProductSample shape{.m = 13, .k = k, .rows = 70, .gathered = true, .accumulate = true};
+    const OuterSample shape{.m = 13, .k = k, .rows = 70, .gathered = true, .accumulate = true};
     const Target target = host_target();
-    EXPECT_TRUE(product_tile(product_kernel(shape).stages[0], target).by_columns);
+    EXPECT_TRUE(contraction_tile_case(product_kernel(shape).stages[0], target).by_columns);
     EXPECT_GE(stage_parts(product_kernel(shape), product_kernel(shape).stages[0], target), 8);
     check_product(shape);
   }
@@ -54,7 +54,7 @@ TEST(OuterProduct, BlocksCoverEachElementOnce) {
     for (std::int64_t m : {1, 5, 150, 750, 5000})
       for (std::int64_t k : {1, 25, 300, 4000}) {
         const Kernel kernel = product_kernel({.m = m, .k = k});
-        const ProductTile tile = product_tile(kernel.stages[0], target);
+        const ContractionTile tile = contraction_tile_case(kernel.stages[0], target);
         const std::int64_t parts = stage_parts(kernel, kernel.stages[0], target);
         EXPECT_EQ(tile.block_rows % tile.rows, 0);
         const std::int64_t columns = tile.block_tiles * tile.vectors * target.width;

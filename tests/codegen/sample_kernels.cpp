@@ -206,7 +206,7 @@ Memory contraction_memory(const Kernel& kernel, const ContractionSample& shape) 
   return memory;
 }
 
-Kernel product_kernel(const ProductSample& shape) {
+Kernel product_kernel(const OuterSample& shape) {
   Kernel kernel;
   KernelBuilder b(kernel);
   const BufferId gradient =
@@ -233,7 +233,7 @@ Kernel product_kernel(const ProductSample& shape) {
   return kernel;
 }
 
-Memory product_memory(const ProductSample& shape) {
+Memory product_memory(const OuterSample& shape) {
   std::mt19937 random(2);
   Memory memory;
   memory.add_floats(shape.m * shape.k, random);

@@ -18,14 +18,14 @@ Kernel contraction_kernel(const Target& target, const ContractionSample& shape);
 Memory contraction_memory(const Kernel& kernel, const ContractionSample& shape);
 
 /// A weight gradient.
-struct ProductSample {
+struct OuterSample {
   std::int64_t m = 1, k = 1, rows = 1;
   bool gathered = false, accumulate = false;
   std::int64_t left_stride = 1;
 };
 
-Kernel product_kernel(const ProductSample& shape);
-Memory product_memory(const ProductSample& shape);
+Kernel product_kernel(const OuterSample& shape);
+Memory product_memory(const OuterSample& shape);
 
 /// Random expressions in random loop nests over `random_kernel_rows` rows; no functions but sqrt.
 inline constexpr std::int64_t random_kernel_rows = 5;

@@ -17,7 +17,7 @@ namespace {
 constexpr int small_part = int(row_block);
 
 /// Memory of the kernel in one piece, and behind it room for the parts.
-Memory memory_for(const ProductSample& sample, const Kernel& split) {
+Memory memory_for(const OuterSample& sample, const Kernel& split) {
   Memory memory = product_memory(sample);
   for (std::size_t i = memory.buffers().size(); i < split.buffers.size(); ++i) {
     const Buffer& buffer = split.buffers[i];
@@ -28,19 +28,19 @@ Memory memory_for(const ProductSample& sample, const Kernel& split) {
   return memory;
 }
 
-std::int64_t rows_of(const Stage& stage, const ProductSample& sample) {
+std::int64_t rows_of(const Stage& stage, const OuterSample& sample) {
   if (stage.rows == RowDomain::once) return 1;
   EXPECT_EQ(stage.rows, RowDomain::parts);
   return (sample.rows + stage.part_rows - 1) / stage.part_rows;
 }
 
-void interpret_all(const Kernel& kernel, const Memory& memory, const ProductSample& sample) {
+void interpret_all(const Kernel& kernel, const Memory& memory, const OuterSample& sample) {
   for (std::size_t s = 0; s < kernel.stages.size(); ++s)
     interpret(kernel, int(s), memory.pointers().data(), 0, rows_of(kernel.stages[s], sample));
 }
 
-std::vector<ProductSample> samples() {
-  std::vector<ProductSample> samples;
+std::vector<OuterSample> samples() {
+  std::vector<OuterSample> samples;
   for (const std::int64_t rows : {0, 1, 63, 64, 65, 127, 128, 200})
     samples.push_back(
         {.m = 7, .k = 20, .rows = rows, .gathered = true, .accumulate = rows % 2 == 1});
@@ -52,7 +52,7 @@ std::vector<ProductSample> samples() {
 }
 
 TEST(SplitRows, PartsOfOneBlockGiveTheBitsOfTheWhole) {
-  for (const ProductSample& sample : samples()) {
+  for (const OuterSample& sample : samples()) {
     const Kernel whole = product_kernel(sample), split = split_rows(whole, small_part);
     verify_kernel(split);
     ASSERT_EQ(split.stages.size(), 2U);
@@ -65,7 +65,7 @@ TEST(SplitRows, PartsOfOneBlockGiveTheBitsOfTheWhole) {
 }
 
 TEST(SplitRows, LargerPartsAreOffByRoundingsOnly) {
-  const ProductSample sample{.m = 7, .k = 20, .rows = 700};
+  const OuterSample sample{.m = 7, .k = 20, .rows = 700};
   const Kernel whole = product_kernel(sample), split = split_rows(whole);
   const Memory wanted = product_memory(sample), got = memory_for(sample, split);
   interpret_all(whole, wanted, sample);
@@ -78,13 +78,13 @@ TEST(SplitRows, PrintedOnesGiveTheBitsOfTheInterpreter) {
   test::HostKernels host;
   std::vector<Kernel> kernels;
   std::vector<int> numbers;
-  for (const ProductSample& sample : samples()) {
+  for (const OuterSample& sample : samples()) {
     kernels.push_back(split_rows(product_kernel(sample), small_part));
     numbers.push_back(host.add(kernels.back()));
   }
   host.compile();
   for (std::size_t i = 0; i < kernels.size(); ++i) {
-    const ProductSample sample = samples()[i];
+    const OuterSample sample = samples()[i];
     const Memory wanted = memory_for(sample, kernels[i]);
     interpret_all(kernels[i], wanted, sample);
     for (const unsigned grid : {1U, 2U, 7U}) {

@@ -104,7 +104,7 @@ Call<Tensor> encode_deep(const Attention& model, const Instances& g, const data:
 
 // snippet: accuracy
 double accuracy(Engine& engine, const Attention& model, const std::vector<data::Tree>& trees) {
-  const Instances g = engine.instances(Pass::inference);
+  const Instances g = engine.instances(Mode::inference);
   std::vector<Call<Tensor>> scores;
   for (const data::TreeRef tree : trees) scores.push_back(g(model.scores, model.encode(g, tree)));
 
@@ -160,7 +160,7 @@ TEST(Tutorial, TrainsAttention) {
 
   std::vector<float> scores;
   {
-    const Instances g = engine.instances(Pass::inference);
+    const Instances g = engine.instances(Mode::inference);
     const std::span<const float> value =
         engine.value(g(model.scores, encode_deep(model, g, test[0])));
     scores.assign(value.begin(), value.end());
@@ -173,7 +173,7 @@ TEST(Tutorial, TrainsAttention) {
     Engine engine(model.program());
     set_params(engine, load_weights(folder, engine.program().params));
     // end
-    const Instances g = engine.instances(Pass::inference);
+    const Instances g = engine.instances(Mode::inference);
     const std::span<const float> value = engine.value(g(model.scores, model.encode(g, test[0])));
     EXPECT_EQ(std::vector<float>(value.begin(), value.end()), scores);
   }
@@ -286,7 +286,7 @@ struct Counter : Model {
 // snippet: generate
 /// Goes on with `words`, each time with the likeliest next one, up to the word `last`.
 std::vector<int> generate(Engine& engine, const Counter& model, std::vector<int> words, int last) {
-  const Instances g = engine.instances(Pass::inference);
+  const Instances g = engine.instances(Mode::inference);
   Call<State> state = g(model.start);
   for (const int word : words) state = g(model.step, word, state);
   while (words.back() != last && words.size() < 100) {

@@ -56,10 +56,10 @@ TEST(Section12, CompilesTracesAndRecords) {
   EXPECT_NO_THROW(ir::verify(model.program()));
   ir::Program program = model.program();
   ir::Recorder recorder(program);  // what an Engine owns
-  Instances batch(recorder);
+  Instances minibatch(recorder);
   const Tree tree{0, {{3, {}}, {0, {{4, {}}, {5, {}}}}}};
-  batch.loss(batch(model.loss, model.encode(batch, tree), 2));
-  EXPECT_EQ(batch.size(), 6u);
+  minibatch.loss(minibatch(model.loss, model.encode(minibatch, tree), 2));
+  EXPECT_EQ(minibatch.size(), 6u);
   EXPECT_EQ(recorder.losses().size(), 1u);
   EXPECT_NO_THROW(ir::verify(recorder.graph(), program));
 }

@@ -7,7 +7,7 @@
 #include "ir/passes/gradient.h"
 #include "ir/passes/hoist.h"
 #include "ir/passes/simplify.h"
-#include "ir/passes/split_products.h"
+#include "ir/passes/split_contractions.h"
 #include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"

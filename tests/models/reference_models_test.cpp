@@ -96,19 +96,19 @@ TEST_P(ModelsEqualReferences, OutputsLossAndGradients) {
   Engine engine(model->program(), options);
   for (const ir::Param& param : engine.program().params) {
     const std::vector<double>& values = params.at(param.name);
-    ASSERT_EQ(engine.parameter(param.name).size(), values.size()) << param.name;
-    std::ranges::copy(values, engine.parameter(param.name).begin());
+    ASSERT_EQ(engine.param(param.name).size(), values.size()) << param.name;
+    std::ranges::copy(values, engine.param(param.name).begin());
   }
   const std::vector<Example> all = examples(name, params, loss, random);
   std::vector<ReferenceResult> results;
   for (const Example& example : all) results.push_back(example.expected);
 
   // Outputs: the logits of every labelled place.
-  Instances batch = engine.instances(Pass::inference);
+  Instances minibatch = engine.instances(Mode::inference);
   std::size_t places = 0;
   for (const Example& example : all) {
     std::vector<models::Prediction> predictions;
-    model->record_predictions(batch, example.tree, predictions);
+    model->record_predictions(minibatch, example.tree, predictions);
     for (const models::Prediction& prediction : predictions) {
       // A sequence's root stands for its last token.
       const std::size_t node =
@@ -121,12 +121,12 @@ TEST_P(ModelsEqualReferences, OutputsLossAndGradients) {
   }
   EXPECT_GE(places, all.size());
 
-  batch = engine.instances();
+  minibatch = engine.instances();
   for (const Example& example : all) {
-    batch.begin_example(places++);
-    model->record_loss(batch, example.tree);
+    minibatch.begin_example(places++);
+    model->record_loss(minibatch, example.tree);
   }
-  const StepResult step = engine.gradients(batch);
+  const StepResult step = engine.gradients(minibatch);
   const ReferenceMean mean = reference_mean(results);
   EXPECT_NEAR(step.loss, mean.loss, 1e-6 * mean.loss);
   EXPECT_NEAR(step.gradient_norm, mean.gradient_norm(), 4e-6 * mean.gradient_norm());

@@ -35,12 +35,12 @@ TEST(WarmStep, AllocatesAndCompilesNothing) {
         for (int round = 0; round < 3; ++round) {
           for (const std::vector<data::Tree>& trees : minibatches) {
             const std::size_t before = allocations();
-            const Instances batch = engine.instances();
+            const Instances minibatch = engine.instances();
             for (std::size_t i = 0; i < trees.size(); ++i) {
-              batch.begin_example(i);
-              model->record_loss(batch, trees[i]);
+              minibatch.begin_example(i);
+              model->record_loss(minibatch, trees[i]);
             }
-            const StepResult step = engine.train_step(batch, optimizer);
+            const StepResult step = engine.train_step(minibatch, optimizer);
             if (round == 0) continue;
             EXPECT_EQ(allocations() - before, 0U);
             EXPECT_EQ(step.statistics.allocations, 0);
@@ -59,9 +59,9 @@ TEST(WarmStep, TheCountersCount) {
   const auto model = make_model("tree_lstm", 12, 20);
   Engine engine(model->program());
   StandardOptimizer optimizer({.rule = update_rule("sgd")});
-  const Instances batch = engine.instances();
-  model->record_loss(batch, random_forest("tree_lstm", 1, 1)[0]);
-  const StepStatistics statistics = engine.train_step(batch, optimizer).statistics;
+  const Instances minibatch = engine.instances();
+  model->record_loss(minibatch, random_forest("tree_lstm", 1, 1)[0]);
+  const StepStatistics statistics = engine.train_step(minibatch, optimizer).statistics;
   EXPECT_GT(statistics.allocations, 0);
   EXPECT_GT(statistics.compilations, 0);
 }

@@ -64,12 +64,12 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
       for (int step = 0; step < 3; ++step) {
         StepResult results[2];
         for (Engine* engine : {&cpu, &gpu}) {
-          const Instances batch = engine->instances();
+          const Instances minibatch = engine->instances();
           for (std::size_t i = 0; i < trees.size(); ++i) {
-            batch.begin_example(i);
-            model->record_loss(batch, trees[i]);
+            minibatch.begin_example(i);
+            model->record_loss(minibatch, trees[i]);
           }
-          results[engine == &gpu] = engine->train_step(batch, engine == &gpu ? of_gpu : of_cpu);
+          results[engine == &gpu] = engine->train_step(minibatch, engine == &gpu ? of_gpu : of_cpu);
         }
         EXPECT_NEAR(results[1].loss, results[0].loss, 1e-4 * std::abs(results[0].loss));
         EXPECT_NEAR(results[1].gradient_norm, results[0].gradient_norm,
@@ -85,7 +85,7 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
       // as anything does.
       const double epsilons = info.name == "adam" ? 65536 : 4096;
       for (const ir::Param& param : cpu.program().params) {
-        const auto expected = cpu.parameter(param.name), actual = gpu.parameter(param.name);
+        const auto expected = cpu.param(param.name), actual = gpu.param(param.name);
         expect_near({actual.begin(), actual.end()}, {expected.begin(), expected.end()}, epsilons,
                     param.name);
       }
@@ -102,7 +102,7 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
 std::vector<std::vector<float>> params_of(Engine& engine) {
   std::vector<std::vector<float>> result;
   for (const ir::Param& param : engine.program().params) {
-    const std::span<const float> values = std::as_const(engine).parameter(param.name);
+    const std::span<const float> values = std::as_const(engine).param(param.name);
     result.emplace_back(values.begin(), values.end());
   }
   return result;
@@ -178,12 +178,12 @@ cell loss(x: child S) -> L {
   const std::vector<std::vector<float>> before = params_of(gpu);
   for (int step = 0; step < 3; ++step)
     for (Engine* engine : {&cpu, &gpu}) {
-      const Instances batch = engine->instances();
+      const Instances minibatch = engine->instances();
       for (std::int32_t i = 0; i < 4; ++i) {
-        const ir::CallId word = batch.recorder().call(0, {}, std::span(&i, 1));
-        batch.recorder().loss(batch.recorder().call(1, std::span(&word, 1), {}));
+        const ir::CallId word = minibatch.recorder().call(0, {}, std::span(&i, 1));
+        minibatch.recorder().loss(minibatch.recorder().call(1, std::span(&word, 1), {}));
       }
-      const StepResult result = engine->train_step(batch, engine == &gpu ? of_gpu : of_cpu);
+      const StepResult result = engine->train_step(minibatch, engine == &gpu ? of_gpu : of_cpu);
       EXPECT_LT(result.statistics.peak_bytes, 3 * table_bytes + 2 * table_bytes);
     }
   const std::vector<std::vector<float>> expected = params_of(cpu), actual = params_of(gpu);
@@ -257,7 +257,7 @@ TEST_F(CudaSteps, TheStateGoesWhereItIsWanted) {
   Engine second(model_->program(), on(Device::cuda));
   second.set_step(2);
   for (std::size_t p = 0; p < params.size(); ++p)
-    std::ranges::copy(params[p], second.parameter(second.program().params[p].name).begin());
+    std::ranges::copy(params[p], second.param(second.program().params[p].name).begin());
   second.train_step(recorded(second, *model_, trees_), optimizer);
   EXPECT_EQ(params_of(second), params_of(whole));
 }
@@ -267,7 +267,7 @@ TEST_F(CudaSteps, ADivergedStepChangesNothing) {
   StandardOptimizer optimizer({.rule = update_rule("adam")});
   engine.train_step(recorded(engine, *model_, trees_), optimizer);
   const std::string name = engine.program().params.back().name;
-  engine.parameter(name)[0] = std::nanf("");
+  engine.param(name)[0] = std::nanf("");
   const auto before = params_of(engine);
   EXPECT_THROW(engine.train_step(recorded(engine, *model_, trees_), optimizer), UserError);
   EXPECT_EQ(optimizer.steps(), 1);
@@ -277,13 +277,13 @@ TEST_F(CudaSteps, ADivergedStepChangesNothing) {
 
 TEST_F(CudaSteps, RunInPartsWhereMemoryIsShort) {
   EngineOptions settings = on(Device::cuda);
-  settings.gemm = Gemm::tile;
+  settings.contractions = Contractions::tile;
   Engine whole(model_->program(), settings);
   randomize(whole, 4);
   const auto many = random_forest("tree_lstm", 3, 40);
-  const Instances batch = recorded(whole, *model_, many);
-  const std::int64_t needed = whole.predict_bytes(batch);
-  const StepResult expected = whole.gradients(batch);
+  const Instances minibatch = recorded(whole, *model_, many);
+  const std::int64_t needed = whole.forecast_bytes(minibatch);
+  const StepResult expected = whole.gradients(minibatch);
   settings.memory_limit = needed * 3 / 4;
   Engine parts(model_->program(), settings);
   randomize(parts, 4);
@@ -303,12 +303,12 @@ TEST_F(CudaSteps, ValuesInTheMiddleOfRecording) {
       settings.debug.check_finite = finite;
       Engine engine(model_->program(), settings);
       randomize(engine, 4);
-      const Instances batch = engine.instances(Pass::inference);
+      const Instances minibatch = engine.instances(Mode::inference);
       std::vector<float> got;
       for (const data::Tree& tree : trees_) {
-        model_->record_loss(batch, tree);
-        const auto& losses = batch.recorder().losses();
-        const auto value = engine.value(batch.recorder().handle(losses.back()));
+        model_->record_loss(minibatch, tree);
+        const auto& losses = minibatch.recorder().losses();
+        const auto value = engine.value(minibatch.recorder().handle(losses.back()));
         got.insert(got.end(), value.begin(), value.end());
       }
       values[device == Device::cuda].push_back(got);
@@ -354,14 +354,14 @@ TEST_F(CudaSteps, RandomProgramsEqualTheOracle) {
     SCOPED_TRACE(seed);
     const ir::Program program = random_program(seed, {.width = 5, .withheld_gradients = false});
     constexpr std::uint64_t examples = 6;
-    const auto record_all = [](const Instances& batch) {
-      for (std::uint64_t i = 0; i < examples; ++i) record_random(batch, i);
+    const auto record_all = [](const Instances& minibatch) {
+      for (std::uint64_t i = 0; i < examples; ++i) record_random(minibatch, i);
     };
     Engine engine(program, on(Device::cuda, "agenda"));
     randomize(engine, seed);
-    const Instances batch = engine.instances();
-    record_all(batch);
-    const double loss = engine.gradients(batch).loss;
+    const Instances minibatch = engine.instances();
+    record_all(minibatch);
+    const double loss = engine.gradients(minibatch).loss;
     expect_within_roundings(engine, loss, record_all, double(examples));
   }
 }

@@ -22,11 +22,11 @@ class CudaFailure : public ::testing::Test {
     if (runtime::find_cuda().gpus[0].name != "this machine's processor")
       GTEST_SKIP() << "only the stand-in fails when it is told to";
   }
-  static EngineOptions settings(Persistent persistent, Gemm gemm) {
+  static EngineOptions settings(Persistent persistent, Contractions contractions) {
     EngineOptions result = options({"", "phase", "", 1});
     result.device = Device::cuda;
     result.persistent = persistent;
-    result.gemm = gemm;
+    result.contractions = contractions;
     return result;
   }
   Engine engine(const EngineOptions& options) const {
@@ -36,7 +36,7 @@ class CudaFailure : public ::testing::Test {
   }
   Outcome run(Engine& engine) const { return outcome(engine, *model_, trees_, all(trees_)); }
   std::size_t products(Engine& engine) const {
-    return engine.gradients(recorded(engine, *model_, trees_)).statistics.device_products;
+    return engine.gradients(recorded(engine, *model_, trees_)).statistics.device_contractions;
   }
   std::int64_t held(Engine& engine) const {
     return engine.gradients(recorded(engine, *model_, trees_)).statistics.bytes_held;
@@ -60,9 +60,9 @@ constexpr std::int64_t workspace = 8 << 20;  // of cuBLAS
 
 class TrialFailure : public CudaFailure {
  protected:
-  static EngineOptions by_trial() { return settings(Persistent::off, Gemm::automatic); }
-  static EngineOptions by_tiles() { return settings(Persistent::off, Gemm::tile); }
-  static EngineOptions by_cublas() { return settings(Persistent::off, Gemm::cublas); }
+  static EngineOptions by_trial() { return settings(Persistent::off, Contractions::automatic); }
+  static EngineOptions by_tiles() { return settings(Persistent::off, Contractions::tile); }
+  static EngineOptions by_cublas() { return settings(Persistent::off, Contractions::cublas); }
   const Variable slow_tiles_{"ESPALIER_FAKE_TILE_TIME", "100"};
 };
 
@@ -155,7 +155,7 @@ class WalkFailure : public CudaFailure {
   void TearDown() override { std::filesystem::remove_all(folder_); }
   /// With a cache of its own, in which there are no costs nor walkers.
   EngineOptions walking(Persistent persistent) const {
-    EngineOptions result = settings(persistent, Gemm::tile);
+    EngineOptions result = settings(persistent, Contractions::tile);
     result.cache_directory = folder_;
     return result;
   }

@@ -23,11 +23,11 @@ EngineOptions on_gpu() {
   return result;
 }
 
-void record(const Instances& batch, models::TreeModel& model,
+void record(const Instances& minibatch, models::TreeModel& model,
             const std::vector<data::Tree>& trees) {
   for (std::size_t i = 0; i < trees.size(); ++i) {
-    batch.begin_example(i);
-    model.record_loss(batch, trees[i]);
+    minibatch.begin_example(i);
+    model.record_loss(minibatch, trees[i]);
   }
 }
 
@@ -54,29 +54,30 @@ void expect_exact(std::int64_t predicted, std::int64_t held) {
 }
 
 /// Of one model.
-class ForetoldMemory : public CudaMemory, public ::testing::WithParamInterface<const char*> {
+class MemoryForecasts : public CudaMemory, public ::testing::WithParamInterface<const char*> {
  protected:
   /// With vectors of `width` and `width + 16`: the engine is new, then too small, without the
   /// optimizer's state from minibatch `first_step` on, then large enough.
-  void expect_foretold(int width, Gemm gemm, const std::vector<int>& minibatches, int first_step) {
+  void expect_forecast(int width, Contractions contractions, const std::vector<int>& minibatches,
+                       int first_step) {
     const std::string name = GetParam();
     const auto model = make_model(name, width, width + 16, 0.3);
     EngineOptions settings = on_gpu();
-    settings.gemm = gemm;
-    if (gemm == Gemm::cublas) settings.persistent = Persistent::off;
+    settings.contractions = contractions;
+    if (contractions == Contractions::cublas) settings.persistent = Persistent::off;
     Engine engine(model->program(), settings);
     StandardOptimizer optimizer({.rule = update_rule("adam")});
     for (const int trees : minibatches) {
       SCOPED_TRACE(testing::Message() << width << " " << trees);
       const auto forest = random_forest(name, 3, trees);
-      const Instances inference = engine.instances(Pass::inference);
+      const Instances inference = engine.instances(Mode::inference);
       record(inference, *model, forest);
-      std::int64_t predicted = engine.predict_bytes(inference);
+      std::int64_t predicted = engine.forecast_bytes(inference);
       expect_exact(predicted, engine.forward(inference).statistics.bytes_held);
 
       const Instances training = engine.instances();
       record(training, *model, forest);
-      predicted = engine.predict_bytes(training);
+      predicted = engine.forecast_bytes(training);
       const StepStatistics step = trees < first_step
                                       ? engine.gradients(training).statistics
                                       : engine.train_step(training, optimizer).statistics;
@@ -91,20 +92,20 @@ class ForetoldMemory : public CudaMemory, public ::testing::WithParamInterface<c
   }
 };
 
-TEST_P(ForetoldMemory, IsExactToTheHundredth) {
-  expect_foretold(48, Gemm::automatic, {3, 60, 90, 400, 10}, 90);
+TEST_P(MemoryForecasts, IsExactToTheHundredth) {
+  expect_forecast(48, Contractions::automatic, {3, 60, 90, 400, 10}, 90);
 }
 
-TEST_P(ForetoldMemory, IsExactWhereIndexArraysAreMostOfIt) {
-  expect_foretold(2, Gemm::tile, {3, 3000, 4000, 10}, 4000);
+TEST_P(MemoryForecasts, IsExactWhereIndexArraysAreMostOfIt) {
+  expect_forecast(2, Contractions::tile, {3, 3000, 4000, 10}, 4000);
 }
 
-TEST_P(ForetoldMemory, IsExactWithProductsOfCublas) {
+TEST_P(MemoryForecasts, IsExactWithProductsOfCublas) {
   if (runtime::find_cuda().cublas.find(" (lib") == std::string::npos) GTEST_SKIP() << "no cuBLAS";
-  expect_foretold(8, Gemm::cublas, {3, 20, 30, 60, 10}, 30);
+  expect_forecast(8, Contractions::cublas, {3, 20, 30, 60, 10}, 30);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ForetoldMemory,
+INSTANTIATE_TEST_SUITE_P(Models, MemoryForecasts,
                          ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
                          [](const auto& info) { return info.param; });
 
@@ -128,12 +129,12 @@ class LittleCudaMemory : public CudaMemory {
 
 TEST_F(LittleCudaMemory, SplitsAMinibatchBeforeItRuns) {
   EngineOptions settings = on_gpu();
-  settings.gemm = Gemm::tile;  // cuBLAS's workspace is larger than all the rest
+  settings.contractions = Contractions::tile;  // cuBLAS's workspace is larger than all the rest
   Engine whole(model_->program(), settings);
-  const Instances batch = whole.instances();
-  record(batch, *model_, trees_);
-  const std::int64_t needed = whole.predict_bytes(batch);
-  const StepResult expected = whole.gradients(batch);
+  const Instances minibatch = whole.instances();
+  record(minibatch, *model_, trees_);
+  const std::int64_t needed = whole.forecast_bytes(minibatch);
+  const StepResult expected = whole.gradients(minibatch);
   EXPECT_EQ(expected.statistics.parts, 1);
 
   const std::int64_t others = expected.statistics.bytes_held;  // of the engine that is there
@@ -153,17 +154,17 @@ TEST_F(LittleCudaMemory, SaysWhatOneExampleTakes) {
     Engine engine(model_->program(), on_gpu());
     const Instances one = engine.instances();
     record(one, *model_, {trees_[0]});
-    needed = engine.predict_bytes(one);
+    needed = engine.forecast_bytes(one);
   }
   limit(needed - 50'000);
   Engine engine(model_->program(), on_gpu());
-  const Instances batch = engine.instances();
-  record(batch, *model_, {trees_[0]});
-  const std::string text = refusal([&] { engine.gradients(batch); });
+  const Instances minibatch = engine.instances();
+  record(minibatch, *model_, {trees_[0]});
+  const std::string text = refusal([&] { engine.gradients(minibatch); });
   EXPECT_NE(text.find("the GPU's memory for the engine is"), std::string::npos) << text;
   EXPECT_NE(text.find("but one example takes"), std::string::npos) << text;
   // It goes on with what fits.
-  const Instances inference = engine.instances(Pass::inference);
+  const Instances inference = engine.instances(Mode::inference);
   record(inference, *model_, {trees_[0]});
   EXPECT_GT(engine.forward(inference).loss, 0);
 }
@@ -173,9 +174,9 @@ TEST_F(LittleCudaMemory, SaysHowMuchTheEngineWantedAtFirst) {
   const auto model = make_model("tree_lstm", 300, 300);
   const std::string text = refusal([&] {
     Engine engine(model->program(), on_gpu());
-    const Instances batch = engine.instances(Pass::inference);
-    record(batch, *model, {trees_[0]});
-    engine.forward(batch);
+    const Instances minibatch = engine.instances(Mode::inference);
+    record(minibatch, *model, {trees_[0]});
+    engine.forward(minibatch);
   });
   EXPECT_NE(text.find("out of memory on the GPU: the engine takes 2.00 MiB more, but "),
             std::string::npos)
@@ -184,7 +185,8 @@ TEST_F(LittleCudaMemory, SaysHowMuchTheEngineWantedAtFirst) {
 
 TEST_F(LittleCudaMemory, AnErrorNamesTheKernelTheCellAndTheBatch) {
   EngineOptions settings = on_gpu();
-  settings.gemm = Gemm::tile;  // a trial of cuBLAS launches too, if no disk cache knows its end
+  settings.contractions =
+      Contractions::tile;  // a trial of cuBLAS launches too, if no disk cache knows its end
   settings.debug.check_launches = true;
   const std::pair<int, std::string> cases[] = {
       // behind packing
@@ -193,11 +195,11 @@ TEST_F(LittleCudaMemory, AnErrorNamesTheKernelTheCellAndTheBatch) {
   for (const auto& [after, expected] : cases) {
     ::setenv("ESPALIER_FAKE_CUDA_FAILS_AFTER", std::to_string(after).c_str(), 1);
     Engine engine(model_->program(), settings);
-    const Instances batch = engine.instances();
-    record(batch, *model_, trees_);
+    const Instances minibatch = engine.instances();
+    record(minibatch, *model_, trees_);
     std::string text;
     try {
-      engine.gradients(batch);
+      engine.gradients(minibatch);
     } catch (const std::exception& error) {
       text = error.what();
     }

@@ -38,13 +38,13 @@ class PersistentPath : public ::testing::TestWithParam<std::string> {
     return made;
   }
   Instances recorded(Engine& engine, const std::vector<data::Tree>& trees,
-                     Pass pass = Pass::training) const {
-    const Instances batch = engine.instances(pass);
+                     Mode mode = Mode::training) const {
+    const Instances minibatch = engine.instances(mode);
     for (std::size_t i = 0; i < trees.size(); ++i) {
-      batch.begin_example(i);
-      model_->record_loss(batch, trees[i]);
+      minibatch.begin_example(i);
+      model_->record_loss(minibatch, trees[i]);
     }
-    return batch;
+    return minibatch;
   }
   std::unique_ptr<models::TreeModel> model_;
 };
@@ -52,7 +52,7 @@ class PersistentPath : public ::testing::TestWithParam<std::string> {
 std::vector<std::vector<float>> params_of(const Engine& engine) {
   std::vector<std::vector<float>> result;
   for (const ir::Param& param : engine.program().params) {
-    const std::span<const float> values = engine.parameter(param.name);
+    const std::span<const float> values = engine.param(param.name);
     result.emplace_back(values.begin(), values.end());
   }
   return result;
@@ -107,8 +107,8 @@ TEST_P(PersistentPath, InfersInOneLaunch) {
   Engine plain = engine(Persistent::off), walked = engine(Persistent::on);
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     const auto forest = trees(seed, 10 - 3 * int(seed));
-    const double expected = plain.forward(recorded(plain, forest, Pass::inference)).loss;
-    const StepResult actual = walked.forward(recorded(walked, forest, Pass::inference));
+    const double expected = plain.forward(recorded(plain, forest, Mode::inference)).loss;
+    const StepResult actual = walked.forward(recorded(walked, forest, Mode::inference));
     EXPECT_EQ(actual.loss, expected);
     if (seed < 2) continue;
     EXPECT_EQ(actual.statistics.device_launches, 1U);

@@ -60,12 +60,12 @@ class Release {
 
 inline Instances recorded(Engine& engine, models::TreeModel& model,
                           const std::vector<data::Tree>& trees) {
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   for (std::size_t i = 0; i < trees.size(); ++i) {
-    batch.begin_example(i);
-    model.record_loss(batch, trees[i]);
+    minibatch.begin_example(i);
+    model.record_loss(minibatch, trees[i]);
   }
-  return batch;
+  return minibatch;
 }
 
 /// Holds a model's engines on the GPU, made by on_gpu(name of the strategy), to those on the CPU.

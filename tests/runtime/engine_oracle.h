@@ -20,7 +20,7 @@ void expect_equals_oracle(const Engine& engine, double loss, const Record& recor
   ir::Program program = engine.program();
   Oracle::Tensors params;
   for (const ir::Param& param : program.params) {
-    const auto values = engine.parameter(param.name);
+    const auto values = engine.param(param.name);
     params.emplace_back(values.begin(), values.end());
   }
   Oracle oracle(program, params);
@@ -51,7 +51,7 @@ void expect_within_roundings(const Engine& engine, double loss, const Record& re
   Oracle::Tensors params;
   OracleCheck::Floats gradients;
   for (const ir::Param& param : engine.program().params) {
-    const auto values = engine.parameter(param.name);
+    const auto values = engine.param(param.name);
     params.emplace_back(values.begin(), values.end());
     gradients.push_back(engine.gradient(param.name));
   }

@@ -20,10 +20,10 @@ using test::expect_equals_oracle;
 
 void expect_equals_oracle(Engine& engine, TreeModel& model, const std::vector<data::Tree>& trees) {
   const double loss = outcome(engine, model, trees, all(trees)).loss;
-  const auto record = [&](const Instances& batch) {
+  const auto record = [&](const Instances& minibatch) {
     for (std::size_t i = 0; i < trees.size(); ++i) {
-      batch.begin_example(i);
-      model.record_loss(batch, trees[i]);
+      minibatch.begin_example(i);
+      model.record_loss(minibatch, trees[i]);
     }
   };
   expect_equals_oracle(engine, loss, record, double(trees.size()));
@@ -125,36 +125,36 @@ TEST(RandomPrograms, EqualTheOracleWithTheSameBitsEverywhere) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const ir::Program program = random_program(seed, {.width = 5, .withheld_gradients = false});
     constexpr std::uint64_t examples = 9;
-    const auto record_all = [](const Instances& batch) {
-      for (std::uint64_t i = 0; i < examples; ++i) record_random(batch, i);
+    const auto record_all = [](const Instances& minibatch) {
+      for (std::uint64_t i = 0; i < examples; ++i) record_random(minibatch, i);
     };
     // Every example alone, unbatched.
     std::vector<float> expected;
     Engine reference(program, options({"", "unbatched", "", 1}));
     randomize(reference, seed);
     for (std::uint64_t i = 0; i < examples; ++i) {
-      const Instances batch = reference.instances();
-      record_random(batch, i);
-      reference.forward(batch);
-      expected.push_back(loss_values(reference, batch.recorder())[0]);
+      const Instances minibatch = reference.instances();
+      record_random(minibatch, i);
+      reference.forward(minibatch);
+      expected.push_back(loss_values(reference, minibatch.recorder())[0]);
     }
     for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
       for (const int threads : {1, 2}) {
         SCOPED_TRACE(std::string(strategy.name) + " " + std::to_string(threads));
         Engine engine(program, options({"", std::string(strategy.name), "", threads}));
         randomize(engine, seed);
-        const Instances batch = engine.instances();
-        record_all(batch);
-        const double loss = engine.gradients(batch).loss;
-        EXPECT_EQ(loss_values(engine, batch.recorder()), expected);
+        const Instances minibatch = engine.instances();
+        record_all(minibatch);
+        const double loss = engine.gradients(minibatch).loss;
+        EXPECT_EQ(loss_values(engine, minibatch.recorder()), expected);
         expect_within_roundings(engine, loss, record_all, double(examples));
       }
     }
     Engine by_op(program, options({"", "agenda", "", 2, ir::Granularity::op}));
     randomize(by_op, seed);
-    const Instances batch = by_op.instances();
-    record_all(batch);
-    const double loss = by_op.gradients(batch).loss;
+    const Instances minibatch = by_op.instances();
+    record_all(minibatch);
+    const double loss = by_op.gradients(minibatch).loss;
     expect_within_roundings(by_op, loss, record_all, double(examples));
   }
 }

@@ -31,19 +31,19 @@ inline std::vector<float> loss_values(Engine& engine, ir::Recorder& recorder) {
 /// One forward and backward pass; examples keep their ids in `order`.
 inline Outcome outcome(Engine& engine, models::TreeModel& model,
                        const std::vector<data::Tree>& trees, const std::vector<int>& order) {
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   std::vector<std::size_t> ends{0};
   for (int i : order) {
-    batch.begin_example(std::uint64_t(i));
-    model.record_loss(batch, trees[std::size_t(i)]);
-    ends.push_back(batch.recorder().losses().size());
+    minibatch.begin_example(std::uint64_t(i));
+    model.record_loss(minibatch, trees[std::size_t(i)]);
+    ends.push_back(minibatch.recorder().losses().size());
   }
-  const StepResult step = engine.gradients(batch);
+  const StepResult step = engine.gradients(minibatch);
   Outcome result{step.loss, step.gradient_norm, {}, {}};
   for (const ir::Param& param : engine.program().params)
     result.gradients.push_back(engine.gradient(param.name));
-  if (batch.recorder().granularity() != ir::Granularity::cell) return result;
-  const std::vector<float> losses = loss_values(engine, batch.recorder());
+  if (minibatch.recorder().granularity() != ir::Granularity::cell) return result;
+  const std::vector<float> losses = loss_values(engine, minibatch.recorder());
   for (std::size_t i = 0; i + 1 < ends.size(); ++i)
     result.losses.emplace_back(losses.begin() + std::ptrdiff_t(ends[i]),
                                losses.begin() + std::ptrdiff_t(ends[i + 1]));

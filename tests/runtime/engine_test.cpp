@@ -52,29 +52,29 @@ TEST(Engine, ReadsValuesInTheMiddleOfRecording) {
   const Chain model;
   Engine engine(model.program(), options({"", "agenda", "", 1}));
   randomize(engine, 1);
-  Instances batch = engine.instances();
-  auto pair = batch(model.start, 3);
+  Instances minibatch = engine.instances();
+  auto pair = minibatch(model.start, 3);
   int steps = 0;
   // Branches on a value that has just been computed.
-  for (; steps < 50 && engine.value(batch(model.score, pair))[0] < 0.5F; ++steps)
-    pair = batch(model.next, pair, steps % 9);
-  auto last = batch(model.score, pair);
-  batch.loss(last);
-  const StepResult once = engine.gradients(batch);
+  for (; steps < 50 && engine.value(minibatch(model.score, pair))[0] < 0.5F; ++steps)
+    pair = minibatch(model.next, pair, steps % 9);
+  auto last = minibatch(model.score, pair);
+  minibatch.loss(last);
+  const StepResult once = engine.gradients(minibatch);
   const std::vector<float> gradient = engine.gradient("embed");
   const float value = engine.value(last)[0];
 
   // The same recorded in one go.
-  batch = engine.instances();
-  pair = batch(model.start, 3);
+  minibatch = engine.instances();
+  pair = minibatch(model.start, 3);
   for (int step = 0; step < steps; ++step) {
-    batch(model.score, pair);
-    pair = batch(model.next, pair, step % 9);
+    minibatch(model.score, pair);
+    pair = minibatch(model.next, pair, step % 9);
   }
-  batch(model.score, pair);
-  last = batch(model.score, pair);
-  batch.loss(last);
-  EXPECT_EQ(engine.gradients(batch).loss, once.loss);
+  minibatch(model.score, pair);
+  last = minibatch(model.score, pair);
+  minibatch.loss(last);
+  EXPECT_EQ(engine.gradients(minibatch).loss, once.loss);
   EXPECT_EQ(engine.value(last)[0], value);
   const std::vector<float> again = engine.gradient("embed");
   ASSERT_EQ(again.size(), gradient.size());
@@ -109,19 +109,18 @@ TEST(Engine, WeightGradientsOfWhatACellPassesOn) {
   EXPECT_EQ(kept(1), 1U);  // of a row of the table
   Engine engine(model.program(), options({"", "agenda", "", 2}));
   randomize(engine, 1);
-  Instances batch = engine.instances();
+  Instances minibatch = engine.instances();
   // With one reader, with two, and with none.
   std::vector<double> times{1, 2, 0, 1};
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const auto a = batch(model.first, int(i)), b = batch(model.product, int(i));
+    const auto a = minibatch(model.first, int(i)), b = minibatch(model.product, int(i));
     for (int reader = 0; reader < times[i]; ++reader) {
-      batch.loss(batch(model.score, a));
-      batch.loss(batch(model.score, b));
+      minibatch.loss(minibatch(model.score, a));
+      minibatch.loss(minibatch(model.score, b));
     }
   }
-  engine.gradients(batch, 1.0);
-  const auto start = engine.parameter("start"), w = engine.parameter("w"),
-             table = engine.parameter("table");
+  engine.gradients(minibatch, 1.0);
+  const auto start = engine.param("start"), w = engine.param("w"), table = engine.param("table");
   const std::vector<float> d_start = engine.gradient("start"), d_w = engine.gradient("w"),
                            d_table = engine.gradient("table");
   std::vector<double> to_w(12), to_table(36);
@@ -144,13 +143,13 @@ TEST(Engine, ArithmeticOutsideCellsMakesOneOpCells) {
   for (const auto granularity : {ir::Granularity::cell, ir::Granularity::op}) {
     Engine engine(model.program(), options({"", "agenda", "", 2, granularity}));
     randomize(engine, 1);
-    Instances batch = engine.instances();
-    const auto one = field(batch(model.start, 1), &Pair::b);
-    const auto two = field(batch(model.start, 2), &Pair::b);
+    Instances minibatch = engine.instances();
+    const auto one = field(minibatch(model.start, 1), &Pair::b);
+    const auto two = field(minibatch(model.start, 2), &Pair::b);
     const auto sum = tanh(one + two * 2.0);
     const auto loss = espalier::sum(sum * sum, 0);
-    batch.loss(loss);
-    const StepResult step = engine.gradients(batch);
+    minibatch.loss(loss);
+    const StepResult step = engine.gradients(minibatch);
     const auto a = engine.value(one), b = engine.value(two);
     double expected = 0;
     for (int i = 0; i < 3; ++i) expected += std::pow(std::tanh(double(a[i]) + 2.0 * b[i]), 2);
@@ -162,7 +161,7 @@ TEST(Engine, ArithmeticOutsideCellsMakesOneOpCells) {
       const float h = 1e-2F;
       double losses[2];
       for (int side : {0, 1}) {
-        engine.parameter("embed")[i] += side == 0 ? h : -2 * h;
+        engine.param("embed")[i] += side == 0 ? h : -2 * h;
         Instances again = engine.instances();
         const auto x = field(again(model.start, 1), &Pair::b);
         const auto y = field(again(model.start, 2), &Pair::b);
@@ -170,7 +169,7 @@ TEST(Engine, ArithmeticOutsideCellsMakesOneOpCells) {
         again.loss(espalier::sum(z * z, 0));
         losses[side] = engine.forward(again).loss;
       }
-      engine.parameter("embed")[i] += h;
+      engine.param("embed")[i] += h;
       EXPECT_NEAR(analytic, (losses[0] - losses[1]) / (2 * double(h)), 2e-3);
     }
   }
@@ -195,13 +194,13 @@ TEST(Engine, DropsTheSameElementsInBothGranularities) {
   std::vector<float> values[2];
   for (const auto granularity : {ir::Granularity::cell, ir::Granularity::op}) {
     Engine engine(model.program(), options({"", "agenda", "", 1, granularity}));
-    const Instances batch = engine.instances();
+    const Instances minibatch = engine.instances();
     std::vector<Call<Tensor>> sums;
     for (std::uint64_t example = 0; example < 3; ++example) {
-      batch.begin_example(example);
+      minibatch.begin_example(example);
       std::vector<Call<Tensor>> leaves;
-      for (int i = 0; i < 5; ++i) leaves.push_back(batch(model.leaf, i));
-      sums.push_back(batch(model.total, leaves));
+      for (int i = 0; i < 5; ++i) leaves.push_back(minibatch(model.leaf, i));
+      sums.push_back(minibatch(model.total, leaves));
     }
     for (const Call<Tensor>& sum : sums)
       for (const float value : engine.value(sum)) values[int(granularity)].push_back(value);
@@ -220,9 +219,9 @@ TEST(Engine, InferenceLeavesDropoutOut) {
     TreeModel& model = i == 0 ? *with : *without;
     Engine engine(model.program(), options({"", "agenda", "", 1}));
     randomize(engine, 5);
-    const Instances batch = engine.instances(Pass::inference);
-    for (const data::Tree& tree : trees) model.record_loss(batch, tree);
-    inference[i] = engine.forward(batch, 1.0).loss;
+    const Instances minibatch = engine.instances(Mode::inference);
+    for (const data::Tree& tree : trees) model.record_loss(minibatch, tree);
+    inference[i] = engine.forward(minibatch, 1.0).loss;
     training[i] = outcome(engine, model, trees, all(trees)).loss * double(trees.size());
   }
   EXPECT_EQ(inference[0], inference[1]);
@@ -237,14 +236,14 @@ TEST(Engine, NamesTheOpThatGaveANan) {
   EngineOptions with = options({"", "agenda", "", 1});
   with.debug.check_finite = true;
   Engine engine(model.program(), with);
-  engine.parameter("x")[2] = -1;
-  const Instances batch = engine.instances();
-  batch.begin_example(41);
-  batch(leaf, 1);
-  batch.begin_example(42);
-  batch(leaf, 2);
+  engine.param("x")[2] = -1;
+  const Instances minibatch = engine.instances();
+  minibatch.begin_example(41);
+  minibatch(leaf, 1);
+  minibatch.begin_example(42);
+  minibatch(leaf, 2);
   try {
-    engine.forward(batch);
+    engine.forward(minibatch);
     FAIL() << "a NaN passed";
   } catch (const UserError& error) {
     const std::string text = error.what();
@@ -272,18 +271,18 @@ TEST(Engine, RefusesWhatCannotBe) {
   EXPECT_NE(refusal([&] { Engine(model.program(), {.strategy = "depht"}); }).find("depth"),
             std::string::npos);
   Engine engine(model.program());
-  EXPECT_NE(refusal([&] { engine.parameter("embde"); }).find("'embed'"), std::string::npos);
-  Instances batch = engine.instances();
-  const auto start = batch(model.start, 1);
-  EXPECT_NE(refusal([&] { engine.gradients(batch); }).find("no loss"), std::string::npos);
-  EXPECT_NE(refusal([&] { batch.loss(start); }), "no error");
-  EXPECT_NE(refusal([&] { batch(model.start, 9); }).find("9"), std::string::npos);
+  EXPECT_NE(refusal([&] { engine.param("embde"); }).find("'embed'"), std::string::npos);
+  Instances minibatch = engine.instances();
+  const auto start = minibatch(model.start, 1);
+  EXPECT_NE(refusal([&] { engine.gradients(minibatch); }).find("no loss"), std::string::npos);
+  EXPECT_NE(refusal([&] { minibatch.loss(start); }), "no error");
+  EXPECT_NE(refusal([&] { minibatch(model.start, 9); }).find("9"), std::string::npos);
   engine.instances();
   EXPECT_NE(refusal([&] { engine.value(start); }), "no error");
-  batch = engine.instances(Pass::inference);
-  batch.loss(batch(model.score, batch(model.start, 1)));
-  EXPECT_NE(refusal([&] { engine.gradients(batch); }).find("inference"), std::string::npos);
-  engine.forward(batch);
+  minibatch = engine.instances(Mode::inference);
+  minibatch.loss(minibatch(model.score, minibatch(model.start, 1)));
+  EXPECT_NE(refusal([&] { engine.gradients(minibatch); }).find("inference"), std::string::npos);
+  engine.forward(minibatch);
   EXPECT_EQ(refusal([&] { engine.gradient("w"); }),
             "the gradient of 'w' is asked for before any step");
 }
@@ -291,12 +290,12 @@ TEST(Engine, RefusesWhatCannotBe) {
 TEST(Engine, RunsDeepAndEmptyMinibatches) {
   const Chain model;
   Engine engine(model.program(), options({"", "agenda", "", 2}));
-  Instances batch = engine.instances();
-  EXPECT_EQ(engine.forward(batch).loss, 0);
-  auto pair = batch(model.start, 0);
-  for (int i = 0; i < 20'000; ++i) pair = batch(model.next, pair, i % 9);
-  batch.loss(batch(model.score, pair));
-  EXPECT_TRUE(std::isfinite(engine.gradients(batch).loss));
+  Instances minibatch = engine.instances();
+  EXPECT_EQ(engine.forward(minibatch).loss, 0);
+  auto pair = minibatch(model.start, 0);
+  for (int i = 0; i < 20'000; ++i) pair = minibatch(model.next, pair, i % 9);
+  minibatch.loss(minibatch(model.score, pair));
+  EXPECT_TRUE(std::isfinite(engine.gradients(minibatch).loss));
 }
 
 }  // namespace

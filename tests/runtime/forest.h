@@ -71,7 +71,7 @@ inline std::unique_ptr<models::TreeModel> make_model(const std::string& name, in
 inline void randomize(Engine& engine, std::uint64_t seed, double range = 0.5) {
   Random random(seed);
   for (const ir::Param& param : engine.program().params)
-    for (float& value : engine.parameter(param.name)) value = float(random.real(-range, range));
+    for (float& value : engine.param(param.name)) value = float(random.real(-range, range));
 }
 
 }  // namespace espalier::test

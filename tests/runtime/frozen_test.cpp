@@ -36,12 +36,12 @@ struct Words : Model {
   }
 
   Instances record(Engine& engine) const {
-    Instances batch = engine.instances();
+    Instances minibatch = engine.instances();
     for (int i = 0; i < 6; ++i) {
-      batch.begin_example(std::uint64_t(i));
-      batch.loss(batch(loss, batch(word, 7 * i)));
+      minibatch.begin_example(std::uint64_t(i));
+      minibatch.loss(minibatch(loss, minibatch(word, 7 * i)));
     }
-    return batch;
+    return minibatch;
   }
 };
 
@@ -108,10 +108,10 @@ TEST_P(Frozen, KeepsItsValuesUnderL2AndMomentum) {
   const Words model(false);
   Engine engine(model.program(), options(GetParam()));
   StandardOptimizer optimizer({.rule = {.lr = 0.1, .momentum = 0.9, .l2 = 0.1}});
-  const auto before = engine.parameter("table");
+  const auto before = engine.param("table");
   const std::vector<float> values(before.begin(), before.end());
   for (int i = 0; i < 3; ++i) engine.train_step(model.record(engine), optimizer);
-  EXPECT_TRUE(std::ranges::equal(std::as_const(engine).parameter("table"), values));
+  EXPECT_TRUE(std::ranges::equal(std::as_const(engine).param("table"), values));
   for (const OptimizerBuffer& buffer : optimizer.buffers())
     EXPECT_EQ(buffer.values.size(), std::size_t{kWidth * kWidth});
 }
@@ -133,7 +133,7 @@ TEST(FrozenTable, HoldsNoMoreThanItsValues) {
 TEST(FrozenTable, AndInPartsOfAMinibatch) {
   const Words model(false);
   Engine whole(model.program(), options(Granularity::cell));
-  const std::int64_t needed = whole.predict_bytes(model.record(whole));
+  const std::int64_t needed = whole.forecast_bytes(model.record(whole));
   whole.gradients(model.record(whole));
   EngineOptions limited = options(Granularity::cell);
   for (const std::int64_t less : {200, 1000, 2000}) {
@@ -162,10 +162,10 @@ TEST(ReachedLater, IsTrainedFromThenOn) {
       const Instances g = engine.instances();
       const auto call = g(leaf);
       g.loss(sum(step > 0 ? call * late : call));
-      const float before = engine.parameter("late")[0], factor = 3 * engine.parameter("w")[0];
+      const float before = engine.param("late")[0], factor = 3 * engine.param("w")[0];
       engine.train_step(g, optimizer);
       EXPECT_FLOAT_EQ(engine.gradient("late")[0], step > 0 ? factor : 0.F);
-      EXPECT_EQ(engine.parameter("late")[0] != before, step > 0);
+      EXPECT_EQ(engine.param("late")[0] != before, step > 0);
     }
     EXPECT_EQ(optimizer.buffers().size(), kind == std::string("adam") ? 4u : 0u);
   }
@@ -182,10 +182,10 @@ TEST(RateZero, UpdatesNothingAndKeepsNothing) {
     frozen.momentum = 0.9;
     frozen.l2 = 0.1;
     StandardOptimizer optimizer({.rule = update_rule("adam"), .overrides = {{"table", frozen}}});
-    const auto before = engine.parameter("table");
+    const auto before = engine.param("table");
     const std::vector<float> values(before.begin(), before.end());
     engine.train_step(model.record(engine), optimizer);
-    EXPECT_TRUE(std::ranges::equal(std::as_const(engine).parameter("table"), values));
+    EXPECT_TRUE(std::ranges::equal(std::as_const(engine).param("table"), values));
     EXPECT_FALSE(optimizer.updates(0));
     EXPECT_FALSE(optimizer.updates_every_row(0));
     for (const OptimizerBuffer& buffer : optimizer.buffers()) EXPECT_NE(buffer.param, 0);

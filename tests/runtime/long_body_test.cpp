@@ -24,24 +24,24 @@ constexpr double kSeconds = 240;
 void expect_equals_double(const ir::Program& program, double seconds) {
   const double start = processor_seconds();
   Engine engine(program, {.threads = 1});
-  const Instances batch = engine.instances();
-  batch.begin_example(0);
+  const Instances minibatch = engine.instances();
+  minibatch.begin_example(0);
   const auto call = [&](int cell, std::vector<ir::CallId> operands, std::vector<std::int32_t> of) {
-    return batch.recorder().call(cell, operands, of);
+    return minibatch.recorder().call(cell, operands, of);
   };
   const ir::CallId leaf = call(0, {}, {3}), body = call(1, {leaf}, {}), loss = call(2, {body}, {});
-  batch.recorder().loss(loss);
-  const StepResult step = engine.gradients(batch);
+  minibatch.recorder().loss(loss);
+  const StepResult step = engine.gradients(minibatch);
   EXPECT_LT(processor_seconds() - start, seconds);
 
   Random random(1);
   CellInputs inputs = random_inputs(program, program.cells[1], random);
   inputs.params.clear();
   for (const ir::Param& param : program.params) {
-    const auto values = engine.parameter(param.name);
+    const auto values = engine.param(param.name);
     inputs.params.emplace_back(values.begin(), values.end());
   }
-  const auto table = engine.parameter("table");
+  const auto table = engine.param("table");
   inputs.ports.at({0, 0}) = {table.begin() + 12, table.begin() + 16};
   const ir::Cell cell = ir::simplify(program.cells[1]);
   double sum = 0;

@@ -16,10 +16,10 @@ namespace {
 
 using models::TreeModel;
 
-void record(const Instances& batch, TreeModel& model, const std::vector<data::Tree>& trees) {
+void record(const Instances& minibatch, TreeModel& model, const std::vector<data::Tree>& trees) {
   for (std::size_t i = 0; i < trees.size(); ++i) {
-    batch.begin_example(i);
-    model.record_loss(batch, trees[i]);
+    minibatch.begin_example(i);
+    model.record_loss(minibatch, trees[i]);
   }
 }
 
@@ -40,15 +40,15 @@ TEST(PredictedBytes, AreThoseHeldAfterTheStep) {
         for (const int trees : {3, 40, 10}) {
           SCOPED_TRACE(testing::Message() << name << " " << strategy.name << " " << trees);
           const auto forest = random_forest(name, 3, trees);
-          const Instances inference = engine.instances(Pass::inference);
+          const Instances inference = engine.instances(Mode::inference);
           record(inference, *model, forest);
-          std::int64_t predicted = engine.predict_bytes(inference);
-          EXPECT_EQ(engine.predict_bytes(inference), predicted);
+          std::int64_t predicted = engine.forecast_bytes(inference);
+          EXPECT_EQ(engine.forecast_bytes(inference), predicted);
           expect_close(predicted, engine.forward(inference).statistics.bytes_held);
 
           const Instances training = engine.instances();
           record(training, *model, forest);
-          predicted = engine.predict_bytes(training);
+          predicted = engine.forecast_bytes(training);
           const StepStatistics step = engine.gradients(training).statistics;
           expect_close(predicted, step.bytes_held);
           expect_close(predicted, step.peak_bytes);
@@ -63,16 +63,16 @@ TEST(PredictedBytes, AreThoseOfAMinibatchThatRunsInTwoParts) {
   const auto model = make_model("tree_lstm", 12, 20);
   const auto trees = random_forest("tree_lstm", 3, 30);
   Engine engine(model->program(), options({"", "phase", "", 1}));
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   std::int64_t predicted = 0;
   for (std::size_t i = 0; i < trees.size(); ++i) {
-    batch.begin_example(i);
-    model->record_loss(batch, trees[i]);
+    minibatch.begin_example(i);
+    model->record_loss(minibatch, trees[i]);
     // A prediction changes nothing; a value runs what there is.
-    predicted = engine.predict_bytes(batch);
-    if (i == 10) engine.value(batch.recorder().handle(0));
+    predicted = engine.forecast_bytes(minibatch);
+    if (i == 10) engine.value(minibatch.recorder().handle(0));
   }
-  const StepResult result = engine.gradients(batch);
+  const StepResult result = engine.gradients(minibatch);
   expect_close(predicted, result.statistics.peak_bytes);
 
   Engine whole(model->program(), options({"", "phase", "", 1}));
@@ -115,10 +115,10 @@ TEST(MemoryLimit, SplitsAMinibatch) {
       const auto trees = random_forest(name, 3, 60);
       EngineOptions settings = options({name, "phase", "", 2, granularity});
       Engine whole(model->program(), settings);
-      const Instances batch = whole.instances();
-      record(batch, *model, trees);
-      const std::int64_t needed = whole.predict_bytes(batch);
-      const StepResult expected = whole.gradients(batch);
+      const Instances minibatch = whole.instances();
+      record(minibatch, *model, trees);
+      const std::int64_t needed = whole.forecast_bytes(minibatch);
+      const StepResult expected = whole.gradients(minibatch);
 
       for (const double share : {1.0, 0.7, 0.5}) {
         settings.memory_limit = std::int64_t(double(needed) * share);
@@ -136,7 +136,7 @@ TEST(MemoryLimit, SplitsAMinibatch) {
           EXPECT_EQ(result.loss, expected.loss);
           EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
           expect_same_sums(gradients_of(engine), gradients_of(whole),
-                           batch.recorder().graph().size());
+                           minibatch.recorder().graph().size());
           if (share == 1) continue;
           EXPECT_NE(refusal([&] { engine.value(parts.recorder().handle(0)); }).find("in parts"),
                     std::string::npos);
@@ -158,16 +158,16 @@ TEST(MemoryLimit, LeavesTheUpdateOne) {
     randomize(engine, 4);
     StandardOptimizer optimizer({.rule = update_rule("sgd")});
     for (int step = 0; step < 3; ++step) {
-      const Instances batch = engine.instances();
-      record(batch, *model, trees);
-      if (!split) needed = engine.predict_bytes(batch);
-      const StepResult result = engine.train_step(batch, optimizer);
+      const Instances minibatch = engine.instances();
+      record(minibatch, *model, trees);
+      if (!split) needed = engine.forecast_bytes(minibatch);
+      const StepResult result = engine.train_step(minibatch, optimizer);
       EXPECT_EQ(result.statistics.parts > 1, split == 1);
     }
     EXPECT_EQ(engine.step(), 3U);
     EXPECT_EQ(optimizer.steps(), 3);
     for (const ir::Param& param : engine.program().params) {
-      const auto values = engine.parameter(param.name);
+      const auto values = engine.param(param.name);
       params[split].emplace_back(values.begin(), values.end());
     }
   }
@@ -198,15 +198,15 @@ TEST(MemoryLimit, SplitsDagsAcrossExamplesAndLossesWithoutExamples) {
       EngineOptions settings = options({"", "agenda", "", 1});
       settings.memory_limit = split ? needed * 3 / 4 : 0;
       Engine engine(model.program(), settings);
-      const Instances batch = engine.instances();
+      const Instances minibatch = engine.instances();
       std::vector<Call<Tensor>> leaves;
-      for (int word = 0; word < 50; ++word) leaves.push_back(batch(model.leaf, word));
+      for (int word = 0; word < 50; ++word) leaves.push_back(minibatch(model.leaf, word));
       for (int i = 0; i < 400; ++i) {
-        if (examples) batch.begin_example(std::uint64_t(i));
-        batch.loss(batch(model.loss, leaves[std::size_t(i % 50)], i % 7));
+        if (examples) minibatch.begin_example(std::uint64_t(i));
+        minibatch.loss(minibatch(model.loss, leaves[std::size_t(i % 50)], i % 7));
       }
-      needed = engine.predict_bytes(batch);
-      const StepResult result = engine.gradients(batch);
+      needed = engine.forecast_bytes(minibatch);
+      const StepResult result = engine.gradients(minibatch);
       EXPECT_EQ(result.statistics.parts > 1, split == 1);
       if (split)
         expect_same_sums(gradients_of(engine), expected, 400);
@@ -230,12 +230,13 @@ TEST(MemoryLimit, SaysWhatDoesNotFit) {
   Engine unlimited(model->program(), options({"", "phase", "", 1}));
   const Instances one = unlimited.instances();
   record(one, *model, {trees[0]});
-  settings.memory_limit = unlimited.predict_bytes(one) - 5'000;
+  settings.memory_limit = unlimited.forecast_bytes(one) - 5'000;
   Engine engine(model->program(), settings);
-  const Instances batch = engine.instances();
-  record(batch, *model, trees);
-  EXPECT_NE(refusal([&] { engine.gradients(batch); }).find("one example takes"), std::string::npos);
-  EXPECT_NE(refusal([&] { engine.forward(batch); }).find("what has been recorded takes"),
+  const Instances minibatch = engine.instances();
+  record(minibatch, *model, trees);
+  EXPECT_NE(refusal([&] { engine.gradients(minibatch); }).find("one example takes"),
+            std::string::npos);
+  EXPECT_NE(refusal([&] { engine.forward(minibatch); }).find("what has been recorded takes"),
             std::string::npos);
 }
 
@@ -258,7 +259,7 @@ TEST(MemoryLimit, IsNeverExceededWhateverItIs) {
     Engine unlimited(model->program(), options({name, "phase", "", 1}));
     const Instances whole = unlimited.instances();
     record(whole, *model, trees);
-    const std::int64_t needed = unlimited.predict_bytes(whole);
+    const std::int64_t needed = unlimited.forecast_bytes(whole);
     int ran = 0, refused = 0, parts = 0;
     for (int percent = 8; percent <= 110; percent += 6) {
       EngineOptions settings = options({name, percent % 4 ? "phase" : "unbatched", "", 1});
@@ -268,9 +269,9 @@ TEST(MemoryLimit, IsNeverExceededWhateverItIs) {
       StandardOptimizer optimizer({.rule = {.lr = 0}});
       const auto step = engine_step(
           engine, optimizer, [](int count) { return count; },
-          [&](const Instances& batch, int, int i) {
-            batch.begin_example(std::uint64_t(i));
-            model->record_loss(batch, trees[std::size_t(i)]);
+          [&](const Instances& minibatch, int, int i) {
+            minibatch.begin_example(std::uint64_t(i));
+            model->record_loss(minibatch, trees[std::size_t(i)]);
           });
       for (const int count : {20, 80, 5, 80}) {
         const std::string text = refusal([&] {
@@ -284,7 +285,7 @@ TEST(MemoryLimit, IsNeverExceededWhateverItIs) {
           expect_more_than_the_limit(text);
         }
         // Values are asked for in between; what there is fits or not.
-        const Instances values = engine.instances(Pass::inference);
+        const Instances values = engine.instances(Mode::inference);
         refusal([&] {
           for (int i = 0; i < count && !engine.recorded_enough(); ++i) {
             record(values, *model, {trees[std::size_t(i)]});
@@ -308,9 +309,9 @@ TEST(MemoryLimit, SaysWhatOtherExamplesTake) {
   EngineOptions settings = options({"", "phase", "", 1});
   settings.memory_limit = 500'000;
   Engine engine(model->program(), settings);
-  const Instances batch = engine.instances();
-  record(batch, *model, trees);
-  const std::string text = refusal([&] { engine.gradients(batch); });
+  const Instances minibatch = engine.instances();
+  record(minibatch, *model, trees);
+  const std::string text = refusal([&] { engine.gradients(minibatch); });
   EXPECT_NE(text.find("the memory limit is 488.3 KiB, but "), std::string::npos) << text;
   // One of them fits alone.
   const Instances one = engine.instances();
@@ -328,22 +329,22 @@ TEST(Accumulated, GradientsAreThoseOfTheWhole) {
 
   Engine engine(model->program(), options({"", "phase", "", 2}));
   for (int repeat = 0; repeat < 2; ++repeat) {
-    Instances batch = engine.instances();
+    Instances minibatch = engine.instances();
     const auto record_some = [&](std::size_t first, std::size_t last) {
-      batch = engine.instances();
+      minibatch = engine.instances();
       for (std::size_t i = first; i < last; ++i) {
-        batch.begin_example(i);
-        model->record_loss(batch, trees[i]);
+        minibatch.begin_example(i);
+        model->record_loss(minibatch, trees[i]);
       }
     };
     record_some(0, 7);  // forgotten
-    engine.accumulate(batch, 1.0 / 30);
+    engine.accumulate(minibatch, 1.0 / 30);
     engine.forget_accumulated();
     for (const std::size_t first : {0, 10, 20}) {
       record_some(first, first + 10);
       const bool last = first == 20;
       const StepResult part =
-          last ? engine.gradients(batch, 1.0 / 30) : engine.accumulate(batch, 1.0 / 30);
+          last ? engine.gradients(minibatch, 1.0 / 30) : engine.accumulate(minibatch, 1.0 / 30);
       EXPECT_EQ(part.statistics.parts, 1);
       if (!last) continue;
       EXPECT_NEAR(part.gradient_norm, expected.gradient_norm, 1e-5 * expected.gradient_norm);
@@ -374,9 +375,9 @@ TEST(Accumulated, GradientsReachWhatOnlyLaterMinibatchesCall) {
   Engine engine(model.program(), options({"", "phase", "", 2}));
   for (int repeat = 0; repeat < 2; ++repeat) {
     for (const int part : {0, 1}) {
-      const Instances batch = engine.instances();
-      record_part(batch, part);
-      part == 0 ? engine.accumulate(batch, 1.0) : engine.gradients(batch, 1.0);
+      const Instances minibatch = engine.instances();
+      record_part(minibatch, part);
+      part == 0 ? engine.accumulate(minibatch, 1.0) : engine.gradients(minibatch, 1.0);
     }
     expect_same_sums(gradients_of(engine), gradients_of(whole), 100);
   }

@@ -162,7 +162,7 @@ TEST(NumbersOutsideCells, AreDataOfTheMinibatch) {
             times[std::size_t(i % 4)] -= number;
             double sum = 0;
             for (int j = 0; j < width; ++j)
-              sum += engine.parameter("e")[std::size_t(i % 4 * width + j)];
+              sum += engine.param("e")[std::size_t(i % 4 * width + j)];
             expected += 2 - number * sum;
           }
           const StepResult result = engine.gradients(g, 1.0);
@@ -187,7 +187,7 @@ TEST(NumbersOutsideCells, AreReadInTheMiddleAndCheckedForNaN) {
   const Words model;
   EngineOptions settings = options({"", "agenda", "", 1});
   Engine engine(model.program(), settings);
-  const Instances g = engine.instances(Pass::inference);
+  const Instances g = engine.instances(Mode::inference);
   auto state = g(model.next, g(model.start), 3);
   const std::vector<float> first(engine.value(state).begin(), engine.value(state).end());
   for (int i = 1; i <= 3; ++i) {
@@ -201,7 +201,7 @@ TEST(NumbersOutsideCells, AreReadInTheMiddleAndCheckedForNaN) {
   }
   settings.debug.check_finite = true;
   Engine checked(model.program(), settings);
-  const Instances nan = checked.instances(Pass::inference);
+  const Instances nan = checked.instances(Mode::inference);
   nan.begin_example(5);
   nan(model.start) * NAN;
   const std::string text = refusal([&] { checked.forward(nan); });
@@ -247,7 +247,7 @@ TEST(DropoutOfAConstant, IsDrawnOnceACall) {
     EXPECT_EQ(std::ranges::count(sums, sums[0]), 40);
     EXPECT_NE(sums[0], 40.F);
 
-    const Instances inference = engine.instances(Pass::inference);
+    const Instances inference = engine.instances(Mode::inference);
     EXPECT_EQ(engine.value(inference(mask))[7], 1.F);
     EXPECT_EQ(engine.value(inference(twice))[7], 4.F);
   }
@@ -269,7 +269,7 @@ TEST(Minibatch, EndsWhenTheNextOneBegins) {
   EXPECT_EQ(refusal([&] { engine.forward(old); }), ended);
   EXPECT_EQ(refusal([&] { engine.gradients(old); }), ended);
   EXPECT_EQ(refusal([&] { engine.train_step(old, optimizer); }), ended);
-  EXPECT_EQ(refusal([&] { engine.predict_bytes(old); }), ended);
+  EXPECT_EQ(refusal([&] { engine.forecast_bytes(old); }), ended);
   EXPECT_EQ(fresh.size(), 0U);
   EXPECT_EQ(fresh.recorder().graph().examples(), 0U);
   Engine other(model.program(), options({"", "phase", "", 1}));
@@ -279,13 +279,13 @@ TEST(Minibatch, EndsWhenTheNextOneBegins) {
 TEST(Minibatch, IsOnePartHoweverOftenItWasAsked) {
   const Words model;
   Engine engine(model.program(), options({"", "phase", "", 1}));
-  for (const Pass pass : {Pass::training, Pass::inference}) {
-    const Instances g = engine.instances(pass);
+  for (const Mode mode : {Mode::training, Mode::inference}) {
+    const Instances g = engine.instances(mode);
     EXPECT_EQ(engine.forward(g).statistics.parts, 0);
     auto state = g(model.start);
     for (int i = 0; i < 4; ++i) engine.value(state = g(model.next, state, i));
     EXPECT_EQ(engine.forward(g).statistics.parts, 1);
-    if (pass == Pass::inference) continue;
+    if (mode == Mode::inference) continue;
     g.loss(g(model.loss, state, 1));
     EXPECT_EQ(engine.gradients(g).statistics.parts, 1);
     EXPECT_EQ(engine.gradients(g).statistics.parts, 1);

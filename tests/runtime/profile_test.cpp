@@ -29,9 +29,10 @@ Steps steps(bool profiling, int threads) {
   StandardOptimizer optimizer({.rule = update_rule("adagrad")});
   engine.set_profiling(profiling);
   const auto step = [&] {
-    const Instances batch = engine.instances();
-    for (const data::Tree& tree : random_forest("tree_lstm", 1, 6)) model->record_loss(batch, tree);
-    return engine.train_step(batch, optimizer);
+    const Instances minibatch = engine.instances();
+    for (const data::Tree& tree : random_forest("tree_lstm", 1, 6))
+      model->record_loss(minibatch, tree);
+    return engine.train_step(minibatch, optimizer);
   };
   Steps result{.first = step(), .second = step(), .launches = {}, .kernels = {}};
   for (const LaunchProfile& launch : engine.profile()) {

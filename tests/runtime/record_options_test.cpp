@@ -25,13 +25,13 @@ EngineOptions with(bool share, bool hoist, const std::string& strategy = "phase"
 }
 
 /// The outputs of all calls of the minibatch, field by field.
-Values values(Engine& engine, const Instances& batch) {
+Values values(Engine& engine, const Instances& minibatch) {
   Values result;
-  const ir::Recorder& recorder = batch.recorder();
-  for (ir::CallId call = 0; call < batch.size(); ++call) {
+  const ir::Recorder& recorder = minibatch.recorder();
+  for (ir::CallId call = 0; call < minibatch.size(); ++call) {
     const auto& fields = recorder.source().states[std::size_t(recorder.state(call))].fields;
     for (int field = 0; field < int(fields.size()); ++field) {
-      const auto read = engine.value(batch.recorder().handle(call), field);
+      const auto read = engine.value(minibatch.recorder().handle(call), field);
       result.emplace_back(read.begin(), read.end());
     }
   }
@@ -48,13 +48,13 @@ struct Result {
 /// Forward and backward over a minibatch in which some trees come twice.
 Result run(Engine& engine, models::TreeModel& model, const std::vector<data::Tree>& trees) {
   randomize(engine, 4);
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   for (std::size_t i = 0; i < trees.size() + 3; ++i) {
-    batch.begin_example(i);
-    model.record_loss(batch, trees[i % trees.size()]);
+    minibatch.begin_example(i);
+    model.record_loss(minibatch, trees[i % trees.size()]);
   }
-  const StepResult step = engine.gradients(batch);
-  Result result{values(engine, batch), step.loss, {}, step.statistics};
+  const StepResult step = engine.gradients(minibatch);
+  Result result{values(engine, minibatch), step.loss, {}, step.statistics};
   for (const ir::Param& param : engine.program().params)
     result.gradients.push_back(engine.gradient(param.name));
   return result;
@@ -123,9 +123,9 @@ TEST_P(EveryModelRecorded, HoistedBitsDoNotDependOnStrategyThreadsOrBatch) {
   randomize(reference, 4);
   Values alone;
   for (std::size_t i = 0; i < trees.size() + 3; ++i) {
-    const Instances batch = reference.instances();
-    model->record_loss(batch, trees[i % trees.size()]);
-    for (auto& value : values(reference, batch)) alone.push_back(std::move(value));
+    const Instances minibatch = reference.instances();
+    model->record_loss(minibatch, trees[i % trees.size()]);
+    for (auto& value : values(reference, minibatch)) alone.push_back(std::move(value));
   }
   EXPECT_EQ(expected.values, alone);
   for (const scheduler::StrategyInfo& strategy : scheduler::strategies()) {
@@ -143,9 +143,9 @@ TEST(RecordOptions, RandomProgramsEqualTheOracle) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const ir::Program program = random_program(seed, {.width = 5, .withheld_gradients = false});
     constexpr int examples = 10;
-    const auto record_all = [](const Instances& batch) {
+    const auto record_all = [](const Instances& minibatch) {
       for (int i = 0; i < examples; ++i)
-        record_random(batch, std::uint64_t(i % 6), std::uint64_t(i));
+        record_random(minibatch, std::uint64_t(i % 6), std::uint64_t(i));
     };
     Values expected[2];  // without and with hoisting
     for (const bool hoist : {false, true}) {
@@ -154,10 +154,10 @@ TEST(RecordOptions, RandomProgramsEqualTheOracle) {
           SCOPED_TRACE(std::string(strategy) + (share ? ", share" : "") + (hoist ? ", hoist" : ""));
           Engine engine(program, with(share, hoist, strategy, 2));
           randomize(engine, seed);
-          const Instances batch = engine.instances();
-          record_all(batch);
-          const StepResult step = engine.gradients(batch);
-          const Values all = values(engine, batch);
+          const Instances minibatch = engine.instances();
+          record_all(minibatch);
+          const StepResult step = engine.gradients(minibatch);
+          const Values all = values(engine, minibatch);
           if (expected[hoist].empty()) expected[hoist] = all;
           EXPECT_EQ(all, expected[hoist]);
           expect_within_roundings(engine, step.loss, record_all, examples);
@@ -178,14 +178,14 @@ TEST(RecordOptions, ValuesMayBeAskedForInTheMiddle) {
   for (const bool share : {false, true}) {
     Engine engine(model->program(), with(share, true));
     randomize(engine, 2);
-    const Instances batch = engine.instances();
+    const Instances minibatch = engine.instances();
     for (int round = 0; round < 2; ++round)
       for (const data::Tree& tree : trees) {
-        model->record_loss(batch, tree);
-        engine.value(batch.recorder().handle(ir::CallId(batch.size() - 1)));
+        model->record_loss(minibatch, tree);
+        engine.value(minibatch.recorder().handle(ir::CallId(minibatch.size() - 1)));
       }
-    engine.gradients(batch);
-    forward[share] = values(engine, batch);
+    engine.gradients(minibatch);
+    forward[share] = values(engine, minibatch);
     for (const ir::Param& param : engine.program().params)
       gradients[share].push_back(engine.gradient(param.name));
   }
@@ -197,16 +197,16 @@ TEST(RecordOptions, EvaluationSharesWhatTrainingDraws) {
   const auto model = make_model("tree_lstm", 6, 8, 0.5);
   const auto trees = random_forest("tree_lstm", 5, 1);
   Engine engine(model->program(), with(true, false));
-  const auto instances = [&](Pass pass) {
-    const Instances batch = engine.instances(pass);
-    for (int i = 0; i < 2; ++i) model->record_loss(batch, trees[0]);
-    const StepStatistics statistics = engine.forward(batch).statistics;
+  const auto instances = [&](Mode mode) {
+    const Instances minibatch = engine.instances(mode);
+    for (int i = 0; i < 2; ++i) model->record_loss(minibatch, trees[0]);
+    const StepStatistics statistics = engine.forward(minibatch).statistics;
     EXPECT_EQ(statistics.calls % 2, 0u);
     return std::pair(statistics.instances, statistics.calls / 2);
   };
-  const auto [training, of] = instances(Pass::training);
+  const auto [training, of] = instances(Mode::training);
   EXPECT_GT(training, of) << "each loss draws its own mask";
-  const auto [inference, same] = instances(Pass::inference);
+  const auto [inference, same] = instances(Mode::inference);
   EXPECT_LE(inference, same) << "the second tree is the first";
 }
 
@@ -215,17 +215,17 @@ TEST(RecordOptions, AFailureNamesTheFirstOfTheEqualCalls) {
   EngineOptions options = with(true, false);
   options.debug.check_finite = true;
   Engine engine(model->program(), options);
-  engine.parameter("b_leaf")[0] = NAN;
+  engine.param("b_leaf")[0] = NAN;
   data::TreeBuilder builder;
   builder.leaf(0, 1);
   const data::Tree tree = builder.finish();
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   for (std::uint64_t example : {7, 8}) {
-    batch.begin_example(example);
-    model->record_loss(batch, tree);
+    minibatch.begin_example(example);
+    model->record_loss(minibatch, tree);
   }
   try {
-    engine.forward(batch);
+    engine.forward(minibatch);
     FAIL() << "nothing was found";
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("in example 7"), std::string::npos) << error.what();

@@ -62,15 +62,15 @@ class Throwing final : public Optimizer {
 };
 
 double step(Engine& engine, const TwoParams& model, Optimizer& optimizer) {
-  const Instances batch = engine.instances();
-  for (int i = 0; i < 20; ++i) batch.loss(batch(model.loss, i));
-  return engine.train_step(batch, optimizer).loss;
+  const Instances minibatch = engine.instances();
+  for (int i = 0; i < 20; ++i) minibatch.loss(minibatch(model.loss, i));
+  return engine.train_step(minibatch, optimizer).loss;
 }
 
 double loss(Engine& engine, const TwoParams& model) {
-  const Instances batch = engine.instances(Pass::inference);
-  for (int i = 0; i < 60; ++i) batch.loss(batch(model.loss, i));
-  return engine.forward(batch).loss;
+  const Instances minibatch = engine.instances(Mode::inference);
+  for (int i = 0; i < 60; ++i) minibatch.loss(minibatch(model.loss, i));
+  return engine.forward(minibatch).loss;
 }
 
 TEST(UserCode, MayThrowOnAnyThread) {
@@ -83,7 +83,7 @@ TEST(UserCode, MayThrowOnAnyThread) {
       Engine engine(model.program(), options({"", "phase", "", threads}));
       Throwing optimizer;
       step(engine, model, optimizer);
-      const std::vector<float> before(engine.parameter("w").begin(), engine.parameter("w").end());
+      const std::vector<float> before(engine.param("w").begin(), engine.param("w").end());
       for (int repeat = 0; repeat < 3; ++repeat) {
         optimizer.where = where;
         EXPECT_EQ(refusal<std::runtime_error>([&] { step(engine, model, optimizer); }),
@@ -92,18 +92,18 @@ TEST(UserCode, MayThrowOnAnyThread) {
       }
       optimizer.where = Where::nowhere;
       if (where == Where::prepare || where == Where::begin_step) {
-        EXPECT_TRUE(std::ranges::equal(engine.parameter("w"), before));
+        EXPECT_TRUE(std::ranges::equal(engine.param("w"), before));
       }
 
       // What the engine computes with is what it says that the params are.
       Engine other(model.program(), options({"", "phase", "", 1}));
       for (const char* name : {"w", "table"})
-        std::ranges::copy(std::as_const(engine).parameter(name), other.parameter(name).begin());
+        std::ranges::copy(std::as_const(engine).param(name), other.param(name).begin());
       EXPECT_EQ(loss(engine, model), loss(other, model));
       Throwing alone;
       EXPECT_EQ(step(engine, model, optimizer), step(other, model, alone));
-      EXPECT_TRUE(std::ranges::equal(engine.parameter("w"), other.parameter("w")));
-      EXPECT_TRUE(std::ranges::equal(engine.parameter("table"), other.parameter("table")));
+      EXPECT_TRUE(std::ranges::equal(engine.param("w"), other.param("w")));
+      EXPECT_TRUE(std::ranges::equal(engine.param("table"), other.param("table")));
     }
   }
 }
@@ -115,16 +115,16 @@ TEST(UserCode, MayThrowWhileChildrenAreListed) {
   const auto total = model.cell("total", {Shape{3}},
                                 [](Children<Tensor> x) -> Tensor { return sum(sum_children(x)); });
   Engine engine(model.program(), options({"", "phase", "", 1}));
-  const Instances batch = engine.instances();
+  const Instances minibatch = engine.instances();
   const std::vector<int> words{1, 2, 3};
   const auto children = std::views::transform(words, [&](int word) {
     if (word == 3) throw std::runtime_error("thrown by the user");
-    return batch(leaf, word);
+    return minibatch(leaf, word);
   });
-  EXPECT_EQ(refusal<std::runtime_error>([&] { batch(total, children); }), "thrown by the user");
-  const auto call = batch(total, std::vector{batch(leaf, 0)});
+  EXPECT_EQ(refusal<std::runtime_error>([&] { minibatch(total, children); }), "thrown by the user");
+  const auto call = minibatch(total, std::vector{minibatch(leaf, 0)});
   double expected = 0;
-  for (int j = 0; j < 3; ++j) expected += engine.parameter("table")[std::size_t(j)];
+  for (int j = 0; j < 3; ++j) expected += engine.param("table")[std::size_t(j)];
   EXPECT_NEAR(engine.value(call)[0], expected, 1e-6);
 }
 

@@ -133,7 +133,8 @@ class Memory {
     StageUses uses;
     Conflicts conflicts(allocations_, uses);
     std::string text;
-    for (const NotedLaunch& launch : launches) text += conflicts.meet_before(launch) ? "|x" : "x";
+    for (const NotedLaunch& launch : launches)
+      text += conflicts.barrier_before(launch) ? "|x" : "x";
     return text;
   }
 

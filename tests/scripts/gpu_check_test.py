@@ -41,7 +41,7 @@ DEVICE = {"gpu": "pretended", "copy_bytes_per_second": 1e12, "costs": {"launch":
           "peak_flops_per_second": {"single": 1e12, "tf32": 2e12, "bf16": None}}
 STEP = {"examples_per_second": 10, "step_seconds": {"median": 1e-3}, "first_losses": ["LOSS"] * 3,
         "seconds": {"wait": 1e-4}, "device_launches": 1, "device_replays": 0.5, "device_walks": 1,
-        "grid_barriers": 9, "device_products": 0, "compilations_after_warmup": 0,
+        "grid_barriers": 9, "device_contractions": 0, "compilations_after_warmup": 0,
         "model_flops_per_second": 1e11, "warnings": ["a warning"]}
 PASSED = "[ RUN      ] A.one\n[       OK ] A.one (1 ms)\n"
 SKIPPED = "[ RUN      ] A.two\nwhy\n[  SKIPPED ] A.two (0 ms)\n"

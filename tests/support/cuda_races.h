@@ -21,7 +21,7 @@ namespace {
 /// of the meeting of the block's threads.
 struct Access {
   static constexpr unsigned several = 0xffff;
-  unsigned launch = 0, grid_meetings = 0;
+  unsigned launch = 0, grid_barriers = 0;
   long meetings = 0;
   unsigned short block = 0, thread = 0;  ///< or several
   const void* place = nullptr;           ///< in the text
@@ -49,7 +49,7 @@ const char* name_of(const void* place) {
 bool unordered(const Access& other, const Access& now, const Access& began, bool shared) {
   if (other.launch != now.launch) return false;
   // Blocks that run one after another may have their shared memory at the same place.
-  if (other.block != now.block) return !shared && other.grid_meetings >= began.grid_meetings;
+  if (other.block != now.block) return !shared && other.grid_barriers >= began.grid_barriers;
   return other.thread != now.thread && other.meetings >= began.meetings;
 }
 
@@ -77,7 +77,7 @@ void access(Cell& cell, const Access& now, const Access& began, bool writes, boo
   }
   Access& read = cell.read;
   const bool of_blocks = !shared && read.launch == now.launch &&
-                         read.grid_meetings == now.grid_meetings && read.block != now.block;
+                         read.grid_barriers == now.grid_barriers && read.block != now.block;
   const bool of_threads = !of_blocks && read.launch == now.launch && read.block == now.block &&
                           read.meetings == now.meetings && read.thread != now.thread;
   read = now;
@@ -117,7 +117,7 @@ UNWATCHED void watch_at(const void* address, int bytes, bool writes, const Copy*
     check_arrival(block, fiber, place);
     const bool shared = within(block.memory.data(), 16 * block.memory.size());
     Access now{watch_.launch,
-               block.grid_meetings,
+               block.grid_barriers,
                block.barrier.generation,
                static_cast<unsigned short>(block.index),
                static_cast<unsigned short>(fiber.thread),
@@ -125,7 +125,7 @@ UNWATCHED void watch_at(const void* address, int bytes, bool writes, const Copy*
     Access since = now;
     if (began) {
       since.meetings = began->meetings;
-      since.grid_meetings = began->grid_meetings;
+      since.grid_barriers = began->grid_barriers;
     }
     for (std::uintptr_t cell = at / 2; cell < (at + bytes + 1) / 2; ++cell) {
       const std::uintptr_t page = cell / page_cells;

@@ -65,7 +65,7 @@ struct Warp {
 struct Fiber;
 struct Block {
   unsigned index = 0, started = 0, alive = 0;
-  unsigned grid_meetings = 0;                   // that it has come to
+  unsigned grid_barriers = 0;                   // that it has come to
   long arrived_after = -1, touched_after = -1;  // so many meetings of its own: see arrive
   std::deque<Fiber*> waiting;
   Meeting barrier;
@@ -77,7 +77,7 @@ struct Copy {
   const float* from;
   int count;
   long meetings;  // of the block's threads and of all blocks, when it began
-  unsigned grid_meetings;
+  unsigned grid_barriers;
 };
 
 /// A stack on which threads of a block run, one after another.
@@ -339,7 +339,7 @@ namespace {
   const shim::Block& block = *shim::launch_.current->block;
   auto& groups = shim::launch_.current->copies;
   if (groups.empty()) groups.emplace_back();
-  groups.back().push_back({to, from, count, block.barrier.generation, block.grid_meetings});
+  groups.back().push_back({to, from, count, block.barrier.generation, block.grid_barriers});
   shim::watch(from, 4 * count, false);
   shim::watch(to, 4 * count, true);
 }
@@ -360,7 +360,7 @@ namespace {
 [[maybe_unused]] inline void arrive(unsigned* count) {
   const shim::Machinery here;
   shim::Block& block = *shim::launch_.current->block;
-  ++block.grid_meetings;
+  ++block.grid_barriers;
   // Between two meetings of its own threads, which touch nothing meanwhile.
   block.arrived_after = block.barrier.generation;
   if (block.touched_after == block.arrived_after) shim::watch(count, 4, false);

@@ -90,7 +90,7 @@ class SeedTrial {
     engine.set_step(0);  // of which dropout draws
     Random random(seed_ + 1);
     for (const ir::Param& param : engine.program().params)
-      for (float& value : engine.parameter(param.name)) value = float(random.real(-0.5, 0.5));
+      for (float& value : engine.param(param.name)) value = float(random.real(-0.5, 0.5));
   }
 
   Engine& engine(const EngineOptions& options) {
@@ -100,19 +100,19 @@ class SeedTrial {
   }
 
   template <class Each>
-  void record(const Instances& batch, const Each& each) const {
-    for (std::uint64_t i = 0; i < examples_; ++i) record_random(batch, example(i), i, each);
+  void record(const Instances& minibatch, const Each& each) const {
+    for (std::uint64_t i = 0; i < examples_; ++i) record_random(minibatch, example(i), i, each);
   }
-  void record(const Instances& batch) const {
-    record(batch, [](ir::CallId) {});
+  void record(const Instances& minibatch) const {
+    record(minibatch, [](ir::CallId) {});
   }
   /// Some examples come twice, under another name.
   std::uint64_t example(std::uint64_t i) const { return seed_ * 10 + i % 3; }
 
-  static Floats values(Engine& engine, const Instances& batch) {
+  static Floats values(Engine& engine, const Instances& minibatch) {
     Floats result;
-    ir::Recorder& recorder = batch.recorder();
-    for (ir::CallId call = 0; call < batch.size(); ++call) {
+    ir::Recorder& recorder = minibatch.recorder();
+    for (ir::CallId call = 0; call < minibatch.size(); ++call) {
       const auto& fields = recorder.source().states[std::size_t(recorder.state(call))].fields;
       for (int field = 0; field < int(fields.size()); ++field) {
         const auto read = engine.value(recorder.handle(call), field);
@@ -128,13 +128,13 @@ class SeedTrial {
 
   Result run(Engine& engine, Between between = Between::nothing) {
     ++minibatches_;
-    const Instances batch = engine.instances();
-    record(batch, [&](ir::CallId call) {
-      if (between == Between::values) engine.value(batch.recorder().handle(call));
+    const Instances minibatch = engine.instances();
+    record(minibatch, [&](ir::CallId call) {
+      if (between == Between::values) engine.value(minibatch.recorder().handle(call));
     });
-    const StepResult step = engine.gradients(batch, scale());
+    const StepResult step = engine.gradients(minibatch, scale());
     Result result{{}, step.loss, {}, step.statistics};
-    if (step.statistics.parts <= 1) result.values = values(engine, batch);
+    if (step.statistics.parts <= 1) result.values = values(engine, minibatch);
     for (const ir::Param& param : program_.params)
       result.gradients.push_back(engine.gradient(param.name));
     return result;
@@ -146,9 +146,9 @@ class SeedTrial {
     Engine& engine = this->engine(options_);
     Floats all;
     for (std::uint64_t i = 0; i < examples_; ++i) {
-      const Instances batch = engine.instances();
-      record_random(batch, example(i), i);
-      for (auto& value : values(engine, batch)) all.push_back(std::move(value));
+      const Instances minibatch = engine.instances();
+      record_random(minibatch, example(i), i);
+      for (auto& value : values(engine, minibatch)) all.push_back(std::move(value));
     }
     if (all == wanted.values) return {};
     return {"an example sees its company", difference(all, wanted.values)};
@@ -158,9 +158,9 @@ class SeedTrial {
     std::int64_t needed = 0;
     {
       Engine fresh(program_, options);
-      const Instances batch = fresh.instances();
-      record(batch);
-      needed = fresh.predict_bytes(batch);
+      const Instances minibatch = fresh.instances();
+      record(minibatch);
+      needed = fresh.forecast_bytes(minibatch);
     }
     for (const double share : {0.9, 0.7}) {
       options.memory_limit = std::int64_t(double(needed) * share);
@@ -209,7 +209,7 @@ class SeedTrial {
           values.push_back(float(random.real(-0.5, 0.5)));
       }
       oracle_.emplace(program_, std::move(params), options_.seed, scale(),
-                      [this](const Instances& batch) { record(batch); });
+                      [this](const Instances& minibatch) { record(minibatch); });
     }
     for (const std::string& found :
          {oracle_->values(got.values), oracle_->loss(got.loss), oracle_->gradients(got.gradients)})

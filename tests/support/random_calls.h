@@ -15,9 +15,9 @@ namespace espalier::test {
 /// One example, a function of its number, recorded as example `id`. `between` is done after some of
 /// the calls, with the call.
 template <class Between>
-void record_random(const Instances& batch, std::uint64_t example, std::uint64_t id,
+void record_random(const Instances& minibatch, std::uint64_t example, std::uint64_t id,
                    const Between& between) {
-  const ir::Program& program = batch.recorder().source();
+  const ir::Program& program = minibatch.recorder().source();
   Random random(example * 77 + 5);
   std::vector<std::vector<ir::CallId>> calls(program.states.size());  // by state
   const auto recent = [&](ir::StateId state) {  // values may be read twice, or never
@@ -42,12 +42,12 @@ void record_random(const Instances& batch, std::uint64_t example, std::uint64_t 
       }
       for (; count > 0; --count) operands.push_back(recent(port.state));
     }
-    const ir::CallId made = batch.recorder().call(id, operands, indices);
+    const ir::CallId made = minibatch.recorder().call(id, operands, indices);
     calls[std::size_t(cell.state)].push_back(made);
     if (random.chance(0.2)) between(made);
     return made;
   };
-  batch.begin_example(id);
+  minibatch.begin_example(id);
   const auto loss = ir::CellId(program.cells.size()) - 1;
   internal_check(program.cells[std::size_t(loss)].name == "loss", "the last cell is no loss");
   for (int left = 2 + random.integer(14); left > 0 || !can_call(program.cells[std::size_t(loss)]);
@@ -55,14 +55,14 @@ void record_random(const Instances& batch, std::uint64_t example, std::uint64_t 
     const ir::CellId id = random.integer(loss);
     if (can_call(program.cells[std::size_t(id)])) call(id);
   }
-  batch.loss(batch.recorder().handle(call(loss)));
+  minibatch.loss(minibatch.recorder().handle(call(loss)));
 }
 
-inline void record_random(const Instances& batch, std::uint64_t example, std::uint64_t id) {
-  record_random(batch, example, id, [](ir::CallId) {});
+inline void record_random(const Instances& minibatch, std::uint64_t example, std::uint64_t id) {
+  record_random(minibatch, example, id, [](ir::CallId) {});
 }
-inline void record_random(const Instances& batch, std::uint64_t example) {
-  record_random(batch, example, example);
+inline void record_random(const Instances& minibatch, std::uint64_t example) {
+  record_random(minibatch, example, example);
 }
 
 }  // namespace espalier::test

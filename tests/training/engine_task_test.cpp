@@ -34,7 +34,7 @@ using test::Weights;
 Weights weights_of(const Engine& engine) {
   Weights weights;
   for (const ir::Param& param : engine.program().params) {
-    const std::span<const float> values = engine.parameter(param.name);
+    const std::span<const float> values = engine.param(param.name);
     weights[param.name].assign(values.begin(), values.end());
   }
   return weights;
@@ -87,26 +87,26 @@ TEST_P(StepsEqualPytorch, ThreeOfEachOptimizerOnSst) {
                                   .classes = golden.setup.at("classes")});
     Engine engine(model->program(), GetParam().options);
     for (const auto& [name, values] : initial)
-      std::ranges::copy(values, engine.parameter(name).begin());
-    const auto record = [&](const Instances& batch) {
+      std::ranges::copy(values, engine.param(name).begin());
+    const auto record = [&](const Instances& minibatch) {
       for (std::size_t i = 0; i < trees.size(); ++i) {
-        batch.begin_example(i);
-        model->record_loss(batch, trees[i]);
+        minibatch.begin_example(i);
+        model->record_loss(minibatch, trees[i]);
       }
     };
 
     StandardOptimizer optimizer(test::golden_options(kind));
     const nlohmann::json& expected = golden.run(kind);
     for (const nlohmann::json& expected_step : expected.at("steps")) {
-      const Instances batch = engine.instances();
-      record(batch);
-      const StepResult step = engine.train_step(batch, optimizer);
+      const Instances minibatch = engine.instances();
+      record(minibatch);
+      const StepResult step = engine.train_step(minibatch, optimizer);
       test::expect_close(step.loss, expected_step.at("loss"));
       test::expect_close(step.gradient_norm, expected_step.at("gradient_norm"));
     }
-    const Instances batch = engine.instances(Pass::inference);
-    record(batch);
-    test::expect_close(engine.forward(batch).loss, expected.at("loss_after"));
+    const Instances minibatch = engine.instances(Mode::inference);
+    record(minibatch);
+    test::expect_close(engine.forward(minibatch).loss, expected.at("loss_after"));
     test::expect_weights(weights_of(engine), initial, expected);
   }
 }
@@ -131,9 +131,9 @@ struct Parity : Model {
 
   double accuracy(Engine& engine) const {
     ConfusionMatrix matrix(2);
-    const Instances batch = engine.instances(Pass::inference);
+    const Instances minibatch = engine.instances(Mode::inference);
     for (int word = 0; word < kWords; ++word)
-      matrix.add(word % 2, argmax(engine.value(batch(logits, word))));
+      matrix.add(word % 2, argmax(engine.value(minibatch(logits, word))));
     return matrix.accuracy();
   }
 };
@@ -150,10 +150,10 @@ TrainingResult train_parity(const Parity& model, Engine& engine, const std::stri
     order.start_epoch(epoch);
     return EpochSize{.minibatches = order.size(), .examples = Parity::kWords};
   };
-  const auto record = [&](const Instances& batch, int minibatch) {
+  const auto record = [&](const Instances& calls, int minibatch) {
     for (const int word : order[minibatch]) {
-      batch.begin_example(static_cast<std::uint64_t>(word));
-      batch.loss(batch(model.loss, word, word % 2));
+      calls.begin_example(static_cast<std::uint64_t>(word));
+      calls.loss(calls(model.loss, word, word % 2));
     }
   };
   const auto keep = [&](const EpochReport& report) {
@@ -211,7 +211,7 @@ TEST(EngineTask, ASnapshotPutsParamsBack) {
   snapshot.restore(engine);
   const Weights before = weights_of(engine);
   snapshot.take(engine);
-  for (const auto& [name, values] : before) std::ranges::fill(engine.parameter(name), 1.0f);
+  for (const auto& [name, values] : before) std::ranges::fill(engine.param(name), 1.0f);
   snapshot.restore(engine);
   EXPECT_EQ(weights_of(engine), before);
 }
@@ -226,9 +226,9 @@ TEST(EngineTask, RecordsInPartsWithinAMemoryLimit) {
     StandardOptimizer optimizer({.rule = {.lr = 0.1}});
     const auto step = engine_step(
         engine, optimizer, [](int minibatch) { return minibatch == 0 ? 600 : 40; },
-        [&](const Instances& batch, int, int example) {
-          batch.begin_example(static_cast<std::uint64_t>(example));
-          model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+        [&](const Instances& minibatch, int, int example) {
+          minibatch.begin_example(static_cast<std::uint64_t>(example));
+          model->record_loss(minibatch, trees[static_cast<std::size_t>(example)]);
         });
     for (const int minibatch : {0, 1, 0}) {
       reports.push_back(step(minibatch));
@@ -262,10 +262,10 @@ TEST(EngineTask, ForgetsWhatAFailedMinibatchAccumulated) {
     StandardOptimizer optimizer({.rule = {.lr = 0.1}});
     const auto step = engine_step(
         engine, optimizer, [](int) { return 600; },
-        [&](const Instances& batch, int minibatch, int example) {
+        [&](const Instances& calls, int minibatch, int example) {
           if (minibatch == 1 && example == 599) throw std::runtime_error("a broken file");
-          batch.begin_example(static_cast<std::uint64_t>(example));
-          model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+          calls.begin_example(static_cast<std::uint64_t>(example));
+          model->record_loss(calls, trees[static_cast<std::size_t>(example)]);
         });
     if (fails) {
       EXPECT_THROW(step(1), std::runtime_error);
@@ -280,9 +280,9 @@ TEST(EngineTask, LossesCountWhereNoExampleWasBegun) {
   const Parity model;
   Engine engine(model.program());
   StandardOptimizer optimizer({.rule = {.lr = 0}});
-  const auto step = engine_step(engine, optimizer, [&](const Instances& batch, int minibatch) {
+  const auto step = engine_step(engine, optimizer, [&](const Instances& calls, int minibatch) {
     EXPECT_EQ(minibatch, 5);
-    for (int word = 0; word < 3; ++word) batch.loss(batch(model.loss, word, 0));
+    for (int word = 0; word < 3; ++word) calls.loss(calls(model.loss, word, 0));
   });
   const MinibatchReport report = step(5);
   EXPECT_EQ(report.examples, 3);

@@ -22,20 +22,20 @@ struct Training {
   void steps(int first, int last) {
     const auto trees = test::random_forest("tree_lstm", 3, 30);
     for (int step = first; step < last; ++step) {
-      const Instances batch = engine.instances();
+      const Instances minibatch = engine.instances();
       for (int i = 0; i < 5; ++i) {
         const int example = 5 * step + i;
-        batch.begin_example(static_cast<std::uint64_t>(example));
-        model->record_loss(batch, trees[static_cast<std::size_t>(example)]);
+        minibatch.begin_example(static_cast<std::uint64_t>(example));
+        model->record_loss(minibatch, trees[static_cast<std::size_t>(example)]);
       }
-      engine.train_step(batch, optimizer);
+      engine.train_step(minibatch, optimizer);
     }
   }
 
   std::vector<std::vector<float>> params() const {
     std::vector<std::vector<float>> values;
     for (const ir::Param& param : engine.program().params) {
-      const auto of = engine.parameter(param.name);
+      const auto of = engine.param(param.name);
       values.emplace_back(of.begin(), of.end());
     }
     return values;

@@ -105,10 +105,10 @@ struct State {
 struct Recording {
   Model& m;
   dynet::ComputationGraph& g;
-  Expression w = parameter(g, m.w), u = parameter(g, m.u), b = parameter(g, m.b);
-  Expression out = parameter(g, m.out), out_bias = parameter(g, m.out_bias);
-  Expression b_leaf = m.tree ? parameter(g, m.b_leaf) : Expression();
-  Expression u_right = m.tree ? parameter(g, m.u_right) : Expression();
+  Expression w = param(g, m.w), u = param(g, m.u), b = param(g, m.b);
+  Expression out = param(g, m.out), out_bias = param(g, m.out_bias);
+  Expression b_leaf = m.tree ? param(g, m.b_leaf) : Expression();
+  Expression u_right = m.tree ? param(g, m.u_right) : Expression();
   std::vector<Expression> losses = {};
 
   void classify(const Expression& h, unsigned label) {

@@ -1,5 +1,7 @@
 // Kernels whose products are split off for a library: in order they have the bits of the whole
 // ones, on any target, and they name the library's operands as it takes them.
+#include "codegen/kernel/library_calls.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +11,6 @@
 
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/nvrtc.h"
-#include "codegen/kernel/library_calls.h"
 #include "codegen/kernel/print.h"
 #include "codegen/kernel/verify.h"
 #include "models/models.h"
@@ -22,17 +23,18 @@ namespace espalier::test {
 namespace {
 
 using codegen::BufferRole;
-using codegen::GemmShape;
+using codegen::ContractionShape;
 using codegen::Kernel;
-using codegen::LibraryProduct;
+using codegen::LibraryContraction;
 
 Kernel split_all(Kernel kernel) {
-  return codegen::split_gemms(std::move(kernel), [](const GemmShape&) { return true; });
+  return codegen::split_library_contractions(std::move(kernel),
+                                             [](const ContractionShape&) { return true; });
 }
 
 /// What a library does, as its documentation has it: rows in the order of memory, all of those that
 /// the buffers have room for.
-void multiply(const Kernel& kernel, const LibraryProduct& product, void* const* buffers,
+void multiply(const Kernel& kernel, const LibraryContraction& product, void* const* buffers,
               std::int64_t row_begin, std::int64_t row_end) {
   const auto at = [&](codegen::BufferId id) { return static_cast<float*>(buffers[id]); };
   const float *a = at(product.a), *b = at(product.b);
@@ -119,11 +121,11 @@ void check_cells(const std::vector<CellCase>& cases, const Runner& runner, bool 
   }
 }
 
-TEST(Gemm, SplitKernelsHaveTheBitsOfWholeOnes) {
+TEST(Contractions, SplitKernelsHaveTheBitsOfWholeOnes) {
   check_cells(cells(), {codegen::cuda_target("sm_80"), interpreter().run, split_all}, true);
 }
 
-TEST(Gemm, ALibraryCanDoThem) {
+TEST(Contractions, ALibraryCanDoThem) {
   int contractions = 0, over_rows = 0;
   const auto run = [&](const Kernel& kernel, int stage, void* const* buffers, std::int64_t begin,
                        std::int64_t end) {
@@ -143,7 +145,7 @@ TEST(Gemm, ALibraryCanDoThem) {
   EXPECT_GT(over_rows, 10);
 }
 
-TEST(Gemm, PrintedStagesAgree) {
+TEST(Contractions, PrintedStagesAgree) {
   const codegen::Target target = codegen::cuda_target("sm_80");
   const Runner interpreted{target, interpreter().run, split_all};
   const std::vector<CellCase> cases = cells();
@@ -170,14 +172,14 @@ TEST(Gemm, PrintedStagesAgree) {
   check_cells(cases, printed, true);
 }
 
-TEST(Gemm, FactorsInBfloat16AreRoundedAlikeByAll) {
+TEST(Contractions, FactorsInBfloat16AreRoundedAlikeByAll) {
   const auto model = models::find_model("tree_lstm")
                          .make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5});
   const auto program = std::make_shared<const ir::Program>(model->program());
   const codegen::Target target = codegen::cuda_target("sm_80");
   const Runner runner{target, interpreter().run, [](Kernel kernel) {
-                        return codegen::split_gemms(
-                            std::move(kernel), [](const GemmShape&) { return true; }, true);
+                        return codegen::split_library_contractions(
+                            std::move(kernel), [](const ContractionShape&) { return true; }, true);
                       }};
   HostKernels host;
   std::vector<std::vector<Kernel>> kernels;
@@ -220,7 +222,7 @@ TEST(Gemm, FactorsInBfloat16AreRoundedAlikeByAll) {
   EXPECT_GT(rounded, 2);
 }
 
-TEST(Gemm, SplitKernelsOfTheModelsCompileForGpus) {
+TEST(Contractions, SplitKernelsOfTheModelsCompileForGpus) {
   if (codegen::nvrtc_state().version.empty()) GTEST_SKIP() << codegen::nvrtc_state().problem;
   for (const models::ModelInfo& info : models::models()) {
     const auto model =
@@ -230,8 +232,9 @@ TEST(Gemm, SplitKernelsOfTheModelsCompileForGpus) {
     int number = 0;
     for (const bool bf16 : {false, true}) {
       const Runner runner{codegen::cuda_target("sm_80"), interpreter().run, [&](Kernel kernel) {
-                            return codegen::split_gemms(
-                                std::move(kernel), [](const GemmShape&) { return true; }, bf16);
+                            return codegen::split_library_contractions(
+                                std::move(kernel), [](const ContractionShape&) { return true; },
+                                bf16);
                           }};
       for (const ir::Cell& cell : program.cells) {
         Random random(1);
@@ -245,7 +248,7 @@ TEST(Gemm, SplitKernelsOfTheModelsCompileForGpus) {
   }
 }
 
-TEST(Gemm, RoundsToTheNearestBfloat16) {
+TEST(Contractions, RoundsToTheNearestBfloat16) {
   const auto rounded = [](float x) { return codegen::from_bf16(codegen::to_bf16(x)); };
   EXPECT_EQ(rounded(1.0F), 1.0F);
   EXPECT_EQ(rounded(1 + 0x1p-8F), 1.0F);             // a tie, to even
@@ -257,18 +260,18 @@ TEST(Gemm, RoundsToTheNearestBfloat16) {
   EXPECT_EQ(rounded(-0.0F), 0.0F);
 }
 
-TEST(Gemm, PiecesOfAGradientAreOneProduct) {
+TEST(Contractions, PiecesOfAGradientAreOneProduct) {
   const auto model = models::find_model("tree_lstm")
                          .make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5});
   const ir::Program program = model->program();
-  std::vector<GemmShape> shapes;
+  std::vector<ContractionShape> shapes;
   for (const ir::Cell& cell : program.cells) {
     if (cell.name != "node") continue;
     Random random(1);
     const CellCheck check(program, cell, {random_inputs(program, cell, random, 5, 2)}, random,
                           interpreter());
     for (const Kernel* kernel : check.kernels())
-      codegen::split_gemms(*kernel, [&](const GemmShape& shape) {
+      codegen::split_library_contractions(*kernel, [&](const ContractionShape& shape) {
         shapes.push_back(shape);
         return true;
       });
@@ -280,7 +283,7 @@ TEST(Gemm, PiecesOfAGradientAreOneProduct) {
   EXPECT_EQ(to_string(shapes[2]), "outer product [90, 18 + 18]");
 }
 
-TEST(Gemm, WhatAKernelHasJustMadeIsNotGathered) {
+TEST(Contractions, WhatAKernelHasJustMadeIsNotGathered) {
   const auto model = models::find_model("tree_lstm")
                          .make({.vocabulary = 11, .embed = 21, .hidden = 18, .classes = 5});
   const ir::Program program = model->program();
@@ -299,7 +302,7 @@ TEST(Gemm, WhatAKernelHasJustMadeIsNotGathered) {
   }
 }
 
-TEST(Gemm, PaddedRowsAreFewNumbersAndNeverNone) {
+TEST(Contractions, PaddedRowsAreFewNumbersAndNeverNone) {
   EXPECT_EQ(codegen::padded_rows(0), 16);
   EXPECT_EQ(codegen::padded_rows(1), 16);
   EXPECT_EQ(codegen::padded_rows(16), 16);

@@ -1,4 +1,4 @@
-#include "ir/passes/split_products.h"
+#include "ir/passes/split_contractions.h"
 
 #include "ir/op.h"
 #include "ir/rebuild.h"
@@ -32,7 +32,8 @@ std::vector<bool> uneven_products(const Graph& graph, const std::vector<NodeId>&
 
 }  // namespace
 
-Graph split_products(const Graph& graph, std::vector<NodeId>& targets, const std::string& context) {
+Graph split_contractions(const Graph& graph, std::vector<NodeId>& targets,
+                         const std::string& context) {
   const std::vector<bool> uneven = uneven_products(graph, targets);
   GraphBuilder builder(GraphBuilder::Mode::simplify, context);
   const auto split = [&](GraphBuilder& b, const Node& node, std::span<const Value> operands) {

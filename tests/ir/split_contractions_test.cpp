@@ -1,4 +1,4 @@
-#include "ir/passes/split_products.h"
+#include "ir/passes/split_contractions.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -47,7 +47,7 @@ cell step(word: index, before: child S) -> S {{
   return result.backward;
 }
 
-TEST(SplitProducts, UnevenSlicesAreProductsOfTheirOwn) {
+TEST(SplitContractions, UnevenSlicesAreProductsOfTheirOwn) {
   const BackwardCell backward = backward_of_step(6);
   EXPECT_EQ(count(backward.graph, "matmul"), 2);
   for (const Node& node : backward.graph.nodes()) {
@@ -56,11 +56,11 @@ TEST(SplitProducts, UnevenSlicesAreProductsOfTheirOwn) {
   }
 }
 
-TEST(SplitProducts, EvenSlicesStayGatesOfOneProduct) {
+TEST(SplitContractions, EvenSlicesStayGatesOfOneProduct) {
   EXPECT_EQ(count(backward_of_step(4).graph, "matmul"), 1);
 }
 
-TEST(SplitProducts, ProductsThatAreWantedWholeStay) {
+TEST(SplitContractions, ProductsThatAreWantedWholeStay) {
   GraphBuilder builder(GraphBuilder::Mode::simplify);
   const Value w = builder.leaf("param", {DType::f32, {6, 3}, per_instance}, {.ints = {0, 0}});
   const Value x = builder.leaf("port", {DType::f32, {3}, per_instance}, {.ints = {0, 0}});
@@ -68,8 +68,8 @@ TEST(SplitProducts, ProductsThatAreWantedWholeStay) {
   const Value head = builder.apply("slice", {y}, {.ints = {0, 0}, .shape = {2}});
   const Value tail = builder.apply("slice", {y}, {.ints = {0, 2}, .shape = {4}});
   std::vector<NodeId> parts{head.id, tail.id}, whole{head.id, y.id};
-  EXPECT_EQ(count(split_products(builder.finish(parts), parts, ""), "matmul"), 2);
-  EXPECT_EQ(count(split_products(builder.finish(whole), whole, ""), "matmul"), 1);
+  EXPECT_EQ(count(split_contractions(builder.finish(parts), parts, ""), "matmul"), 2);
+  EXPECT_EQ(count(split_contractions(builder.finish(whole), whole, ""), "matmul"), 1);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@
 namespace espalier::test {
 namespace {
 
-class CudaGemm : public ::testing::Test {
+class CudaLibrary : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
@@ -35,14 +35,13 @@ class CudaGemm : public ::testing::Test {
   bool on_stand_in_ = false;
 };
 
-class EveryModelByCublas : public CudaGemm, public ::testing::WithParamInterface<std::string> {};
+class EveryModelByCublas : public CudaLibrary, public ::testing::WithParamInterface<std::string> {};
 
-EngineOptions on(Device device, Gemm gemm = Gemm::automatic,
-                 GemmPrecision precision = GemmPrecision::single,
-                 const std::string& strategy = "phase") {
+EngineOptions on(Device device, Contractions contractions = Contractions::automatic,
+                 Precision precision = Precision::single, const std::string& strategy = "phase") {
   EngineOptions result = options({"", strategy, "", 1});
   result.device = device;
-  result.gemm = gemm;
+  result.contractions = contractions;
   result.persistent = Persistent::off;
   result.precision = precision;
   return result;
@@ -50,15 +49,13 @@ EngineOptions on(Device device, Gemm gemm = Gemm::automatic,
 
 TEST_P(EveryModelByCublas, EqualsTheCpuWithEveryStrategy) {
   expect_equals_the_cpu(GetParam(), [](std::string_view strategy) {
-    return on(Device::cuda, Gemm::cublas, GemmPrecision::single, std::string(strategy));
+    return on(Device::cuda, Contractions::cublas, Precision::single, std::string(strategy));
   });
 }
 
 /// Where rounding the factors of products may move what is `largest` in size, at most. Sums keep
 /// single precision, so errors of terms average out rather than add up.
-double rounding(GemmPrecision precision) {
-  return precision == GemmPrecision::tf32 ? 0x1p-10 : 0x1p-8;
-}
+double rounding(Precision precision) { return precision == Precision::tf32 ? 0x1p-10 : 0x1p-8; }
 
 TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
   const auto trees = random_forest(GetParam(), 9, 7);
@@ -66,9 +63,9 @@ TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
   Engine cpu(model->program(), on(Device::cpu));
   randomize(cpu, 4);
   const Outcome expected = outcome(cpu, *model, trees, all(trees));
-  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
-    SCOPED_TRACE(precision == GemmPrecision::tf32 ? "tf32" : "bf16");
-    Engine gpu(model->program(), on(Device::cuda, Gemm::cublas, precision));
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    SCOPED_TRACE(precision == Precision::tf32 ? "tf32" : "bf16");
+    Engine gpu(model->program(), on(Device::cuda, Contractions::cublas, precision));
     randomize(gpu, 4);
     const Outcome actual = outcome(gpu, *model, trees, all(trees));
     const double epsilons = rounding(precision) * 0x1p24;
@@ -90,15 +87,15 @@ TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
   }
 }
 
-TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
-  for (const GemmPrecision precision : {GemmPrecision::tf32, GemmPrecision::bf16}) {
-    Engine engine(model_->program(), on(Device::cuda, Gemm::cublas, precision));
+TEST_F(CudaLibrary, PrecisionsTrainAndPredictTheirMemory) {
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    Engine engine(model_->program(), on(Device::cuda, Contractions::cublas, precision));
     StandardOptimizer optimizer({.rule = update_rule("adagrad")});
     double first = 0;
     for (int step = 0; step < 5; ++step) {
-      const Instances batch = recorded(engine, *model_, trees_);
-      const std::int64_t predicted = engine.predict_bytes(batch);
-      const StepResult result = engine.train_step(batch, optimizer);
+      const Instances minibatch = recorded(engine, *model_, trees_);
+      const std::int64_t predicted = engine.forecast_bytes(minibatch);
+      const StepResult result = engine.train_step(minibatch, optimizer);
       if (step == 0) first = result.loss;
       if (step > 1) {
         EXPECT_NEAR(double(result.statistics.bytes_held), double(predicted), 256);
@@ -109,8 +106,8 @@ TEST_F(CudaGemm, PrecisionsTrainAndPredictTheirMemory) {
   }
 }
 
-TEST_F(CudaGemm, WalksAroundProductsGiveTheSame) {
-  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+TEST_F(CudaLibrary, WalksAroundProductsGiveTheSame) {
+  EngineOptions settings = on(Device::cuda, Contractions::cublas);
   Engine alone(model_->program(), settings);
   settings.persistent = Persistent::automatic;
   // As on a GPU where launches take long: what can walk does.
@@ -133,14 +130,14 @@ TEST_F(CudaGemm, WalksAroundProductsGiveTheSame) {
     EXPECT_EQ(actual.losses, expected.losses);
     EXPECT_EQ(actual.gradients, expected.gradients);
   }
-  const Instances batch = walked.instances();
-  for (const data::Tree& tree : trees_) model_->record_loss(batch, tree);
-  const StepStatistics step = walked.gradients(batch).statistics;
+  const Instances minibatch = walked.instances();
+  for (const data::Tree& tree : trees_) model_->record_loss(minibatch, tree);
+  const StepStatistics step = walked.gradients(minibatch).statistics;
   EXPECT_GT(step.device_walks, 0U);
   EXPECT_LT(step.walked_launches, step.launches);
 }
 
-TEST_F(CudaGemm, WhatCannotBeIsRefused) {
+TEST_F(CudaLibrary, WhatCannotBeIsRefused) {
   const auto refused = [&](const EngineOptions& settings, const std::string& why) {
     try {
       const Engine engine(model_->program(), settings);
@@ -149,14 +146,14 @@ TEST_F(CudaGemm, WhatCannotBeIsRefused) {
       EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
     }
   };
-  refused(on(Device::cpu, Gemm::cublas), "runs on a CPU");
-  refused(on(Device::cpu, Gemm::automatic, GemmPrecision::tf32), "runs on a CPU");
-  refused(on(Device::cuda, Gemm::tile, GemmPrecision::bf16), "found it with bf16 'on'");
-  for (const auto& [gemm, precision, found] :
-       {std::tuple(Gemm::cublas, GemmPrecision::single, "gemm 'cublas'"),
-        std::tuple(Gemm::automatic, GemmPrecision::tf32, "tf32 'on'"),
-        std::tuple(Gemm::cublas, GemmPrecision::bf16, "bf16 'on'")}) {
-    EngineOptions walked = on(Device::cuda, gemm, precision);
+  refused(on(Device::cpu, Contractions::cublas), "runs on a CPU");
+  refused(on(Device::cpu, Contractions::automatic, Precision::tf32), "runs on a CPU");
+  refused(on(Device::cuda, Contractions::tile, Precision::bf16), "found it with bf16 'on'");
+  for (const auto& [contractions, precision, found] :
+       {std::tuple(Contractions::cublas, Precision::single, "contractions 'cublas'"),
+        std::tuple(Contractions::automatic, Precision::tf32, "tf32 'on'"),
+        std::tuple(Contractions::cublas, Precision::bf16, "bf16 'on'")}) {
+    EngineOptions walked = on(Device::cuda, contractions, precision);
     walked.persistent = Persistent::on;
     refused(walked, std::string("found persistent 'on' with ") + found);
   }
@@ -165,24 +162,24 @@ TEST_F(CudaGemm, WhatCannotBeIsRefused) {
 TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
   const auto trees = random_forest(GetParam(), 9, 7);
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
-  Engine tiles(model->program(), on(Device::cuda, Gemm::tile));
-  Engine cublas(model->program(), on(Device::cuda, Gemm::cublas));
+  Engine tiles(model->program(), on(Device::cuda, Contractions::tile));
+  Engine cublas(model->program(), on(Device::cuda, Contractions::cublas));
   StandardOptimizer of_tiles({.rule = update_rule("adagrad"), .clip_norm = 1});
   StandardOptimizer of_cublas({.rule = update_rule("adagrad"), .clip_norm = 1});
   for (int step = 0; step < 4; ++step) {
     StepResult results[2];
     for (Engine* engine : {&tiles, &cublas}) {
       if (step == 0) randomize(*engine, 4);
-      const Instances batch = recorded(*engine, *model, trees);
+      const Instances minibatch = recorded(*engine, *model, trees);
       results[engine == &cublas] =
-          engine->train_step(batch, engine == &cublas ? of_cublas : of_tiles);
+          engine->train_step(minibatch, engine == &cublas ? of_cublas : of_tiles);
     }
     EXPECT_NEAR(results[1].loss, results[0].loss, 1e-4 * std::abs(results[0].loss));
     EXPECT_NEAR(results[1].gradient_norm, results[0].gradient_norm,
                 1e-4 * results[0].gradient_norm);
     const StepStatistics& statistics = results[1].statistics;
-    EXPECT_GT(statistics.device_products, 0U);
-    EXPECT_EQ(results[0].statistics.device_products, 0U);
+    EXPECT_GT(statistics.device_contractions, 0U);
+    EXPECT_EQ(results[0].statistics.device_contractions, 0U);
     if (step < 2) continue;
     EXPECT_EQ(statistics.compilations, 0);
     EXPECT_EQ(statistics.allocations, 0);
@@ -193,33 +190,33 @@ TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
 
 TEST_P(EveryModelByCublas, PredictsItsMemory) {
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
-  Engine tiles(model->program(), on(Device::cuda, Gemm::tile));
-  Engine cublas(model->program(), on(Device::cuda, Gemm::cublas));
+  Engine tiles(model->program(), on(Device::cuda, Contractions::tile));
+  Engine cublas(model->program(), on(Device::cuda, Contractions::cublas));
   const auto trees = random_forest(GetParam(), 3, 40);
   std::int64_t predicted[2] = {}, held[2] = {};
   for (int pass = 0; pass < 3; ++pass)
     for (Engine* engine : {&tiles, &cublas}) {
-      const Instances batch = recorded(*engine, *model, trees);
+      const Instances minibatch = recorded(*engine, *model, trees);
       const bool by_cublas = engine == &cublas;
-      if (pass > 0) predicted[by_cublas] = engine->predict_bytes(batch);
-      held[by_cublas] = engine->gradients(batch).statistics.bytes_held;
+      if (pass > 0) predicted[by_cublas] = engine->forecast_bytes(minibatch);
+      held[by_cublas] = engine->gradients(minibatch).statistics.bytes_held;
     }
   EXPECT_GT(held[1], held[0]);
   EXPECT_EQ(held[1], predicted[1]);
   // Before anything has run, too.
-  Engine fresh(model->program(), on(Device::cuda, Gemm::cublas));
-  const Instances batch = fresh.instances();
-  for (const data::Tree& tree : trees) model->record_loss(batch, tree);
-  EXPECT_NEAR(double(fresh.predict_bytes(batch)), double(held[1]), 0.01 * double(held[1]));
+  Engine fresh(model->program(), on(Device::cuda, Contractions::cublas));
+  const Instances minibatch = fresh.instances();
+  for (const data::Tree& tree : trees) model->record_loss(minibatch, tree);
+  EXPECT_NEAR(double(fresh.forecast_bytes(minibatch)), double(held[1]), 0.01 * double(held[1]));
 }
 
-TEST_F(CudaGemm, RowsBehindTheLastLeakNowhere) {
+TEST_F(CudaLibrary, RowsBehindTheLastLeakNowhere) {
   // Minibatches shrink, so that scratch behind their rows holds those of larger ones.
-  Engine one(model_->program(), on(Device::cuda, Gemm::cublas));
+  Engine one(model_->program(), on(Device::cuda, Contractions::cublas));
   randomize(one, 4);
   for (const int count : {30, 1, 7, 2, 30, 3}) {
     const auto trees = random_forest("tree_lstm", 5, count);
-    Engine fresh(model_->program(), on(Device::cuda, Gemm::cublas));
+    Engine fresh(model_->program(), on(Device::cuda, Contractions::cublas));
     randomize(fresh, 4);
     const Outcome expected = outcome(fresh, *model_, trees, all(trees));
     const Outcome actual = outcome(one, *model_, trees, all(trees));
@@ -229,15 +226,15 @@ TEST_F(CudaGemm, RowsBehindTheLastLeakNowhere) {
   }
 }
 
-TEST_F(CudaGemm, RunsInPartsWhereMemoryIsShort) {
-  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+TEST_F(CudaLibrary, RunsInPartsWhereMemoryIsShort) {
+  EngineOptions settings = on(Device::cuda, Contractions::cublas);
   Engine whole(model_->program(), settings);
   randomize(whole, 4);
   const auto many = random_forest("tree_lstm", 3, 40);
-  const Instances batch = recorded(whole, *model_, many);
+  const Instances minibatch = recorded(whole, *model_, many);
   const std::int64_t workspace = 8 << 20;  // of cuBLAS, which cannot be split
-  settings.memory_limit = workspace + (whole.predict_bytes(batch) - workspace) * 3 / 4;
-  const StepResult expected = whole.gradients(batch);
+  settings.memory_limit = workspace + (whole.forecast_bytes(minibatch) - workspace) * 3 / 4;
+  const StepResult expected = whole.gradients(minibatch);
   Engine parts(model_->program(), settings);
   randomize(parts, 4);
   const StepResult actual = parts.gradients(recorded(parts, *model_, many));
@@ -247,7 +244,7 @@ TEST_F(CudaGemm, RunsInPartsWhereMemoryIsShort) {
     expect_near(parts.gradient(param.name), whole.gradient(param.name), 1024, param.name);
 }
 
-TEST_F(CudaGemm, LittleMemoryIsNotForCublasUnlessAsked) {
+TEST_F(CudaLibrary, LittleMemoryIsNotForCublasUnlessAsked) {
   EngineOptions settings = on(Device::cuda);
   settings.memory_limit = 20 << 20;
   Engine engine(model_->program(), settings);
@@ -259,11 +256,11 @@ TEST_F(CudaGemm, LittleMemoryIsNotForCublasUnlessAsked) {
       << engine.warnings()[0];
 }
 
-TEST_F(CudaGemm, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
+TEST_F(CudaLibrary, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
   if (!on_stand_in_) GTEST_SKIP() << "only the stand-in has such an algorithm";
   // Of more than a hundred rows in one batch, and of each tree by itself.
   const auto many = random_forest("tree_lstm", 3, 60);
-  EngineOptions settings = on(Device::cuda, Gemm::cublas);
+  EngineOptions settings = on(Device::cuda, Contractions::cublas);
   {
     const Release offered("dependent");
     Engine engine(model_->program(), settings);
@@ -280,8 +277,9 @@ TEST_F(CudaGemm, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("contraction ["), std::string::npos) << error.what();
   }
-  settings.gemm = Gemm::automatic;
-  Engine may(model_->program(), settings), tiles(model_->program(), on(Device::cuda, Gemm::tile));
+  settings.contractions = Contractions::automatic;
+  Engine may(model_->program(), settings),
+      tiles(model_->program(), on(Device::cuda, Contractions::tile));
   for (Engine* engine : {&may, &tiles}) randomize(*engine, 4);
   EXPECT_EQ(outcome(may, *model_, trees_, all(trees_)).losses,
             outcome(tiles, *model_, trees_, all(trees_)).losses);
@@ -293,14 +291,14 @@ std::size_t products(const EngineOptions& settings, models::TreeModel& model,
   Engine engine(model.program(), settings);
   std::size_t count = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    const Instances batch = engine.instances();
-    for (const data::Tree& tree : trees) model.record_loss(batch, tree);
-    count = engine.gradients(batch).statistics.device_products;
+    const Instances minibatch = engine.instances();
+    for (const data::Tree& tree : trees) model.record_loss(minibatch, tree);
+    count = engine.gradients(minibatch).statistics.device_contractions;
   }
   return count;
 }
 
-TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
+TEST_F(CudaLibrary, TheTrialDecidesOnceAndIsKept) {
   if (!on_stand_in_) GTEST_SKIP() << "only the stand-in's times can be chosen";
   const Release release("");
   const EngineOptions settings = on(Device::cuda);
@@ -329,10 +327,10 @@ TEST_F(CudaGemm, TheTrialDecidesOnceAndIsKept) {
   EXPECT_EQ(products(settings, *model_, trees_), 0U);
 }
 
-TEST_F(CudaGemm, ChecksAndProfilesGiveTheSame) {
+TEST_F(CudaLibrary, ChecksAndProfilesGiveTheSame) {
   std::vector<std::vector<std::vector<float>>> gradients;
   for (const int what : {0, 1, 2, 3}) {
-    EngineOptions settings = on(Device::cuda, Gemm::cublas);
+    EngineOptions settings = on(Device::cuda, Contractions::cublas);
     settings.debug.check_launches = what == 1;
     settings.debug.cuda_graphs = what != 3;
     Engine engine(model_->program(), settings);
@@ -350,7 +348,7 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(CudaGemm, EveryModelByCublas, ::testing::ValuesIn(model_names()),
+INSTANTIATE_TEST_SUITE_P(CudaLibrary, EveryModelByCublas, ::testing::ValuesIn(model_names()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
