@@ -12,6 +12,7 @@
 #include "bench/measure/flops.h"
 #include "bench/measure/step_work.h"
 #include "data/minibatches.h"
+#include "ir/record/recorder.h"
 #include "models/models.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/schedule.h"

@@ -15,6 +15,7 @@
 #include "base/excerpt.h"
 #include "codegen/compiler.h"
 #include "data/text_file.h"
+#include "ir/record/recorder.h"
 #include "models/models.h"
 
 namespace espalier::app {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "data/loader.h"
+#include "ir/record/recorder.h"
 #include "models/tree_model.h"
 #include "runtime/step/options.h"
 #include "training/checkpoint.h"

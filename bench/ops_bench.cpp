@@ -19,6 +19,7 @@
 #include "ir/op.h"
 #include "ir/passes/gradient.h"
 #include "ir/passes/simplify.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine.h"
 #include "runtime/step/cell_kernels.h"
 

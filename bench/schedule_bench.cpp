@@ -14,7 +14,7 @@
 #include <cstdlib>
 #include <random>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "ir/record/recorder.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "frontend/cell.h"
 #include "ir/op.h"
+#include "ir/record/recorder.h"
 
 namespace espalier::detail {
 namespace {
@@ -69,12 +70,14 @@ ir::CallHandle record_op(std::string_view name, const ir::Attributes& attributes
                          std::span<const CallOperand> operands) {
   const ir::Op& op = ir::op(name);
   ir::Recorder* recorder = nullptr;
-  for (const CallOperand& operand : operands)
-    if (operand.operand.kind == ir::OpOperand::Kind::call && !recorder)
-      recorder = operand.call.recorder;
+  for (const CallOperand& operand : operands) {
+    if (operand.operand.kind != ir::OpOperand::Kind::call) continue;
+    if (!recorder) recorder = operand.call.recorder;
+    recorder->resolve(operand.call);  // before op_cell reads the states of this recorder's program
+  }
   internal_check(recorder != nullptr, "{}: no operand is a call", name);
-  ListedArguments list(*recorder);  // reused room: recording allocates nothing
-  auto& kinds = list.scratch.op_operands;
+  ListedArguments list(recorder->lists());
+  auto& kinds = list.lists.op_operands;
   kinds.clear();
   for (const CallOperand& operand : operands) kinds.push_back(operand.operand);
   const ir::CellId cell = recorder->op_cell(op, attributes, kinds);

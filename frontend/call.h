@@ -10,7 +10,7 @@
 
 #include "frontend/state.h"
 #include "frontend/tensor.h"
-#include "ir/record/recorder.h"
+#include "ir/record/instances.h"
 
 namespace espalier {
 

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "frontend/call.h"
-#include "ir/record/recorder.h"
+#include "ir/record/instances.h"
 
 namespace espalier {
 namespace detail {
@@ -36,18 +36,18 @@ struct Accepts<Children<S>, Given>
 
 /// The operands and indices of one call; `Lists` are arrays or vectors to be filled.
 template <class Parameter, class Given, class Add>
-void add_argument(const ir::Recorder& recorder, const Given& given, Add& add) {
+void add_argument(const Instances& instances, const Given& given, Add& add) {
   if constexpr (std::same_as<Parameter, Index>) {
     add.index(row_number(static_cast<std::int64_t>(given)).value);
   } else if constexpr (is_children<Parameter>) {
     std::int32_t count = 0;
     for (const auto& child : given) {
-      add.operand(recorder.resolve(child));
+      add.operand(instances.resolve(child));
       ++count;
     }
     add.index(count);
   } else {
-    add.operand(recorder.resolve(given));
+    add.operand(instances.resolve(given));
   }
 }
 
@@ -62,30 +62,28 @@ struct FixedArguments {
   void index(std::int32_t value) { index_list[index_count++] = value; }
 };
 
-/// Collects a call's arguments at the end of the recorder's scratch lists, which are left as they
-/// were: a range of children may record calls while it is read.
+/// Collects a call's arguments at the end of the lists, which are left as they were: a range of
+/// children may record calls while it is read.
 struct ListedArguments {
-  explicit ListedArguments(ir::Recorder& recorder)
-      : scratch(recorder.scratch()),
-        operand_begin(scratch.operands.size()),
-        index_begin(scratch.indices.size()) {}
+  explicit ListedArguments(ir::CallLists& lists)
+      : lists(lists), operand_begin(lists.operands.size()), index_begin(lists.indices.size()) {}
   ~ListedArguments() {
-    scratch.operands.resize(operand_begin);
-    scratch.indices.resize(index_begin);
+    lists.operands.resize(operand_begin);
+    lists.indices.resize(index_begin);
   }
   ListedArguments(const ListedArguments&) = delete;
   ListedArguments& operator=(const ListedArguments&) = delete;
 
-  void operand(ir::CallId call) { scratch.operands.push_back(call); }
-  void index(std::int32_t value) { scratch.indices.push_back(value); }
+  void operand(ir::CallId call) { lists.operands.push_back(call); }
+  void index(std::int32_t value) { lists.indices.push_back(value); }
   std::span<const ir::CallId> operands() const {
-    return std::span(scratch.operands).subspan(operand_begin);
+    return std::span(lists.operands).subspan(operand_begin);
   }
   std::span<const std::int32_t> indices() const {
-    return std::span(scratch.indices).subspan(index_begin);
+    return std::span(lists.indices).subspan(index_begin);
   }
 
-  ir::Recorder::Scratch& scratch;
+  ir::CallLists& lists;
   std::size_t operand_begin, index_begin;
 };
 
@@ -100,8 +98,8 @@ template <class R, class... Args>
 class Cell<R(Args...)> {
  public:
   Cell() = default;
-  /// `mark` is that of ir/record/cell_mark.h; without one, calls cannot be told from those of the
-  /// cell of that number in another model.
+  /// `mark` tells the cell from others of that number in other models (ir/record/cell_mark.h); 0 is
+  /// unknown.
   explicit Cell(ir::CellId id, std::uint32_t mark = 0) : id_(id), mark_(mark) {}
   ir::CellId id() const { return id_; }
 
@@ -109,17 +107,16 @@ class Cell<R(Args...)> {
   /// another model than the engine's, or a handle that was never assigned.
   template <class... Given>
     requires(sizeof...(Given) == sizeof...(Args)) && (detail::Accepts<Args, Given>::value && ...)
-  Call<R> call(ir::Recorder& recorder, const Given&... given) const {
-    recorder.expect(id_, mark_);
+  Call<R> call(const Instances& instances, const Given&... given) const {
     if constexpr ((detail::is_children<Args> || ...)) {
-      detail::ListedArguments list(recorder);
-      (detail::add_argument<Args>(recorder, given, list), ...);
-      return Call<R>(recorder.handle(recorder.call(id_, list.operands(), list.indices())));
+      detail::ListedArguments list(instances.lists());
+      (detail::add_argument<Args>(instances, given, list), ...);
+      return Call<R>(instances.record(id_, mark_, list.operands(), list.indices()));
     } else {
       constexpr std::size_t indices = (std::size_t{0} + ... + std::same_as<Args, Index>);
       detail::FixedArguments<sizeof...(Args) - indices, indices> list;
-      (detail::add_argument<Args>(recorder, given, list), ...);
-      return Call<R>(recorder.handle(recorder.call(id_, list.operand_list, list.index_list)));
+      (detail::add_argument<Args>(instances, given, list), ...);
+      return Call<R>(instances.record(id_, mark_, list.operand_list, list.index_list));
     }
   }
 

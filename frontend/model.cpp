@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ir/record/cell_mark.h"
 
 namespace espalier {
 
@@ -41,6 +42,10 @@ void Model::add_state(std::type_index type, std::string name, std::initializer_l
     state.fields.push_back({ir::DType::f32, shape, ir::per_instance});
   states.push_back(std::move(state));
   data_->states.emplace(type, static_cast<ir::StateId>(states.size()) - 1);
+}
+
+std::uint32_t Model::mark(ir::CellId cell) const {
+  return ir::cell_mark(program(), program().cells[cell]);
 }
 
 void Model::check_shapes(const std::string& cell, std::size_t expected, std::size_t found) {

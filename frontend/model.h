@@ -20,7 +20,6 @@
 #include "frontend/tensor.h"
 #include "frontend/trace.h"
 #include "ir/program.h"
-#include "ir/record/cell_mark.h"
 
 namespace espalier {
 namespace detail {
@@ -145,11 +144,12 @@ class Model {
     check_shapes(name, Tracer::tensor_ports, shapes.size());
     detail::CellTracer tracer(*data_, name);
     const ir::CellId id = Tracer(tracer, shapes).run(body);
-    return Cell<Signature>(id, ir::cell_mark(program(), program().cells[id]));
+    return Cell<Signature>(id, mark(id));
   }
 
  private:
   void add_state(std::type_index type, std::string name, std::initializer_list<Shape> shapes);
+  std::uint32_t mark(ir::CellId cell) const;
   static void check_shapes(const std::string& cell, std::size_t expected, std::size_t found);
 
   std::shared_ptr<detail::ModelData> data_;

@@ -1,6 +1,7 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine_impl.h"
 
 namespace espalier {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ir/record/recorder.h"
+#include "ir/record/instances.h"
 #include "runtime/step/optimizer.h"
 #include "runtime/step/options.h"
 #include "runtime/step/profile.h"

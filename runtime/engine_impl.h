@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/stopwatch.h"
 #include "codegen/compiler.h"
+#include "ir/record/recorder.h"
 #include "ir/verify.h"
 #include "runtime/check_options.h"
 #include "runtime/cpu/executor.h"

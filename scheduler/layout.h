@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ir/access.h"
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {

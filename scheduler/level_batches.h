@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {

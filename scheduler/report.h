@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "ir/access.h"
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "scheduler/layout.h"
 
 namespace espalier::scheduler {

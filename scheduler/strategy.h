@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/schedule.h"
 

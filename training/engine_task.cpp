@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 
 namespace espalier {
 

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 namespace espalier::bench {
 

@@ -13,15 +13,12 @@
 #include "ir/passes/expand.h"
 #include "ir/passes/hoist.h"
 #include "ir/program.h"
+#include "ir/record/instance_graph.h"
 #include "ir/record/instances.h"
+#include "ir/record/recorder.h"
 #include "ir/record/share_table.h"
 
 namespace espalier::ir {
-
-/// The position of a call in its minibatch.
-using CallId = std::uint32_t;
-
-enum class Granularity : std::uint8_t { cell, op };
 
 /// How calls become instances.
 struct RecordOptions {
@@ -31,31 +28,6 @@ struct RecordOptions {
   bool share = false;
   /// Cells are split by ir/passes/hoist.h. Nothing is left to split at granularity `op`.
   bool hoist = false;
-};
-
-class Recorder;
-
-/// A call as its user holds it (frontend's Call<S> adds the state's type): valid until the
-/// recorder's next `clear`.
-struct CallHandle {
-  Recorder* recorder = nullptr;
-  CallId id = 0;
-  std::uint32_t generation = 0;  ///< of the recorder when it was made
-};
-
-/// An operand of arithmetic outside cells.
-struct OpOperand {
-  enum class Kind : std::uint8_t {
-    call,    ///< a call's only tensor; `id` is its state
-    param,   ///< `id` is the param, of `shape`
-    index,   ///< a row number or label
-    number,  ///< one number at every coordinate of `shape`: a call of Recorder::number
-  };
-  Kind kind = Kind::call;
-  std::int32_t id = -1;
-  Shape shape;
-
-  bool operator==(const OpOperand&) const = default;
 };
 
 class Recorder {
@@ -171,13 +143,7 @@ class Recorder {
            ExampleTable::most_bytes(graph_.examples()) / 2 + losses_.size() * sizeof(InstanceId);
   }
 
-  /// Room for lists of operands and indices that are put together at a call; reused.
-  struct Scratch {
-    std::vector<CallId> operands;
-    std::vector<std::int32_t> indices;
-    std::vector<OpOperand> op_operands;
-  };
-  Scratch& scratch() { return scratch_; }
+  CallLists& lists() { return lists_; }
 
  private:
   /// What a call of a cell is checked against. Ports of cells without Children ports have one
@@ -270,46 +236,7 @@ class Recorder {
   std::vector<std::uint32_t> operand_first_, index_first_;  // port → position
   std::vector<std::int32_t> step_indices_;
 
-  Scratch scratch_;
+  CallLists lists_;
 };
 
 }  // namespace espalier::ir
-
-namespace espalier {
-
-/// The user's handle on a minibatch being recorded, from `engine.instances()`; two words, copied
-/// freely. Valid until the next minibatch begins; all but `of` throw a UserError after that.
-class Instances {
- public:
-  explicit Instances(ir::Recorder& recorder)
-      : recorder_(&recorder), generation_(recorder.generation()) {}
-
-  /// Calls `cell` (frontend's Cell<R(Args...)>) and gives a Call<R>. An argument of the wrong kind
-  /// does not compile; UserError as in Recorder::call.
-  template <class Cell, class... Args>
-  auto operator()(const Cell& cell, const Args&... args) const
-      -> decltype(cell.call(std::declval<ir::Recorder&>(), args...)) {
-    return cell.call(recorder(), args...);
-  }
-
-  /// Adds a call's scalar to the objective. UserError for anything but one scalar.
-  void loss(const ir::CallHandle& call) const { recorder().loss(recorder_->resolve(call)); }
-  /// Calls from here on belong to the example with this id, also if others were begun since it was
-  /// begun first. It counts once among the examples; its dropout is keyed by the id.
-  void begin_example(std::uint64_t id) const { recorder().begin_example(id); }
-  /// Calls recorded so far.
-  std::size_t size() const { return recorder().size(); }
-
-  ir::Recorder& recorder() const {
-    recorder_->expect_generation(generation_);
-    return *recorder_;
-  }
-  /// Whether `recorder` gave this, in this minibatch or an earlier one.
-  bool of(const ir::Recorder& recorder) const { return recorder_ == &recorder; }
-
- private:
-  ir::Recorder* recorder_;
-  std::uint32_t generation_;
-};
-
-}  // namespace espalier

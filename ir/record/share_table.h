@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 namespace espalier::ir {
 

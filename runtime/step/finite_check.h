@@ -1,7 +1,7 @@
 // A debug switch: the first NaN or Inf of a batch, with the cell, op and example it came from.
 #pragma once
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "runtime/step/binding.h"
 #include "runtime/step/state_values.h"
 

@@ -1,6 +1,6 @@
 #include "runtime/step/indices.h"
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 namespace espalier::runtime {
 namespace {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "ir/record/recorder.h"
+#include "ir/record/instances.h"
 
 namespace espalier {
 

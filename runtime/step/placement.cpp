@@ -1,6 +1,7 @@
 #include "runtime/step/placement.h"
 
 #include "base/stopwatch.h"
+#include "ir/record/recorder.h"
 #include "ir/verify.h"
 
 namespace espalier::runtime {

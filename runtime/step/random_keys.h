@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 namespace espalier::runtime {
 

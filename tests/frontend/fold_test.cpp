@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "ir/record/recorder.h"
 #include "tests/frontend/support.h"
 
 namespace espalier {

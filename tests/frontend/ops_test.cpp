@@ -8,6 +8,7 @@
 #include <map>
 
 #include "ir/op.h"
+#include "ir/record/recorder.h"
 #include "tests/frontend/support.h"
 
 namespace espalier {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <ranges>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "ir/text/parse.h"
 #include "ir/text/print.h"
 #include "tests/frontend/support.h"
@@ -189,6 +189,26 @@ TEST_P(Recording, CallsEndWithTheirMinibatch) {
             "a call of another engine's minibatch is used");
 }
 
+TEST_P(Recording, ArithmeticOnCallsOfTwoEnginesIsRefused) {
+  Model wide("wide");
+  Cell<Tensor(Index)> last;
+  for (int size = 1; size <= 40; ++size) {  // the last state has a number that `net` lacks
+    const Param table = wide.param("table" + std::to_string(size), {3, size});
+    last = wide.cell("cell" + std::to_string(size), [=](Index row_number) -> Tensor {
+      return sum(row(table, row_number)) * row(table, row_number);
+    });
+  }
+  ir::Program program = wide.program();
+  ir::Recorder other(program);
+  const auto score = g(net.top, g(net.leaf, 1));
+  const auto others = Instances(other)(last, 1);
+  const std::size_t cells = recorder.source().cells.size();
+  const std::string refused = "a call of another engine's minibatch is used";
+  EXPECT_EQ(user_error([&] { score + others; }), refused);
+  EXPECT_EQ(user_error([&] { others + score; }), refused);
+  EXPECT_EQ(recorder.source().cells.size(), cells);
+}
+
 TEST_P(Recording, ARangeOfChildrenMayRecordWhileItIsRead) {
   const std::vector<int> words = {1, 2, 3};
   const auto inner = [&](int word) {
@@ -196,7 +216,7 @@ TEST_P(Recording, ARangeOfChildrenMayRecordWhileItIsRead) {
   };
   const auto all = g(net.many, 0, words | std::views::transform(inner));
   EXPECT_EQ(all.id, 9u);
-  EXPECT_EQ(recorder.scratch().operands.size(), 0u);
+  EXPECT_EQ(recorder.lists().operands.size(), 0u);
   if (GetParam() == ir::Granularity::cell) {
     const auto operands = recorder.graph().operands(9);
     EXPECT_EQ(std::vector(operands.begin(), operands.end()),

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "frontend/model.h"
+#include "ir/record/recorder.h"
 #include "ir/verify.h"
 
 using namespace espalier;

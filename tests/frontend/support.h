@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "frontend/model.h"
+#include "ir/record/recorder.h"
 #include "ir/verify.h"
 #include "tests/support/oracle.h"
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 #include "ir/verify.h"
 #include "models/models.h"
 #include "tests/support/oracle.h"

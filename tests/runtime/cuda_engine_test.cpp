@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 #include "ir/text/parse.h"
 #include "runtime/cuda/devices.h"
 #include "runtime/engine.h"

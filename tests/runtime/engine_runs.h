@@ -7,6 +7,7 @@
 
 #include "base/disk_cache.h"
 #include "codegen/compiler.h"
+#include "ir/record/recorder.h"
 #include "tests/runtime/forest.h"
 
 namespace espalier::test {

@@ -8,6 +8,7 @@
 #include "codegen/kernel/lower.h"
 #include "ir/passes/gradient.h"
 #include "ir/passes/simplify.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine.h"
 #include "runtime/step/cell_kernels.h"
 #include "tests/support/cells.h"

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ir/record/part.h"
+#include "ir/record/recorder.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
 #include "tests/support/refusal.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/record/recorder.h"
 #include "tests/runtime/engine_runs.h"
 #include "tests/support/refusal.h"
 #include "tests/support/rounding.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_oracle.h"

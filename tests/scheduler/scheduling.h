@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "scheduler/cell_graph.h"
 #include "scheduler/layout.h"
 #include "scheduler/strategy.h"

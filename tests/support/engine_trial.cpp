@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/target.h"
+#include "ir/record/recorder.h"
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/support/oracle_check.h"

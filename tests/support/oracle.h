@@ -12,7 +12,7 @@
 #include "ir/evaluate.h"
 #include "ir/passes/gradient.h"
 #include "ir/program.h"
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 namespace espalier::test {
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "codegen/kernel/kernel.h"
+#include "ir/record/recorder.h"
 #include "runtime/step/random_keys.h"
 #include "tests/support/rounding.h"
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "ir/record/recorder.h"
 
 namespace espalier::test {
 namespace {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 #include "tests/support/random.h"
 
 namespace espalier::test {

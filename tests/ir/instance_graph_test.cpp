@@ -1,4 +1,4 @@
-#include "ir/record/instances.h"
+#include "ir/record/instance_graph.h"
 
 #include <gtest/gtest.h>
 
