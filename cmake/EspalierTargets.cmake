@@ -90,9 +90,13 @@ set(ESPALIER_TEST_TIMEOUT 3600)
 
 # espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... LIBRARIES folder)
 #
-# Makes the executable <folder>_tests, whose tests ctest knows one by one, labelled <folder>, or
-# <folder>-long if a pattern in ESPALIER_LONG_TESTS matches. Libraries that are loaded at run time
-# are looked for in the folder LIBRARIES first. Skipped while it has no sources.
+# Makes the executable <folder>_tests. ctest knows its tests one by one, each with a label:
+#   <folder>-long    a pattern in ESPALIER_LONG_TESTS matches
+#   <folder>         one in ESPALIER_SLOW_TESTS matches
+#   <folder>-quick   neither
+# `ctest -L` takes a regular expression, so `-L ir` runs all of ir and `-L quick` what is quick anywhere.
+# Libraries that are loaded at run time are looked for in the folder LIBRARIES first. Skipped while
+# it has no sources.
 function(espalier_test folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
   if(NOT arg_SOURCES)
@@ -108,10 +112,14 @@ function(espalier_test folder)
     set(libraries ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${arg_LIBRARIES}")
   endif()
   list(JOIN ESPALIER_LONG_TESTS ":" long)
-  foreach(filter IN ITEMS "-${long}" "${long}")
-    set(label ${folder})
+  list(JOIN ESPALIER_SLOW_TESTS ":" slow)
+  foreach(filter IN ITEMS "-${long}:${slow}" "${slow}:-${long}" "${long}")
     if(filter STREQUAL long)
-      string(APPEND label -long)
+      set(label ${folder}-long)
+    elseif(filter MATCHES "^-")
+      set(label ${folder}-quick)
+    else()
+      set(label ${folder})
     endif()
     # The kernel cache of tests is the build's own: no test reads or fills the user's.
     gtest_discover_tests(
@@ -126,11 +134,14 @@ endfunction()
 
 # espalier_label_test(<test> <folder>)
 #
-# Label and time limit, as above, of a test that is a command of its own.
+# Labels and time limit, as above, of a test that is a command of its own.
 function(espalier_label_test name folder)
-  set(label ${folder})
   if(name IN_LIST ESPALIER_LONG_TESTS)
-    string(APPEND label -long)
+    set(label ${folder}-long)
+  elseif(name IN_LIST ESPALIER_SLOW_TESTS)
+    set(label ${folder})
+  else()
+    set(label ${folder}-quick)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ESPALIER_TEST_TIMEOUT} LABELS ${label})
 endfunction()

@@ -144,6 +144,7 @@ std::vector<StageFunction> Jit::load(std::string_view object, std::size_t stages
   llvm::orc::JITDylib& library = unwrap(
       jit.createJITDylib("kernel" + std::to_string(impl_->loaded++)), "a namespace for a kernel");
   auto buffer = llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object.data(), object.size()));
+  if (!buffer) throw std::bad_alloc();
   unwrap(jit.addObjectFile(library, std::move(buffer)), "a kernel's object");
   std::vector<StageFunction> functions;
   impl_->reported.clear();
