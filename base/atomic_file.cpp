@@ -42,22 +42,22 @@ constexpr std::string_view kDraftEnd = ".tmp";
 Descriptor make_beside(const fs::path& file, fs::path& path) {
   for (;;) {
     std::uint64_t random = 0;
-    // Eight bytes arrive whole, or not at all before the machine has any.
+    // getrandom gives eight bytes at once, or fails while the kernel has no entropy yet.
     while (::getrandom(&random, sizeof random, 0) != sizeof random) {
     }
     path = file.parent_path() /
            fmt::format(".{}.{:0{}x}{}", file.filename().string(), random, kRandomDigits, kDraftEnd);
-    // O_EXCL makes a new file or nothing: a link is not followed.
+    // O_EXCL fails if the name exists, and follows no link.
     const int number = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (number >= 0) return Descriptor(number);
     if (errno != EEXIST) fail(file, "write the file", errno);
   }
 }
 
-/// Whether all of it arrived; errno says why not.
+/// Whether all of it was written; if not, errno is set.
 bool write_all(int descriptor, std::string_view bytes) {
   while (!bytes.empty()) {
-    // Linux writes at most 2 GiB a call.
+    // One call writes at most 2 GiB on Linux.
     const ssize_t written =
         ::write(descriptor, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30));
     if (written < 0 && errno == EINTR) continue;
@@ -106,8 +106,8 @@ std::string_view Draft::file_of(std::string_view draft) {
 void Draft::publish() {
   if (::rename(path_.c_str(), file_.c_str()) != 0) fail(file_, "write the file", errno);
   path_.clear();
-  // The new name must survive a crash too. Not every file system can sync a folder: that is no
-  // failure.
+  // The new name must survive a crash, too. Some file systems cannot sync a folder; that is not an
+  // error.
   const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
   const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (opened.number >= 0) ::fsync(opened.number);
@@ -142,7 +142,7 @@ void LogFile::show() {
 void LogFile::add(std::string_view text) { write_all(descriptor_, std::string(text) + '\n'); }
 
 std::string read_whole_file(const fs::path& file, Links links) {
-  // Without O_NONBLOCK, a pipe that nobody writes into would never open.
+  // Without O_NONBLOCK, opening a pipe without a writer would block.
   const int flags = links == Links::refuse ? O_NOFOLLOW | O_NONBLOCK : 0;
   const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | flags));
   struct stat status{};
@@ -152,7 +152,7 @@ std::string read_whole_file(const fs::path& file, Links links) {
   if (S_ISDIR(status.st_mode)) fail(file, "read the file", EISDIR);
   user_check(links == Links::follow || S_ISREG(status.st_mode),
              "{}: found a pipe or a device, expected a file", file.string());
-  // One byte more than the file has, so that its end is seen without growing.
+  // One byte more than the file has, so that its end is found without growing the buffer.
   std::string bytes(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)) + 1, '\0');
   std::size_t size = 0;
   for (;;) {

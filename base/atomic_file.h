@@ -1,6 +1,6 @@
-// Writes a file whole or not at all: a reader sees the old content or the new, also after a crash.
-// Used for everything that a run leaves behind but its log, which grows by whole lines. What is
-// written takes the place of a link; it never goes where one points.
+// Atomic file writes: a reader sees the old content or the new, also after a crash. Used for every
+// file of a run except its log, which grows by whole lines. A file replaces a symbolic link of its
+// name and never follows it.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace espalier {
 
-/// New content of a file, on disk in a temporary file beside it, whose name nobody can forecast.
-/// Unless it is published, nothing of it is left and the file is as it was.
+/// New content of a file, on disk in a temporary file beside it with an unpredictable name. Unless
+/// it is published, the destructor removes it and the file stays as it was.
 class Draft {
  public:
   /// Writes and syncs the concatenation of `pieces`. UserError with the name of `file` and the
@@ -22,16 +22,16 @@ class Draft {
   Draft(Draft&& other) noexcept;
   Draft& operator=(Draft&&) = delete;
 
-  /// Takes the place of the file. UserError as above.
+  /// Replaces the file by the draft. UserError as above.
   void publish();
 
   const std::filesystem::path& file() const { return file_; }
-  /// Where it lies; empty once it is published.
+  /// The temporary file; empty once it is published.
   const std::filesystem::path& path() const { return path_; }
-  /// From now on it stays on disk, published or not.
+  /// From now on the destructor leaves the temporary file on disk.
   void keep() { kept_ = true; }
 
-  /// The name of the file that a draft of this name is of; empty if no draft is called so.
+  /// The name of the file whose draft has the name `draft`; empty if that is no name of a draft.
   static std::string_view file_of(std::string_view draft);
 
  private:
@@ -39,24 +39,24 @@ class Draft {
   bool kept_ = false;
 };
 
-/// A file that takes the place of what was there and grows line by line; a crash leaves whole
-/// lines.
+/// A file that replaces the one of its name and then grows line by line. After a crash it holds
+/// whole lines.
 class LogFile {
  public:
-  /// Takes its place at once or, if `hidden`, by show(): until then it is called as a draft, and
-  /// goes with the object. UserError if it cannot be made.
+  /// Replaces the old file at once. If `hidden`, only show() does: until then it has the name of a
+  /// draft, and the destructor removes it. UserError if it cannot be created.
   explicit LogFile(std::filesystem::path file, bool hidden = false);
   ~LogFile();
   LogFile(const LogFile&) = delete;
   LogFile& operator=(const LogFile&) = delete;
 
-  /// Adds `text` and a line end. A disk that is full does not end the run: it loses the line.
+  /// Adds `text` and a newline. If the disk is full, the line is lost and the run goes on.
   void add(std::string_view text);
-  /// UserError if it cannot take its place.
+  /// Replaces the old file. UserError if that fails.
   void show();
 
  private:
-  std::filesystem::path file_, draft_;  ///< an empty draft_: it has its place
+  std::filesystem::path file_, draft_;  ///< an empty draft_: it is shown
   int descriptor_;
 };
 
@@ -65,7 +65,7 @@ class LogFile {
 /// fails; then `file` is as it was and the temporary file is gone.
 void write_atomically(const std::filesystem::path& file, std::span<const std::string_view> pieces);
 
-/// Whether a file that is read may be somewhere else: a link, or no regular file.
+/// Whether a file that is read may be a symbolic link or something else than a regular file.
 enum class Links : std::uint8_t { follow, refuse };
 
 /// Reads all of a file. UserError if it is missing, a folder, or cannot be read; with

@@ -19,12 +19,12 @@ namespace {
 
 std::string reason(int error) { return std::system_category().message(error); }
 
-/// Whether nobody else can have written it.
+/// Whether only this user can have written it.
 bool is_ours(const struct stat& status) {
   return status.st_uid == ::geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/// Makes a folder and those above it; 0, or errno.
+/// Creates a folder and its parents; 0, or the errno.
 int make_folders(const fs::path& path) {
   if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
   if (errno != ENOENT || !path.has_parent_path() || path.parent_path() == path) return errno;
@@ -43,12 +43,13 @@ bool read_all(int file, std::string& bytes) {
   return true;
 }
 
-/// The clock of the file system is coarser: all times come from this one, so that they compare.
+/// Sets the file's times from this clock. The file system's own is coarser, and times from both
+/// would not compare.
 void set_used_now(int file) {
   timespec times[2];
   ::clock_gettime(CLOCK_REALTIME, &times[0]);
   times[1] = times[0];
-  ::futimens(file, times);  // if it can
+  ::futimens(file, times);  // best effort
 }
 
 }  // namespace
@@ -87,7 +88,7 @@ CacheFolder::CacheFolder(const fs::path& path, bool make) {
 }
 
 bool CacheFolder::read(const std::string& name, std::int64_t most, std::string& bytes) const {
-  // A pipe of that name must not make us wait.
+  // O_NONBLOCK: a pipe of that name must not block.
   const Descriptor file(
       ::openat(folder_.number(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status{};
@@ -117,10 +118,10 @@ void CacheFolder::remove(const std::string& name) const {
 }
 
 std::vector<CacheFolder::File> CacheFolder::files() const {
-  // Sparse files may have any size: sums of sizes must not overflow.
+  // A sparse file may claim any size; the cap keeps sums of sizes from overflowing.
   constexpr std::int64_t most = std::int64_t{1} << 40;
   std::vector<File> found;
-  // A descriptor of its own: reading moves it, and closedir closes it.
+  // Duplicated, since readdir moves its offset and closedir closes it.
   const int listed = ::openat(folder_.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (listed < 0) return found;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::fdopendir(listed), ::closedir);
@@ -130,7 +131,7 @@ std::vector<CacheFolder::File> CacheFolder::files() const {
   }
   while (const dirent* entry = ::readdir(folder.get())) {
     struct stat status{};
-    // Each may vanish at any time.
+    // Another process may remove a file at any time.
     if (::fstatat(listed, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
     if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid()) continue;
     found.push_back({entry->d_name, std::min<std::int64_t>(status.st_size, most), status.st_mtim});

@@ -1,6 +1,6 @@
-// The folder of the kernel cache, opened once for each use: all of its files are reached through
-// that descriptor, and none of them through a link. Only what this user owns and nobody else may
-// write is trusted.
+// The folder of a disk cache, opened once per use. All of its files are opened relative to that
+// descriptor, and symbolic links are never followed. Only files that this user owns and nobody else
+// may write are trusted.
 #pragma once
 
 #include <sys/stat.h>
@@ -26,7 +26,7 @@ class Descriptor {
 
   explicit operator bool() const { return number_ >= 0; }
   int number() const { return number_; }
-  /// False, with errno, if what was written is not there.
+  /// False, with errno set, if the system reports that written data was lost.
   bool close();
 
  private:
@@ -35,22 +35,22 @@ class Descriptor {
 
 class CacheFolder {
  public:
-  /// Opens the folder; with `make`, makes it and those above it first, for this user alone. Where
-  /// it cannot be used, problem() says why; a folder that is missing is a problem only if it was to
-  /// be made.
+  /// Opens the folder; with `make`, first creates it and its parents, for this user alone. If it
+  /// cannot be used, problem() says why. A missing folder is a problem only with `make`.
   CacheFolder(const std::filesystem::path& path, bool make);
 
   explicit operator bool() const { return bool(folder_); }
   const std::string& problem() const { return problem_; }
 
-  /// The whole file; false if there is none to be trusted, or it has more bytes than `most`.
+  /// Reads the whole file; false if it is missing, not trusted, or larger than `most` bytes.
   bool read(const std::string& name, std::int64_t most, std::string& bytes) const;
-  /// The file counts as used just now.
+  /// Marks the file as just used.
   void touch(const std::string& name) const;
-  /// A new file that only this user can read. No file if the name is taken, or by errno.
+  /// Creates a file that only this user can read. An empty descriptor, with errno set, if that
+  /// fails; EEXIST if the name is taken.
   Descriptor create(const std::string& name) const;
   bool rename(const std::string& from, const std::string& to) const;
-  /// It may be gone already.
+  /// Does nothing if the file is gone already.
   void remove(const std::string& name) const;
 
   struct File {

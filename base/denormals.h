@@ -1,6 +1,6 @@
-// Numbers too small for a normalised float (below 1.2e-38) count as 0 while kernels run: the CPU
-// would take a hundred times as long over each, and saturated gates make many. Set for every thread
-// that runs launches, so that results do not depend on the number of threads.
+// Denormal floats (below 1.2e-38) count as 0 while kernels run: a CPU takes a hundred times as long
+// for each, and saturated gates produce many. Set on every thread that runs launches, so that
+// results do not depend on the number of threads.
 #pragma once
 
 #if defined(__x86_64__)

@@ -76,8 +76,8 @@ bool write_all(int file, std::string_view text) {
   return true;
 }
 
-/// The files that are ours; others in the directory are left alone. What others are writing is not
-/// counted, unless it has been left behind.
+/// The cache's own files; others in the directory are left alone. A file that another process is
+/// still writing does not count, unless it is old enough to be abandoned.
 std::vector<CacheFolder::File> own_files(const CacheFolder& folder) {
   std::vector<CacheFolder::File> files = folder.files();
   const std::time_t abandoned = std::time(nullptr) - 3600;
@@ -107,7 +107,7 @@ std::optional<std::string_view> entry_object(std::string_view bytes, std::string
 
 DiskCache::DiskCache(fs::path directory, std::int64_t limit)
     : directory_(std::move(directory)), limit_(limit) {
-  // The path of a link with a slash behind it would be that of the folder it leads to.
+  // A trailing slash would make the system follow a link of that name.
   if (!directory_.empty() && !directory_.has_filename()) directory_ = directory_.parent_path();
 }
 
@@ -138,7 +138,7 @@ void DiskCache::trim(const CacheFolder& folder) {
     std::ranges::sort(files, {}, [](const CacheFolder::File& file) {
       return std::pair(file.used.tv_sec, file.used.tv_nsec);
     });
-    // A little more than needed, so as not to come here again with each file.
+    // Frees a little more than needed, so that the next files need no trimming.
     for (const CacheFolder::File& file : files) {
       if (total <= limit_ - limit_ / 8) break;
       folder.remove(file.name);  // another process removes the same ones

@@ -1,8 +1,8 @@
-// Object code on disk, one file per key. A file is found by a hash of its key, but belongs to it
-// only if the full key text in it is equal and its checksum holds; anything else is as good as
-// absent. Objects are run as machine code, so nothing is read that another user may have written.
-// Several processes may share a directory: a file appears whole, by rename, and may vanish, since
-// those that were used longest ago are removed when all together become too large.
+// A cache on disk, one file per key: compiled kernels, and measurements of devices. A file is found
+// by the hash of its key, and used only if it holds exactly that key and a valid checksum. Kernels
+// run as machine code, so files that another user may have written are never read. Several
+// processes may share a directory: a file appears whole, by rename, and may vanish, because the
+// least recently used files are removed when all together become too large.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace espalier {
 
-/// What an entry's file holds, and back: the object, if the bytes are those of an entry of exactly
-/// this key.
+/// The content of an entry's file, and back: the object, if `bytes` are an entry of exactly this
+/// key.
 std::string entry_bytes(std::string_view key, std::string_view object);
 std::optional<std::string_view> entry_object(std::string_view bytes, std::string_view key);
 
@@ -22,26 +22,25 @@ class CacheFolder;
 
 class DiskCache {
  public:
-  static constexpr std::int64_t kUsualLimit = std::int64_t{256} << 20;
+  static constexpr std::int64_t default_limit = std::int64_t{256} << 20;
 
-  /// An empty directory means no cache: load finds nothing, store does nothing. The directory is
-  /// made when something is stored, for this user alone (0700). `limit` is for the bytes of all
-  /// files; other processes that store at the same time may exceed it for a while, by an eighth
-  /// each.
-  explicit DiskCache(std::filesystem::path directory, std::int64_t limit = kUsualLimit);
+  /// With an empty directory there is no cache: load finds nothing, store does nothing. The first
+  /// store creates the directory, for this user alone (0700). `limit` bounds the bytes of all
+  /// files; each other process that stores at the same time may exceed it by an eighth for a while.
+  explicit DiskCache(std::filesystem::path directory, std::int64_t limit = default_limit);
 
-  /// The object stored under exactly this key, which counts as used just now.
+  /// The object stored under exactly this key; marks it as just used.
   std::optional<std::string> load(std::string_view key);
-  /// Writes or replaces the key's file, then removes files if they are too large together; one that
-  /// is larger than the limit by itself is not written. False if the directory cannot be used.
+  /// Writes or replaces the key's file, then removes old files if all together exceed the limit. An
+  /// entry larger than the limit is not written. False if the directory cannot be used.
   bool store(std::string_view key, std::string_view object);
-  /// Why the directory could not be used, where it could not: the first such reason, for the user.
+  /// The first reason why the directory could not be used, for the user; empty if there is none.
   const std::string& problem() const { return problem_; }
 
   struct Usage {
     std::int64_t files = 0, bytes = 0;
   };
-  /// Of the entries; other files do not count.
+  /// Counts entries only, no other files in the directory.
   Usage usage();
   /// The file of a key, whether it exists or not.
   std::filesystem::path file(std::string_view key) const;

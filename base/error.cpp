@@ -12,7 +12,7 @@ constexpr std::size_t kLongest = 60;
 }  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
-  // Names from outside may be of any length, and the time is the product of both.
+  // Names from outside may have any length, and the time grows with the product of both.
   a = a.substr(0, kLongest);
   b = b.substr(0, kLongest);
   std::vector<std::size_t> row(b.size() + 1);

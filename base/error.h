@@ -38,10 +38,10 @@ void internal_check(bool condition, fmt::format_string<Args...> message, Args&&.
     throw InternalError("internal error: " + fmt::format(message, std::forward<Args>(args)...));
 }
 
-/// How many letters have to be changed, added or left out, of the first 60.
+/// The Levenshtein distance between the first 60 characters of each.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
-/// The element of `names` nearest to `name` (edit distance), for "did you mean" texts.
+/// The element of `names` with the least edit distance to `name`, for "did you mean" texts.
 std::string nearest_name(std::string_view name, std::span<const std::string_view> names);
 
 }  // namespace espalier

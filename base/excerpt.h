@@ -1,4 +1,5 @@
-// Text from outside, as a message shows it. Used by the readers of programs and of saved models.
+// Text from outside, made fit for an error message. Used by the readers of programs and of saved
+// models.
 #pragma once
 
 #include <string>
@@ -6,7 +7,7 @@
 
 namespace espalier {
 
-/// `text`, cut when long, with its control characters spelled out.
+/// `text`, shortened if it is long, with control characters escaped.
 std::string excerpt(std::string_view text);
 
 }  // namespace espalier

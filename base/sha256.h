@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4): the checksum and the names of the kernel cache's files.
+// SHA-256 (FIPS 180-4), for the checksums and file names of the disk cache.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace espalier {
 
 using Sha256 = std::array<std::uint8_t, 32>;
 
-/// Of the concatenation of the pieces.
+/// The hash of the concatenation of the pieces.
 Sha256 sha256(std::initializer_list<std::string_view> pieces);
 
 /// In hexadecimal digits, as `sha256sum` prints it.

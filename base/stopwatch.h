@@ -1,4 +1,4 @@
-// Seconds between points of a step, for its statistics.
+// Measures the seconds between points in the code, for a step's statistics.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// A fixed team of threads for parallel regions: every thread runs the same function and meets the
-// others at barriers. Waiting threads spin briefly, then sleep; between regions they sleep.
+// A fixed team of threads for parallel regions: every thread runs the same function and waits for
+// the others at barriers. Waiting threads spin briefly, then sleep; between regions they sleep.
 #pragma once
 
 #include <atomic>
@@ -20,9 +20,9 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Runs work(thread) on every thread and returns when all are done. What `work` throws is thrown
-  /// then, that of the first thread if there are several. Work with barriers must not throw: the
-  /// other threads would wait for ever.
+  /// Runs work(thread) on every thread and returns when all are done. Then an exception of `work`
+  /// is rethrown, that of the lowest thread if there are several. Work with barriers must not
+  /// throw: the other threads would wait forever.
   template <class Work>
   void run(const Work& work) {
     run({&work,
@@ -33,7 +33,7 @@ class ThreadTeam {
   void barrier();
 
  private:
-  /// A reference to a callable: std::function might allocate.
+  /// A reference to a callable, since std::function might allocate.
   struct Region {
     const void* context = nullptr;
     void (*call)(const void* context, int thread) = nullptr;
