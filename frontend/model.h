@@ -1,6 +1,6 @@
 // What a user derives from: params, states and cells of one model, traced into an ir::Program. This
-// is the frontend's one public header; architecture section 12 shows its use. A cell is traced when
-// it is made: its lambda runs once, on symbols.
+// is the header that models include; README.md and docs/tutorial.md show its use. A cell is traced
+// when it is made: its lambda runs once, on symbolic tensors.
 #pragma once
 
 #include <initializer_list>

@@ -38,7 +38,7 @@ TEST(TileShapes, RefuseTooManyGates) {
 }
 
 TEST(TileShapes, OfTheBinaryTreeLstm) {
-  // Measured best; see architecture, section 7.
+  // The fastest of the shapes that were measured.
   const Target avx512{"avx512", "", "", 16, 32, true};
   EXPECT_EQ(tile_shape(avx512, 5, 150).rows, 5);
   EXPECT_EQ(tile_shape(avx512, 5, 150).vectors, 1);

@@ -1,5 +1,5 @@
-// The programs of docs/tutorial.md. What stands between `// snippet: NAME` and `// end` is shown
-// there word for word; here it is compiled and run.
+// The programs of docs/tutorial.md. The lines between `// snippet: NAME` and `// end` appear there
+// verbatim; here they are compiled and run.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ using namespace espalier;
 namespace {
 
 // snippet: examples
-/// Adds a random nested list to `builder` and gives its largest digit.
+/// Adds a random nested list to `builder` and returns its largest digit.
 int grow(data::TreeBuilder& builder, Random& random, std::uint32_t depth) {
   if (depth == 0) {
     const int digit = static_cast<int>(random.below(10));
@@ -180,7 +180,7 @@ TEST(Tutorial, TrainsAttention) {
 }
 
 // snippet: go on
-/// Takes the steps `first` to `last` of a run that is kept in `folder`.
+/// Takes the steps from `first` up to `last` of a run that is saved in `folder`.
 void train_steps(const std::string& folder, const std::vector<data::Tree>& trees, int first,
                  int last) {
   const Attention model(10, 16, 10);
@@ -219,7 +219,7 @@ TEST(Tutorial, ARunThatStopsGoesOnToTheSameBits) {
 }
 
 // snippet: pairs
-/// Trees with the same label are to lie close together, others at least 1 apart.
+/// Trees with the same label should be close together, others at least 1 apart.
 void record_pair(const Instances& g, const Attention& model, data::TreeRef a, data::TreeRef b) {
   const Call<Tensor> distance = mean(squared_error(model.encode(g, a), model.encode(g, b)));
   g.loss(a.label() == b.label() ? distance : relu(1.0 - distance));
@@ -272,7 +272,7 @@ struct Counter : Model {
     });
   }
 
-  /// Each word is to be foretold from those before it.
+  /// Each word is to be predicted from the words before it.
   void record(const Instances& g, std::span<const int> words) const {
     Call<State> state = g(start);
     for (std::size_t i = 0; i + 1 < words.size(); ++i) {
@@ -284,7 +284,7 @@ struct Counter : Model {
 // end
 
 // snippet: generate
-/// Goes on with `words`, each time with the likeliest next one, up to the word `last`.
+/// Continues `words` with the most likely next word, up to the word `last`.
 std::vector<int> generate(Engine& engine, const Counter& model, std::vector<int> words, int last) {
   const Instances g = engine.instances(Mode::inference);
   Call<State> state = g(model.start);

@@ -1,5 +1,5 @@
 // The engine against the oracle in double, and against itself: bits that must not depend on the
-// strategy, the threads, or what else is in the batch (architecture section 9).
+// strategy, the threads, or the rest of the minibatch.
 #include "tests/runtime/engine_oracle.h"
 
 #include <gtest/gtest.h>

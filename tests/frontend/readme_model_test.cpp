@@ -1,4 +1,4 @@
-// The user's view of architecture section 12, letter by letter as far as the frontend goes.
+// The model of the README, on the user's own tree type: it compiles, is traced and is recorded.
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -52,7 +52,7 @@ struct TreeLstm : Model {
   }
 };
 
-TEST(Section12, CompilesTracesAndRecords) {
+TEST(ReadmeModel, CompilesTracesAndRecords) {
   const TreeLstm model(20, 4, 5);
   EXPECT_NO_THROW(ir::verify(model.program()));
   ir::Program program = model.program();
