@@ -31,9 +31,11 @@ void exceeds_limit(std::string_view what, std::int64_t bytes, std::int64_t limit
 }
 
 std::int64_t model_bytes(std::span<const StoredParam> params) {
-  std::int64_t bytes = 0;  // values, and gradients where any come
-  for (const StoredParam& param : params)
-    bytes += (param.reached ? 2 : 1) * std::int64_t(sizeof(float)) * std::int64_t(param.size);
+  std::int64_t bytes = 0;
+  for (const StoredParam& param : params) {
+    const bool dense_gradient = param.reached && !param.by_rows;
+    bytes += (dense_gradient ? 2 : 1) * std::int64_t(sizeof(float)) * std::int64_t(param.size);
+  }
   return bytes;
 }
 

@@ -20,7 +20,7 @@ EngineOptions checked(EngineOptions options, const ir::Program& program);
 /// What kernels are compiled for; options being checked.
 codegen::Target target(const EngineOptions& options);
 
-/// What the params and their gradients take.
+/// Bytes of the params and their dense gradients; those that come by rows depend on the minibatch.
 std::int64_t model_bytes(std::span<const StoredParam> params);
 
 /// Throws the UserError that `what` takes more than the limit, or than a GPU has. `recorded` of the

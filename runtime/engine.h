@@ -14,6 +14,7 @@
 #include "runtime/step/optimizer.h"
 #include "runtime/step/options.h"
 #include "runtime/step/profile.h"
+#include "runtime/step/statistics.h"
 
 namespace espalier {
 

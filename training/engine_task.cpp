@@ -35,7 +35,7 @@ std::function<MinibatchReport(int minibatch)> engine_step(
     MinibatchReport report{.examples = count};
     const auto add = [&](const StepResult& part) {
       report.loss = part.loss;  // with those before
-      add_statistics(report.statistics, part.statistics);
+      report.statistics += part.statistics;
     };
     engine.forget_accumulated();  // by a minibatch that something thrown ended
     Instances calls = engine.instances(Mode::training);

@@ -9,24 +9,6 @@
 
 namespace espalier {
 
-void add_statistics(StepStatistics& sum, const StepStatistics& step) {
-  sum.calls += step.calls;
-  sum.instances += step.instances;
-  sum.batches += step.batches;
-  sum.launches += step.launches;
-  sum.schedule_seconds += step.schedule_seconds;
-  sum.layout_seconds += step.layout_seconds;
-  sum.plan_seconds += step.plan_seconds;
-  sum.forward_seconds += step.forward_seconds;
-  sum.backward_seconds += step.backward_seconds;
-  sum.update_seconds += step.update_seconds;
-  sum.allocations += step.allocations;
-  sum.compilations += step.compilations;
-  sum.parts += step.parts;
-  sum.bytes_held = step.bytes_held;
-  sum.peak_bytes = step.peak_bytes;
-}
-
 namespace {
 
 /// One call of train().
@@ -84,7 +66,7 @@ class Run {
       seconds += progress_.now() - before;
       loss += step.loss * static_cast<double>(step.examples);
       report.examples += step.examples;
-      add_statistics(result_.statistics, step.statistics);
+      result_.statistics += step.statistics;
       ++result_.steps;
       progress_.advance(step.examples, loss / static_cast<double>(report.examples));
       if (interrupted()) break;

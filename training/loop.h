@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/step/options.h"
+#include "runtime/step/statistics.h"
 #include "training/optimizer.h"
 #include "training/progress.h"
 #include "training/rate_schedule.h"
@@ -28,9 +28,6 @@ struct MinibatchReport {
   std::int64_t examples = 0;
   StepStatistics statistics = {};
 };
-
-/// Adds a step's statistics to those so far; bytes are the step's.
-void add_statistics(StepStatistics& sum, const StepStatistics& step);
 
 /// An epoch's size, known when it begins.
 struct EpochSize {

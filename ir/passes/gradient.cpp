@@ -66,10 +66,12 @@ class Differentiator {
     return finish();
   }
 
-  /// Marks the params to which the cell contributes.
-  void mark_reached(std::vector<bool>& params) {
+  /// Raises the reach of the params to which the cell contributes.
+  void mark_reached(std::vector<Reach>& params) {
     walk();
-    for (const ParamContribution& c : contributions_) params[c.param] = true;
+    for (const ParamContribution& c : contributions_)
+      params[c.param] = std::max(
+          params[c.param], c.kind == ParamContribution::Kind::rows ? Reach::rows : Reach::whole);
   }
 
  private:
@@ -363,8 +365,8 @@ Differentiated differentiate(const Program& program, const Cell& cell) {
   return Differentiator(program, cell).run();
 }
 
-std::vector<bool> reached_params(const Program& program) {
-  std::vector<bool> reached(program.params.size(), false);
+std::vector<Reach> reached_params(const Program& program) {
+  std::vector<Reach> reached(program.params.size(), Reach::none);
   for (const Cell& cell : program.cells)
     Differentiator(program, simplify(cell)).mark_reached(reached);
   return reached;

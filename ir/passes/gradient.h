@@ -1,6 +1,7 @@
 // The gradient of a cell, graph to graph.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "ir/differentiated.h"
@@ -14,7 +15,13 @@ namespace espalier::ir {
 /// nothing flows.
 Differentiated differentiate(const Program& program, const Cell& cell);
 
-/// For each param, whether a gradient reaches it: whether some cell contributes to it.
-std::vector<bool> reached_params(const Program& program);
+/// How gradients reach a param from the cells of a program.
+enum class Reach : std::uint8_t {
+  none,
+  rows,  ///< all of them are gradients of rows that Index ports chose
+  whole,
+};
+/// For each param, how gradients reach it.
+std::vector<Reach> reached_params(const Program& program);
 
 }  // namespace espalier::ir

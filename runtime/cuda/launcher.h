@@ -53,7 +53,7 @@ class CudaLauncher final : public DeviceMemory {
   void wait();
 
   /// So far; a graph counts as one launch.
-  const Executor::Traffic& traffic() const { return traffic_; }
+  const Traffic& traffic() const { return traffic_; }
   std::size_t bytes() const { return staging_.bytes(); }
 
  private:
@@ -120,7 +120,7 @@ class CudaLauncher final : public DeviceMemory {
   Shape shape_;
   std::unordered_map<Shape, Graph, ShapeHash> graphs_;
   std::uint64_t clock_ = 0;
-  Executor::Traffic traffic_;
+  Traffic traffic_;
   CudaOwner<void*> results_;  // pinned, for small reads
 };
 

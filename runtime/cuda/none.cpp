@@ -13,9 +13,8 @@ CudaReport find_cuda() { return {.driver = why, .nvrtc = why, .cublas = why, .gp
 
 std::string why_no_cuda() { return why; }
 
-std::unique_ptr<Executor> make_cuda_executor(const ir::Program&, const std::vector<StoredParam>&,
-                                             MemoryCounter&, codegen::Compiler&,
-                                             const EngineOptions&) {
+Backend make_cuda_backend(const std::vector<StoredParam>&, MemoryCounter&, codegen::Compiler&,
+                          const EngineOptions&) {
   throw UserError(why);
 }
 

@@ -38,6 +38,7 @@ class Arenas {
 
   /// What all of these hold; on a device, only what lies there.
   MemoryCounter& memory() { return counter_; }
+  const MemoryCounter& memory() const { return counter_; }
   /// Gives all memory back; nothing that was computed is left.
   void release();
 

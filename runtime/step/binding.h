@@ -11,13 +11,20 @@
 
 namespace espalier::runtime {
 
-/// Everything that pointers come from.
+/// The data of one step: what is laid out, and the memory that kernels read and write.
 struct Memory {
   const ir::Program& program;
+  const ir::InstanceGraph& graph;
+  std::span<const ir::InstanceId> losses;
   const scheduler::Layout& layout;
   Arenas& arenas;
   ParamStore& param_store;
   const Indices& indices;
+
+  /// The state of an instance's outputs.
+  ir::StateId state(ir::InstanceId id) const {
+    return program.cells[std::size_t(graph.cell(id))].state;
+  }
 };
 
 /// Scratch floats that a kernel needs for the rows.

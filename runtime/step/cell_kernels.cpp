@@ -70,7 +70,7 @@ const CompiledKernel* CellKernels::compile(codegen::Kernel kernel) {
 }
 
 CellKernels::CellKernels(const ir::Program& program, codegen::Compiler& compiler, bool verify,
-                         Form form)
+                         KernelForm form)
     : program_(program), compiler_(compiler), verify_(verify), form_(std::move(form)) {}
 
 /// Rows of inputs are written by the executor: nothing is left to run.

@@ -36,12 +36,14 @@ struct TrainingKernels {
   std::vector<ir::ParamId> first_writes;  ///< params whose gradient this module's weights store
 };
 
+/// Brings a kernel into the form that a device runs best, before it is compiled; may be empty.
+using KernelForm = std::function<codegen::Kernel(codegen::Kernel)>;
+
 class CellKernels {
  public:
-  /// What is done to a cell's kernel before it is compiled.
-  using Form = std::function<codegen::Kernel(codegen::Kernel)>;
   /// `program` outlives this and may grow at its end.
-  CellKernels(const ir::Program& program, codegen::Compiler& compiler, bool verify, Form form = {});
+  CellKernels(const ir::Program& program, codegen::Compiler& compiler, bool verify,
+              KernelForm form = {});
 
   /// The kernel that runs a cell without dropout and without keeping anything.
   const codegen::CompiledKernel& inference(ir::CellId cell);
@@ -66,7 +68,7 @@ class CellKernels {
   const ir::Program& program_;
   codegen::Compiler& compiler_;
   bool verify_;
-  Form form_;
+  KernelForm form_;
   std::vector<const codegen::CompiledKernel*> inference_, added_weights_, reader_sums_;
   std::vector<std::unique_ptr<TrainingKernels>> training_;
   std::vector<bool> written_;  // param → some module stores its gradient

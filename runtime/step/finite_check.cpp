@@ -72,8 +72,7 @@ std::string find_op(const Memory& memory, StateValues& states, const scheduler::
 
 }  // namespace
 
-void check_finite(const Memory& memory, StateValues& values, const ir::InstanceGraph& graph,
-                  const scheduler::PlacedBatch& batch) {
+void check_finite(const Memory& memory, StateValues& values, const scheduler::PlacedBatch& batch) {
   const ir::Cell& cell = memory.program.cells[std::size_t(batch.cell)];
   const int fields = int(memory.program.states[std::size_t(cell.state)].fields.size());
   for (std::size_t i = 0; i < batch.size; ++i) {
@@ -86,7 +85,7 @@ void check_finite(const Memory& memory, StateValues& values, const ir::InstanceG
           "cell '{}' gave a NaN or Inf in output field {}, {}, in example {} (call {} of it)",
           cell.name, field,
           op.empty() ? "by rounding to single precision" : "first in op '" + op + "'",
-          graph.stream(instance).example, graph.stream(instance).call));
+          memory.graph.stream(instance).example, memory.graph.stream(instance).call));
     }
   }
 }

@@ -1,12 +1,11 @@
-// Rows of inputs, which are recorded and not computed: executors write them into the arenas before
-// a forward pass runs, from where the instance graph has their bits.
+// Rows of inputs, which are recorded and not computed: StepIo copies them from the instance graph,
+// which has their bits, into the arenas before the forward direction runs.
 #pragma once
 
 #include <span>
 
 #include "ir/build.h"
 #include "runtime/step/binding.h"
-#include "runtime/step/placement.h"
 
 namespace espalier::runtime {
 
@@ -27,10 +26,9 @@ struct InputRows {
   }
 };
 
-/// Calls visit(rows) for what batches from `first` on have of inputs.
+/// Calls visit(rows) for each field of each batch of inputs from batch `first` on.
 template <class Visit>
-void visit_inputs(const Memory& memory, Placement& placement, std::size_t first,
-                  const Visit& visit) {
+void visit_inputs(const Memory& memory, std::size_t first, const Visit& visit) {
   for (std::size_t b = first; b < memory.layout.batches.size(); ++b) {
     const scheduler::PlacedBatch& batch = memory.layout.batches[b];
     const ir::Cell& cell = memory.program.cells[std::size_t(batch.cell)];
@@ -39,7 +37,7 @@ void visit_inputs(const Memory& memory, Placement& placement, std::size_t first,
                    .first_row = batch.state_row,
                    .instances = std::span(memory.layout.cells[std::size_t(batch.cell)].instances)
                                     .subspan(batch.cell_row, batch.size),
-                   .graph = &placement.graph()};
+                   .graph = &memory.graph};
     for (const ir::Type& field : memory.program.states[std::size_t(cell.state)].fields) {
       rows.elements = std::size_t(field.shape.size());
       visit(std::as_const(rows));

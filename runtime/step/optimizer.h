@@ -25,6 +25,8 @@ struct StoredParam {
   /// Whether a gradient reaches it from any cell. If not, it is never updated: neither L2 nor
   /// momentum changes it, and it needs no state.
   bool reached = true;
+  /// Whether every gradient that reaches it is one of rows that cells chose by an index.
+  bool by_rows = false;
 };
 
 /// What is known of a step's gradients before the first update.

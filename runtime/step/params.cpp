@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "ir/passes/gradient.h"
 #include "runtime/step/pack.h"
@@ -16,12 +17,26 @@ constexpr std::int64_t rows_a_piece = 16;
 
 std::vector<StoredParam> stored_params(const ir::Program& program) {
   std::vector<StoredParam> stored;
-  const std::vector<bool> reached = ir::reached_params(program);
+  const std::vector<ir::Reach> reached = ir::reached_params(program);
   for (std::size_t p = 0; p < reached.size(); ++p) {
     const ir::Param& param = program.params[p];
-    stored.push_back({param.name, param.shape, std::size_t(param.shape.size()), reached[p]});
+    stored.push_back({.name = param.name,
+                      .shape = param.shape,
+                      .size = std::size_t(param.shape.size()),
+                      .reached = reached[p] != ir::Reach::none,
+                      .by_rows = reached[p] == ir::Reach::rows});
   }
   return stored;
+}
+
+ir::ParamId find_param(const ir::Program& program, std::string_view name) {
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < program.params.size(); ++i) {
+    if (program.params[i].name == name) return ir::ParamId(i);
+    names.push_back(program.params[i].name);
+  }
+  throw UserError(
+      fmt::format("no param is called '{}'; the nearest is '{}'", name, nearest_name(name, names)));
 }
 
 ParamStore::ParamStore(const ir::Program& program, std::uint64_t seed, MemoryCounter& counter,

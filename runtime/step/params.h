@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/thread_team.h"
@@ -16,6 +17,9 @@ namespace espalier::runtime {
 
 /// The params as an optimizer is told of them, by what gradients reach in the cells so far.
 std::vector<StoredParam> stored_params(const ir::Program& program);
+
+/// The param of that name. UserError with the nearest name if there is none.
+ir::ParamId find_param(const ir::Program& program, std::string_view name);
 
 class ParamStore {
  public:

@@ -1,4 +1,4 @@
-#include "runtime/update/device_plan.h"
+#include "runtime/update/step_plan.h"
 
 #include "base/error.h"
 
@@ -12,15 +12,15 @@ struct CountedRows final : LaunchRows {
 
 }  // namespace
 
-void DevicePlan::add(const codegen::CompiledKernel& kernel, std::span<const void* const> buffers,
-                     std::int64_t count) {
+void StepPlan::add(const codegen::CompiledKernel& kernel, std::span<const void* const> buffers,
+                   std::int64_t count) {
   internal_check(buffers.size() == kernel.kernel.buffers.size(), "kernel '{}': {} buffers for {}",
                  kernel.kernel.name, buffers.size(), kernel.kernel.buffers.size());
   for (const void* buffer : buffers) plan_.bind(const_cast<void*>(buffer));
   plan_.add(kernel, CountedRows(count));
 }
 
-void DevicePlan::run() {
+void StepPlan::run() {
   executor_.run(plan_, nullptr);
   plan_.clear();
 }

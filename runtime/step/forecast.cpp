@@ -1,4 +1,4 @@
-#include "runtime/step/reservation.h"
+#include "runtime/step/forecast.h"
 
 #include <algorithm>
 
@@ -19,10 +19,10 @@ struct PlanSize {
   }
 };
 
-PlanSize forward_plan(const Memory& memory, CellKernels& kernels, ForwardRows rows) {
+PlanSize forward_plan(const Memory& memory, CellKernels& kernels, const StepRequest& request) {
   PlanSize size;
-  for (std::size_t b = rows.first_batch; b < memory.layout.batches.size(); ++b)
-    size.add(forward_kernel(kernels, rows.mode, memory.layout.batches[b].cell));
+  for (std::size_t b = request.first_batch; b < memory.layout.batches.size(); ++b)
+    size.add(forward_kernel(kernels, request.mode, memory.layout.batches[b].cell));
   return size;
 }
 
@@ -54,9 +54,10 @@ bool draws(const codegen::Kernel& kernel) {
   });
 }
 
-void reserve_forward(const Memory& memory, CellKernels& kernels, Plan& plan, ForwardRows rows) {
+void reserve_forward(const Memory& memory, CellKernels& kernels, Plan& plan,
+                     const StepRequest& request) {
   const scheduler::Layout& layout = memory.layout;
-  const bool keep = rows.first_batch > 0, training = rows.mode == Mode::training;
+  const bool keep = request.first_batch > 0, training = request.mode == Mode::training;
   memory.arenas.reserve_values(memory.program, layout, keep);
   for (std::size_t cell = 0; training && cell < layout.cells.size(); ++cell) {
     if (layout.cells[cell].instances.empty()) continue;
@@ -67,14 +68,14 @@ void reserve_forward(const Memory& memory, CellKernels& kernels, Plan& plan, For
       memory.arenas.keys(id).reserve(layout.cells[cell].instances.size());
   }
   std::size_t scratch = 0;
-  for (std::size_t b = rows.first_batch; b < layout.batches.size(); ++b) {
+  for (std::size_t b = request.first_batch; b < layout.batches.size(); ++b) {
     const PlacedBatch& batch = layout.batches[b];
     const BatchRows of_batch(layout.cells[std::size_t(batch.cell)], batch.cell_row,
                              batch.cell_row + batch.size);
     const auto need = [&](const CompiledKernel& kernel) {
       scratch = std::max(scratch, scratch_floats(kernel.kernel, of_batch));
     };
-    need(forward_kernel(kernels, rows.mode, batch.cell));
+    need(forward_kernel(kernels, request.mode, batch.cell));
     if (training) need(*kernels.training(batch.cell).backward);
   }
   for (std::size_t cell = 0; training && cell < kernels.training_kernels().size(); ++cell) {
@@ -85,7 +86,7 @@ void reserve_forward(const Memory& memory, CellKernels& kernels, Plan& plan, For
   }
   memory.arenas.scratch().reserve(scratch);
   if (memory.arenas.memory().forecast) return;
-  const PlanSize size = forward_plan(memory, kernels, rows);
+  const PlanSize size = forward_plan(memory, kernels, request);
   plan.reserve(size.launches, size.pointers);
 }
 
@@ -100,68 +101,70 @@ void reserve_backward(const Memory& memory, CellKernels& kernels, Plan& plan) {
   plan.reserve(size.launches, size.pointers);
 }
 
-void make_fixed(const Memory& memory, CellKernels& kernels, Executor& executor,
-                const ir::InstanceGraph& graph, Mode mode, bool gradients) {
+void make_fixed(const Memory& memory, CellKernels& kernels, Backend& backend,
+                const StepRequest& request) {
   std::vector<bool> called(memory.program.cells.size(), false);
-  for (const ir::CellId cell : graph.cells()) called[std::size_t(cell)] = true;
+  for (const ir::CellId cell : memory.graph.cells()) called[std::size_t(cell)] = true;
   for (std::size_t c = 0; c < called.size(); ++c) {
     if (!called[c]) continue;
-    pack(memory, forward_kernel(kernels, mode, ir::CellId(c)));
-    if (gradients) pack(memory, *kernels.training(ir::CellId(c)).backward);
+    pack(memory, forward_kernel(kernels, request.mode, ir::CellId(c)));
+    if (request.backward()) pack(memory, *kernels.training(ir::CellId(c)).backward);
   }
-  if (gradients) executor.make_gradients(memory, kernels);
+  if (request.backward()) backend.update->make_gradients(memory, kernels);
 }
 
-Staged staged(const Memory& memory, CellKernels& kernels, Placement& placement, Executor& executor,
-              ForwardRows rows, bool gradients, bool accumulates) {
-  Staged result = executor.staged(memory, kernels, placement, gradients, accumulates);
+Staged staged(const Memory& memory, CellKernels& kernels, Backend& backend,
+              const StepRequest& request) {
+  if (!backend.executor->memory()) return {};
+  Staged result = backend.io->staged(memory, request);
+  result += backend.update->staged(memory, kernels, request);
   const auto add = [&](const Staged& arrays, const PlanSize& plan) {
-    result.bytes += arrays.bytes;
+    result += arrays;
     result.add(plan.pointers * sizeof(void*));
     result.launches += plan.launches;
   };
   const scheduler::Layout& layout = memory.layout;
-  if (rows.first_batch < layout.batches.size()) {
-    add(Indices::staged(layout), forward_plan(memory, kernels, rows));
-    for (std::size_t cell = 0; rows.mode == Mode::training && cell < layout.cells.size(); ++cell) {
+  if (request.first_batch < layout.batches.size()) {
+    add(Indices::staged(layout), forward_plan(memory, kernels, request));
+    for (std::size_t cell = 0; request.mode == Mode::training && cell < layout.cells.size();
+         ++cell) {
       const std::size_t count = layout.cells[cell].instances.size();
       if (count > 0 && draws(kernels.training(ir::CellId(cell)).forward->kernel))
         result.add(count * sizeof(std::uint64_t));
     }
   }
-  if (gradients) add(Indices::staged_gradients(layout), backward_plan(memory, kernels));
-  result.bytes += 16 * result.launches;  // of those that walk
+  if (request.backward()) add(Indices::staged_gradients(layout), backward_plan(memory, kernels));
+  result.bytes += 16 * result.launches;  // persistent kernels have a number per launch
   return result;
 }
 
 MemoryForecast forecast(const Memory& memory, CellKernels& kernels, const Plan& plan,
-                        Placement& placement, Executor& executor, ForwardRows rows, bool gradients,
-                        bool accumulates) {
+                        Backend& backend, const StepRequest& request) {
+  backend.io->reserve_losses(memory.losses.size());
   MemoryCounter& counter = memory.arenas.memory();
   MemoryForecast forecast{counter.bytes, counter.bytes, 0};
   {
-    struct Foretelling {
+    struct Guard {
       MemoryCounter& counter;
-      ~Foretelling() { counter.forecast = nullptr; }
-    } const foretelling{counter};
+      ~Guard() { counter.forecast = nullptr; }
+    } const guard{counter};
     counter.forecast = &forecast;
     Plan none;
-    reserve_forward(memory, kernels, none, rows);
-    if (gradients) reserve_backward(memory, kernels, none);
+    reserve_forward(memory, kernels, none, request);
+    if (request.backward()) reserve_backward(memory, kernels, none);
   }
 
-  PlanSize size = forward_plan(memory, kernels, rows);
+  PlanSize size = forward_plan(memory, kernels, request);
   std::size_t more = 0;
-  if (gradients) {
+  if (request.backward()) {
     const PlanSize backward = backward_plan(memory, kernels);
     size.launches = std::max(size.launches, backward.launches);
     size.pointers = std::max(size.pointers, backward.pointers);
-    more += executor.prepare(memory, kernels, accumulates);
+    more += backend.update->forecast(memory, kernels, request);
   }
-  if (executor.memory()) {
-    const bool begins = rows.first_batch < memory.layout.batches.size();
-    more += executor.growth(
-        staged(memory, kernels, placement, executor, rows, gradients, accumulates), begins);
+  if (backend.executor->memory()) {
+    const bool begins = request.first_batch < memory.layout.batches.size();
+    more += backend.executor->growth(staged(memory, kernels, backend, request), begins);
   } else {
     const std::size_t planned = Plan::bytes_of(size.launches, size.pointers);
     more += planned > plan.bytes() ? planned - plan.bytes() : 0;

@@ -1,5 +1,6 @@
-// The optimizer's state while a device has it: fetched from the optimizer before the first update,
-// given back when somebody asks for it, or at the end. Owned by DeviceUpdate.
+// The optimizer's state while it lies on a device: copied from the optimizer before the first
+// update, and copied back when the optimizer is asked for it or the engine ends. Owned by
+// KernelUpdate.
 #pragma once
 
 #include <memory>
@@ -10,13 +11,15 @@
 
 namespace espalier::runtime {
 
-class DeviceState {
+class OptimizerState {
  public:
-  DeviceState(MemoryCounter& counter, DeviceMemory& memory) : counter_(counter), memory_(memory) {}
+  OptimizerState(MemoryCounter& counter, DeviceMemory& memory)
+      : counter_(counter), memory_(memory) {}
   /// If the optimizer is still there, it gets its state.
-  ~DeviceState();
+  ~OptimizerState();
 
-  /// Fetches the state of so many params, unless it is here; whether it was not.
+  /// Copies the state of all `params` params here unless it is here already; returns whether it
+  /// did.
   bool attach(UpdateExpression& update, std::size_t params);
   /// What is kept for a param.
   const std::vector<Buffer<float>>& of(ir::ParamId param) const {

@@ -1,18 +1,18 @@
-#include "runtime/update/device_state.h"
+#include "runtime/update/optimizer_state.h"
 
 #include <exception>
 
 namespace espalier::runtime {
 
-struct DeviceState::Home final : KeptElsewhere {
-  DeviceState* owner = nullptr;
+struct OptimizerState::Home final : KeptElsewhere {
+  OptimizerState* owner = nullptr;
   UpdateExpression* update = nullptr;
   void bring_back() override {
     if (owner) owner->bring_back();
   }
 };
 
-DeviceState::~DeviceState() {
+OptimizerState::~OptimizerState() {
   if (!home_) return;
   try {
     if (home_.use_count() > 1) bring_back();
@@ -22,7 +22,7 @@ DeviceState::~DeviceState() {
   if (home_) home_->owner = nullptr;
 }
 
-bool DeviceState::attach(UpdateExpression& update, std::size_t params) {
+bool OptimizerState::attach(UpdateExpression& update, std::size_t params) {
   if (home_ && update.kept_at() == home_.get()) return false;
   if (home_ && home_.use_count() > 1) bring_back();
   home_ = std::make_shared<Home>();
@@ -41,7 +41,7 @@ bool DeviceState::attach(UpdateExpression& update, std::size_t params) {
   return true;
 }
 
-void DeviceState::bring_back() {
+void OptimizerState::bring_back() {
   UpdateExpression& update = *home_->update;
   for (std::size_t p = 0; p < kept_.size(); ++p)
     for (std::size_t i = 0; i < kept_[p].size(); ++i) {

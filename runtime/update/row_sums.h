@@ -1,37 +1,37 @@
 // The gradient of a param that cells read by rows (an embedding), on a device: which rows a
-// minibatch touched, sorted by the host, and their sums. Owned by DeviceUpdate, one a param.
+// minibatch touched, sorted by the host, and their sums. Owned by KernelUpdate, one per param.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "runtime/step/binding.h"
-#include "runtime/update/device_plan.h"
+#include "runtime/update/step_plan.h"
 
 namespace espalier::runtime {
 
-class DeviceRows {
+class RowSums {
  public:
-  DeviceRows(MemoryCounter& counter, DeviceMemory* memory)
+  RowSums(MemoryCounter& counter, DeviceMemory* memory)
       : sums_(counter, memory), carried_(counter, memory), blocks_(counter, memory) {}
 
   /// Finds the rows of `param`, of `width` floats, that contributions exist for, and adds the
   /// kernels that sum them up; if `carries`, on top of the sums so far.
   void collect(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
-               std::size_t width, bool carries, DevicePlan& plan);
+               std::size_t width, bool carries, StepPlan& plan);
   /// Adds the kernel that adds the sums to a dense gradient.
-  void add_to(float* dense, DevicePlan& plan);
+  void add_to(float* dense, StepPlan& plan);
 
   /// The rows with a gradient, and the gradients: [touched, width].
   const std::vector<std::int32_t>& touched() const { return touched_; }
   const float* sums() const { return sums_.data(); }
-  /// One float a touched row, for whoever needs them.
+  /// One float per touched row, for the norm.
   float* blocks();
 
-  /// Bytes that `collect` and `blocks` will add for the minibatch.
+  /// Bytes by which `collect` and `blocks` will grow for the minibatch.
   std::size_t forecast(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
-                       std::size_t width) const;
-  /// What `collect`, and an update by these rows, will place at the most.
+                       std::size_t width, bool carries) const;
+  /// Upper bound on what `collect`, and an update by these rows, will stage.
   Staged staged(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
                 std::size_t width, bool carries) const;
 

@@ -1,4 +1,4 @@
-#include "runtime/update/device_rows.h"
+#include "runtime/update/row_sums.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 namespace espalier::runtime {
 
 /// Numbers the rows, of which there are so many, in the order in which they appear.
-void DeviceRows::touch(std::span<const Contribution> contributions, std::size_t rows) {
+void RowSums::touch(std::span<const Contribution> contributions, std::size_t rows) {
   slots_.resize(rows, -1);
   for (const std::int32_t row : touched_) slots_[std::size_t(row)] = -1;
   std::vector<std::int32_t> touched;
@@ -22,7 +22,7 @@ void DeviceRows::touch(std::span<const Contribution> contributions, std::size_t 
 }
 
 /// Lists the entries of each slot, in their order.
-void DeviceRows::sort(Source& source, const Contribution& contribution) {
+void RowSums::sort(Source& source, const Contribution& contribution) {
   source.from = contribution.from;
   const auto slot = [&](std::int32_t row) { return std::size_t(slots_[std::size_t(row)]); };
   source.offsets.assign(touched_.size() + 1, 0);
@@ -36,8 +36,8 @@ void DeviceRows::sort(Source& source, const Contribution& contribution) {
   source.offsets[0] = 0;
 }
 
-void DeviceRows::collect(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
-                         std::size_t width, bool carries, DevicePlan& plan) {
+void RowSums::collect(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
+                      std::size_t width, bool carries, StepPlan& plan) {
   width_ = width;
   std::vector<Contribution> all;
   std::vector<std::int32_t> before;
@@ -76,20 +76,19 @@ void DeviceRows::collect(const Memory& memory, const CellKernels& kernels, ir::P
   plan.add(*found->second, buffers, std::int64_t(touched_.size()));
 }
 
-void DeviceRows::add_to(float* dense, DevicePlan& plan) {
+void RowSums::add_to(float* dense, StepPlan& plan) {
   if (!add_) add_ = plan.compile(add_rows_kernel(std::int64_t(width_)));
   plan.add(*add_, {plan.place(touched_), sums_.data(), dense}, std::int64_t(touched_.size()));
 }
 
-float* DeviceRows::blocks() {
+float* RowSums::blocks() {
   blocks_.reserve(touched_.size());
   return blocks_.data();
 }
 
 /// Bounds for a minibatch: entries of all contributions, and rows that they touch.
-std::pair<std::size_t, std::size_t> DeviceRows::most(const Memory& memory,
-                                                     const CellKernels& kernels, ir::ParamId param,
-                                                     std::size_t width) {
+std::pair<std::size_t, std::size_t> RowSums::most(const Memory& memory, const CellKernels& kernels,
+                                                  ir::ParamId param, std::size_t width) {
   std::size_t entries = 0;
   const auto& all = kernels.training_kernels();
   for (std::size_t cell = 0; cell < all.size(); ++cell)
@@ -99,15 +98,17 @@ std::pair<std::size_t, std::size_t> DeviceRows::most(const Memory& memory,
   return {entries, std::min(entries, memory.param_store.size(param) / width)};
 }
 
-std::size_t DeviceRows::forecast(const Memory& memory, const CellKernels& kernels,
-                                 ir::ParamId param, std::size_t width) const {
-  const std::size_t rows = most(memory, kernels, param, width).second;
-  return sizeof(float) * (sums_.capacity_for(rows * width) - sums_.capacity() +
+std::size_t RowSums::forecast(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
+                              std::size_t width, bool carries) const {
+  std::size_t rows = most(memory, kernels, param, width).second;
+  if (carries) rows = std::min(rows + touched_.size(), memory.param_store.size(param) / width);
+  const Buffer<float>& sums = carries ? carried_ : sums_;  // `collect` swaps them
+  return sizeof(float) * (sums.capacity_for(rows * width) - sums.capacity() +
                           blocks_.capacity_for(rows) - blocks_.capacity());
 }
 
-Staged DeviceRows::staged(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
-                          std::size_t width, bool carries) const {
+Staged RowSums::staged(const Memory& memory, const CellKernels& kernels, ir::ParamId param,
+                       std::size_t width, bool carries) const {
   Staged result;
   auto [entries, rows] = most(memory, kernels, param, width);
   std::size_t sources = 0;

@@ -1,9 +1,11 @@
-// The plan of step kernels in the making, on a device. Owned by DeviceUpdate, used by its parts.
+// A plan of step kernels: compiled, bound to their buffers and handed to the executor. Each part of
+// runtime/update has one.
 #pragma once
 
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "codegen/compiler.h"
@@ -13,10 +15,10 @@ namespace espalier::runtime {
 
 using Compiled = const codegen::CompiledKernel*;
 
-class DevicePlan {
+class StepPlan {
  public:
   /// Both outlive this.
-  DevicePlan(Executor& executor, codegen::Compiler& compiler)
+  StepPlan(Executor& executor, codegen::Compiler& compiler)
       : executor_(executor), compiler_(compiler) {}
 
   Compiled compile(codegen::Kernel kernel) { return &compiler_.compile(std::move(kernel)); }
@@ -27,7 +29,7 @@ class DevicePlan {
            std::int64_t count = 0) {
     add(kernel, std::span(buffers.begin(), buffers.size()), count);
   }
-  /// Hands what was added over to run.
+  /// Hands what was added to the executor.
   void run();
   /// Forgets what was added.
   void drop() { plan_.clear(); }
@@ -47,5 +49,14 @@ class DevicePlan {
   codegen::Compiler& compiler_;
   Plan plan_;
 };
+
+/// The kernel for `key` in a list of (key, kernel); made the first time.
+template <class Kernels, class Key, class Make>
+const codegen::CompiledKernel& kernel_for(Kernels& kernels, const Key& key, const Make& make) {
+  for (const auto& [known, kernel] : kernels)
+    if (known == key) return *kernel;
+  kernels.emplace_back(key, make());
+  return *kernels.back().second;
+}
 
 }  // namespace espalier::runtime

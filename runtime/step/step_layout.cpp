@@ -1,4 +1,4 @@
-#include "runtime/step/placement.h"
+#include "runtime/step/step_layout.h"
 
 #include "base/stopwatch.h"
 #include "ir/record/recorder.h"
@@ -6,57 +6,63 @@
 
 namespace espalier::runtime {
 
-Placement::Placement(ir::Recorder& recorder, const EngineOptions& options)
+StepLayout::StepLayout(ir::Recorder& recorder, const EngineOptions& options)
     : recorder_(recorder),
       verify_(options.debug.verify),
-      strategy_(scheduler::make_strategy(options.strategy)) {
-  take_whole();
+      strategy_(options.custom_strategy ? options.custom_strategy
+                                        : scheduler::make_strategy(options.strategy)) {
+  select_whole();
 }
 
-void Placement::take() {
+void StepLayout::restart() {
   layout_.clear(program());
   ran_batches_ = 0;
   graph().set_done(0);
 }
 
-void Placement::take_whole() {
+void StepLayout::select_whole() {
   in_part_ = false;
-  take();
+  restart();
 }
 
-void Placement::take_part() {
+void StepLayout::select_part() {
   part_.take(recorder_.graph());
   in_part_ = true;
-  take();
+  restart();
 }
 
-void Placement::find_part(std::span<const ir::InstanceId> losses) {
+void StepLayout::find_part(std::span<const ir::InstanceId> losses) {
   part_.find(recorder_.graph(), losses);
 }
 
-std::size_t Placement::most_find_bytes() const {
+std::size_t StepLayout::find_bytes() const {
   const ir::GraphSize whole = recorder_.size_of_graph();
   return ir::Part::most_find_bytes(whole) +
          ir::LossGroups::most_bytes(recorder_.graph().examples(), whole.losses);
 }
 
-std::size_t Placement::most_part_bytes() const {
+std::size_t StepLayout::part_bytes() const {
   return part_.size().bytes() + scheduler::Layout::most_bytes(part_.size(), program());
 }
 
-std::size_t Placement::most_place_bytes() {
-  if (is_placed()) return 0;
+std::size_t StepLayout::layout_bytes() {
+  if (is_laid_out()) return 0;
   ir::GraphSize size = graph().graph_size();
   size.losses = losses().size();
   return scheduler::Layout::most_bytes(size, program());
 }
 
-std::span<const ir::InstanceId> Placement::losses_by_example() {
+/// A released layout has no cells, so it does not count even if there are no instances.
+bool StepLayout::is_laid_out() {
+  return layout_.rows.size() == graph().size() && layout_.cells.size() == program().cells.size();
+}
+
+std::span<const ir::InstanceId> StepLayout::losses_by_example() {
   return groups_.group(recorder_.graph(), recorder_.losses());
 }
 
-void Placement::place(StepStatistics& statistics) {
-  if (is_placed()) return;
+void StepLayout::lay_out(StepStatistics& statistics) {
+  if (is_laid_out()) return;
   if (verify_) ir::verify(graph(), program());
   Stopwatch watch;
   layout_.grow(program());
@@ -68,34 +74,34 @@ void Placement::place(StepStatistics& statistics) {
   statistics.schedule_seconds += watch.lap();
   layout_.append(graph(), schedule_, program());
   if (verify_) scheduler::check(layout_, graph(), program());
-  gradients_placed_ = false;
+  gradients_laid_out_ = false;
   statistics.layout_seconds += watch.lap();
 }
 
-void Placement::place_gradients(StepStatistics& statistics) {
-  if (gradients_placed_ && layout_.loss_rows.size() == losses().size()) return;
+void StepLayout::lay_out_gradients(StepStatistics& statistics) {
+  if (gradients_laid_out_ && layout_.loss_rows.size() == losses().size()) return;
   Stopwatch watch;
   layout_.place_gradients(graph(), program(), losses());
   if (verify_) scheduler::check_gradients(layout_, graph(), program(), losses());
-  gradients_placed_ = true;
+  gradients_laid_out_ = true;
   statistics.layout_seconds += watch.lap();
 }
 
-void Placement::set_ran() {
+void StepLayout::set_ran() {
   ran_batches_ = layout_.batches.size();
   graph().set_done(ir::InstanceId(graph().size()));
 }
 
-std::size_t Placement::bytes() const {
+std::size_t StepLayout::bytes() const {
   return recorder_.bytes() + part_.bytes() + groups_.bytes() + schedule_.bytes() + layout_.bytes();
 }
 
-void Placement::release_parts() {
+void StepLayout::release_parts() {
   part_ = {};
   groups_ = {};
 }
 
-void Placement::release() {
+void StepLayout::release() {
   layout_ = {};
   schedule_ = {};
 }
