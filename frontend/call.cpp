@@ -11,7 +11,7 @@ namespace espalier::detail {
 namespace {
 
 ir::Recorder& recorder_of(const ir::CallHandle& call) {
-  if (!call.recorder) throw UserError("a Call is used that was never assigned");
+  if (!call.recorder) throw UserError("a Call is used before it was assigned");
   return *call.recorder;
 }
 
@@ -31,7 +31,7 @@ ir::CallHandle field_of(const ir::CallHandle& call, int field) {
 
 RowNumber row_number(std::int64_t value) {
   if (!std::in_range<std::int32_t>(value))
-    throw UserError(fmt::format("the index {} does not fit 32 bits", value));
+    throw UserError(fmt::format("the index {} does not fit in 32 bits", value));
   return {static_cast<std::int32_t>(value)};
 }
 
@@ -41,7 +41,7 @@ CallOperand::CallOperand(const Call<Tensor>& call) : call(call) {
 }
 
 CallOperand::CallOperand(const Param& param) {
-  // The shape goes along so that record_op can tell another model's param.
+  // The shape lets record_op recognize a param of another model.
   operand = {ir::OpOperand::Kind::param, param.id(), param.shape()};
 }
 
@@ -55,7 +55,8 @@ CallOperand::CallOperand(RowNumber row) : index(row.value) {
 
 CallOperand::CallOperand(const Tensor& tensor) {
   if (Inside::drawn(tensor))
-    throw UserError("dropout of a constant is used with a Call: a cell has to draw it");
+    throw UserError(
+        "dropout of a constant is combined with a Call; use the dropout inside a cell instead");
   if (!Inside::is_constant(tensor))
     throw UserError("a Tensor of a cell's body is used with a Call, outside of the body");
   operand = {ir::OpOperand::Kind::number, -1, tensor.shape()};

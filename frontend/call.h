@@ -1,6 +1,6 @@
-// A recorded call as the user holds it, typed by what it gives: Call<State> for a struct of
-// tensors, Call<Tensor> for one. Made by Cell::call, consumed by further calls, by arithmetic
-// (frontend/ops.h) and by Engine::value; holds no numbers.
+// The user's handle of a recorded call, typed by the result: Call<State> for a struct of tensors,
+// Call<Tensor> for one. Made by Cell::call; used by further calls, by arithmetic (frontend/ops.h)
+// and by Engine::value. It holds no numbers.
 #pragma once
 
 #include <concepts>
@@ -14,7 +14,7 @@
 
 namespace espalier {
 
-/// Two words, copied freely, valid until the next minibatch begins; a later use is a UserError.
+/// Small and freely copied. Valid until the next minibatch begins; a later use is a UserError.
 template <class S>
 class Call : public ir::CallHandle {
  public:
@@ -27,37 +27,37 @@ class Call : public ir::CallHandle {
 
 namespace detail {
 
-/// The shape of a call of one tensor. UserError for a call of an earlier minibatch.
+/// The shape of a call that returns one tensor. UserError for a call of an earlier minibatch.
 const Shape& shape_of(const ir::CallHandle& call);
 ir::CallHandle field_of(const ir::CallHandle& call, int field);
 
-/// An index given as a number.
+/// An index as a number.
 struct RowNumber {
   std::int32_t value = 0;
 };
-/// UserError unless `value` fits 32 bits.
+/// UserError unless `value` fits in 32 bits.
 RowNumber row_number(std::int64_t value);
 
-/// An operand of arithmetic outside cells, with the call, index or number that goes with it.
+/// An operand of arithmetic outside cells: its kind, with the call, index or number itself.
 struct CallOperand {
   ir::OpOperand operand;
   ir::CallHandle call;
   std::int32_t index = 0;
   double number = 0;
 
-  CallOperand(const Call<Tensor>& call);  // NOLINT: these are what an operand may be
+  CallOperand(const Call<Tensor>& call);  // NOLINT: operands convert implicitly
   CallOperand(const Param& param);        // NOLINT
   CallOperand(double number);             // NOLINT
   CallOperand(RowNumber row);             // NOLINT
-  /// UserError unless the tensor is a free constant.
+  /// UserError unless the tensor is a constant that belongs to no cell.
   CallOperand(const Tensor& tensor);  // NOLINT
-  /// UserError: indices are numbers outside cells.
+  /// Always a UserError: outside cells an index is a number.
   CallOperand(const Index& index);  // NOLINT
 };
 
-/// Records an op on calls, at least one of them among the operands, as a call of a one-op cell. The
-/// cell is the same for all numbers, which are recorded, as calls too.
-/// UserError where the op's shape rule does not hold.
+/// Records an op as a call of a one-op cell. At least one operand is a call. Numbers are recorded
+/// as calls too, so the cell does not depend on their values. UserError if the op's shape rule
+/// fails.
 ir::CallHandle record_op(std::string_view op, const ir::Attributes& attributes,
                          std::span<const CallOperand> operands);
 

@@ -21,8 +21,8 @@ inline constexpr bool is_children = false;
 template <class S>
 inline constexpr bool is_children<Children<S>> = true;
 
-/// What a call gives for a parameter of a body: a number for an Index, a Call<S> for a state S (or
-/// Tensor), a range of Call<S> for Children<S>.
+/// Whether a call may pass a `Given` for a parameter of the body: an integer for an Index, a
+/// Call<S> for a state S (or Tensor), a range of Call<S> for Children<S>.
 template <class Parameter, class Given>
 struct Accepts : std::bool_constant<std::same_as<Given, Call<Parameter>>> {};
 template <class Given>
@@ -34,7 +34,7 @@ template <class S, std::ranges::input_range Given>
 struct Accepts<Children<S>, Given>
     : std::bool_constant<std::same_as<std::ranges::range_value_t<Given>, Call<S>>> {};
 
-/// The operands and indices of one call; `Lists` are arrays or vectors to be filled.
+/// Adds one argument of a call to `add`, a FixedArguments or ListedArguments.
 template <class Parameter, class Given, class Add>
 void add_argument(const Instances& instances, const Given& given, Add& add) {
   if constexpr (std::same_as<Parameter, Index>) {
@@ -51,7 +51,7 @@ void add_argument(const Instances& instances, const Given& given, Add& add) {
   }
 }
 
-/// Collects a call's arguments on the stack: the numbers of both are known.
+/// Collects the arguments of a call on the stack, if their numbers are known at compile time.
 template <std::size_t operands, std::size_t indices>
 struct FixedArguments {
   std::array<ir::CallId, operands> operand_list;
@@ -62,8 +62,8 @@ struct FixedArguments {
   void index(std::int32_t value) { index_list[index_count++] = value; }
 };
 
-/// Collects a call's arguments at the end of the lists, which are left as they were: a range of
-/// children may record calls while it is read.
+/// Collects the arguments of a call at the end of the recorder's lists, and restores them when it
+/// is destroyed. It nests: reading a range of children may record other calls.
 struct ListedArguments {
   explicit ListedArguments(ir::CallLists& lists)
       : lists(lists), operand_begin(lists.operands.size()), index_begin(lists.indices.size()) {}
@@ -92,14 +92,14 @@ struct ListedArguments {
 template <class Signature>
 class Cell;
 
-/// R and Args are those of the traced body: Index, Tensor, a plain struct of Tensors, or Children
-/// of either.
+/// R and Args are the types of the traced body. Args are Index, Tensor, a plain struct of Tensors,
+/// or Children of either; R is Tensor or such a struct.
 template <class R, class... Args>
 class Cell<R(Args...)> {
  public:
   Cell() = default;
-  /// `mark` tells the cell from others of that number in other models (ir/record/cell_mark.h); 0 is
-  /// unknown.
+  /// `mark` is described in ir/record/cell_mark.h. Without it, the cell is not distinguished from
+  /// the cell with the same id in another model.
   explicit Cell(ir::CellId id, std::uint32_t mark = 0) : id_(id), mark_(mark) {}
   ir::CellId id() const { return id_; }
 

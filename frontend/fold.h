@@ -1,6 +1,6 @@
-// Walking a tree bottom up without recursion, so that a tree may be as deep as memory allows. For
-// models that encode one example; works on trees in postorder arrays (data::Tree) and on nodes that
-// know their children (data::TreeRef, or the user's own).
+// Walks a tree bottom up without recursion, so that its depth is limited by memory only. For models
+// that encode one example. Works on trees in postorder arrays (data::Tree) and on nodes that list
+// their children (data::TreeRef, or the user's own type).
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,7 @@
 
 namespace espalier {
 
-/// Nodes 0 … size() − 1, children before parents, a node's children next to one another in order
-/// of their subtrees (postorder); the root is last.
+/// A tree with nodes 0 … size() − 1 in postorder: children before parents, the root last.
 template <class T>
 concept PostorderTree = requires(const T& tree, int node) {
   { tree.size() } -> std::integral;
@@ -26,21 +25,21 @@ concept PostorderTree = requires(const T& tree, int node) {
   { tree.children(node).size() } -> std::integral;
 };
 
-/// What one gets by iterating over a node's children.
+/// The type of the elements in a node's range of children.
 template <class T>
 using ChildOf = std::ranges::range_reference_t<decltype(std::declval<const T&>().children())>;
 
-/// A node that says whether it is a leaf and lists its children, which are nodes again: references
-/// into the tree, or small values.
+/// A node with `leaf()` and `children()`. Children are nodes too: references into the tree, or
+/// small values.
 template <class T>
 concept TreeNode = requires(const T& node) {
   { node.leaf() } -> std::convertible_to<bool>;
   requires std::convertible_to<ChildOf<T>, const T&>;
 };
 
-/// The root's value, where a leaf's is `leaf(i)` and an inner node's is `node(i, children)`; i is
-/// the node's number and `children` a std::span of the children's values from left to right, which
-/// may be moved from. UserError for an empty tree.
+/// Returns the value of the root. The value of a leaf is `leaf(i)`, that of an inner node is
+/// `node(i, children)`, where i is the number of the node and `children` a std::span of its
+/// children's values from left to right, which may be moved from. UserError for an empty tree.
 template <PostorderTree Tree, class Leaf, class Node>
 auto fold(const Tree& tree, Leaf&& leaf, Node&& node) {
   using Value = std::decay_t<decltype(leaf(0))>;
@@ -60,7 +59,7 @@ auto fold(const Tree& tree, Leaf&& leaf, Node&& node) {
   return std::move(values.back());
 }
 
-/// The same from the root's node: `leaf(node)` and `node(node, children)` get nodes.
+/// The same for a root node: `leaf(node)` and `node(node, children)` get nodes instead of numbers.
 template <TreeNode T, class Leaf, class Node>
   requires(!PostorderTree<T>)
 auto fold(const T& root, Leaf&& leaf, Node&& node) {

@@ -20,7 +20,7 @@ Param Model::param(const std::string& name, const Shape& shape, const Initialize
   detail::check_name("param", name);
   auto& params = data_->program.params;
   user_check(std::ranges::find(params, name, &ir::Param::name) == params.end(),
-             "model '{}' has a param '{}' already", this->name(), name);
+             "model '{}' already has a param '{}'", this->name(), name);
   params.push_back({name, shape, initializer});
   Param handle;
   handle.model_ = data_;
@@ -30,7 +30,7 @@ Param Model::param(const std::string& name, const Shape& shape, const Initialize
 
 void Model::add_state(std::type_index type, std::string name, std::initializer_list<Shape> shapes) {
   auto& states = data_->program.states;
-  user_check(!data_->states.contains(type), "model '{}': state '{}' is declared already",
+  user_check(!data_->states.contains(type), "model '{}': state '{}' is already declared",
              this->name(), name);
   const auto taken = [&](const std::string& candidate) {
     return std::ranges::find(states, candidate, &ir::State::name) != states.end();
@@ -51,7 +51,7 @@ std::uint32_t Model::mark(ir::CellId cell) const {
 void Model::check_shapes(const std::string& cell, std::size_t expected, std::size_t found) {
   user_check(found == expected,
              "cell '{}' has {} parameters of type Tensor or Children<Tensor>, but {} shapes are "
-             "given for them",
+             "given",
              cell, expected, found);
 }
 

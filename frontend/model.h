@@ -1,6 +1,6 @@
-// What a user derives from: params, states and cells of one model, traced into an ir::Program. This
-// is the header that models include; README.md and docs/tutorial.md show its use. A cell is traced
-// when it is made: its lambda runs once, on symbolic tensors.
+// Model, the base class of users' models: params, states and cells, traced into an ir::Program.
+// This is the header that models include; README.md and docs/tutorial.md show its use. A cell is
+// traced when it is made: its lambda runs once, on symbolic tensors.
 #pragma once
 
 #include <initializer_list>
@@ -37,7 +37,7 @@ struct SignatureOf<R (C::*)(Args...)> : SignatureOf<R (C::*)(Args...) const> {};
 template <class Body>
 concept TypedBody = requires { &Body::operator(); };
 
-/// Makes a body's arguments from ports and its result a cell.
+/// Runs a body with ports as arguments and makes a cell of its result.
 template <class Signature>
 class BodyTracer;
 
@@ -59,7 +59,7 @@ class BodyTracer<R(Args...)> {
 
   template <class Body>
   ir::CellId run(const Body& body) {
-    std::tuple<Args...> arguments{argument<Args>()...};  // in order, as for any {}
+    std::tuple<Args...> arguments{argument<Args>()...};  // braces evaluate in order
     const R result = std::apply(body, arguments);
     if constexpr (std::same_as<R, Tensor>) {
       const ir::StateId state = tracer_.state_of(tracer_.output_shape(result));
@@ -114,29 +114,30 @@ class Model {
   Model& operator=(Model&&) = default;
 
   const std::string& name() const { return program().name; }
-  /// Everything made so far: what an engine is constructed from.
+  /// Everything declared so far. An engine is constructed from it.
   const ir::Program& program() const { return data_->program; }
 
-  /// Gives the fields of the plain struct S their shapes, in order. UserError if they have been
-  /// given before.
+  /// Declares the shapes of the fields of the plain struct S, in order. UserError if S is already
+  /// declared.
   template <detail::StateStruct S, std::convertible_to<Shape>... Shapes>
   void declare_state(const Shapes&... shapes) {
     static_assert(sizeof...(Shapes) == detail::count_fields<S>(), "one Shape for each field");
     add_state(typeid(S), std::string(detail::type_name<S>()), {Shape(shapes)...});
   }
 
-  /// A new param. Without an initializer, matrices are glorot (uniform) and vectors 0. UserError
-  /// for a name that is taken or not of letters, digits and `_ - .`.
+  /// Adds a param. By default matrices are initialized with Glorot's uniform distribution, vectors
+  /// with 0. UserError if the name is taken, or has other characters than letters, digits and
+  /// `_ - .`.
   Param param(const std::string& name, const Shape& shape);
   Param param(const std::string& name, const Shape& shape, const Initializer& initializer);
 
-  /// Traces `body`, a lambda whose parameters become the cell's ports and whose result its state.
-  /// UserError for a name that is taken, an undeclared state, or any error of the body's ops.
+  /// Traces `body`, a lambda. Its parameters become the ports of the cell, its result the cell's
+  /// state. UserError for a name that is taken, an undeclared state, or an error in an op.
   template <detail::TypedBody Body>
   auto cell(const std::string& name, const Body& body) {
     return cell(name, {}, body);
   }
-  /// The same with the shapes of its Tensor and Children<Tensor> parameters, in their order.
+  /// The same, with the shapes of the Tensor and Children<Tensor> parameters in order.
   template <detail::TypedBody Body>
   auto cell(const std::string& name, std::initializer_list<Shape> shapes, const Body& body) {
     using Signature = typename detail::SignatureOf<decltype(&Body::operator())>::type;

@@ -23,7 +23,7 @@ Shape cut_shape(const Shape& shape, int axis, std::int64_t begin, std::int64_t l
 std::int64_t part_length(const Shape& shape, int axis, int parts) {
   if (shape[axis] % parts != 0)
     throw UserError(
-        fmt::format("split: axis {} cannot be cut into {} equal parts: operand 'x' is {}", axis,
+        fmt::format("split: axis {} cannot be split into {} equal parts: operand 'x' is {}", axis,
                     parts, to_string(shape)));
   return shape[axis] / parts;
 }

@@ -1,8 +1,8 @@
-// The functions that a user writes with. Each is one line for two worlds: inside a cell's body its
-// operands are Tensors, Params and numbers and it adds an op to the body; outside, at least one
-// operand is a Call<Tensor> and it records a call of a one-op cell. What an op computes is said in
-// its record (ir/ops_*.cpp). All throw UserError where the op's shape rule does not hold. An axis
-// may be negative: it then counts from the last.
+// The functions for computing with tensors. Each works in two places. In the body of a cell,
+// operands are Tensors, Params and numbers, and the function adds an op to the body. Elsewhere, at
+// least one operand is a Call<Tensor>, and it records a call of a one-op cell. docs/ops.md lists
+// what each op computes. All throw UserError if the op's shape rule fails. A negative axis counts
+// from the end.
 #pragma once
 
 #include <array>
@@ -22,13 +22,13 @@ concept CallOfTensor = std::same_as<T, Call<Tensor>>;
 template <class T>
 concept Number = std::is_arithmetic_v<T>;
 
-/// Something with a shape.
+/// A tensor in a body, or a call of one.
 template <class T>
 concept Operand = TraceOperand<T> || CallOfTensor<T>;
 /// Operands of element-wise ops: tensors or calls, and numbers, but not only numbers.
 template <class... T>
 concept Operands = ((Operand<T> || Number<T>) && ...) && (Operand<T> || ...);
-/// Something that names a row: a body's Index, or a number outside bodies.
+/// An index: an Index in a body, an integer elsewhere.
 template <class I, class X>
 concept IndexFor =
     (CallOfTensor<X> && std::integral<I>) || (!CallOfTensor<X> && std::same_as<I, Index>);
@@ -55,13 +55,13 @@ Result<T...> apply(std::string_view op, const ir::Attributes& attributes, const 
   }
 }
 
-/// `axis` counted from the first; UserError if `shape` has no such axis.
+/// `axis` as a non-negative number. UserError if `shape` has no such axis.
 int checked_axis(std::string_view op, const Shape& shape, int axis);
-/// The shape of `length` elements of `axis`. UserError unless there are `begin + length`.
+/// `shape` with `length` elements on `axis`. UserError unless there are `begin + length`.
 Shape cut_shape(const Shape& shape, int axis, std::int64_t begin, std::int64_t length);
-/// The length of one of `parts` equal parts of `axis`. UserError if it cannot be cut so.
+/// The length of one of `parts` equal parts of `axis`. UserError if it is not divisible.
 std::int64_t part_length(const Shape& shape, int axis, int parts);
-/// UserError unless `axis` is the last, or the first of a matrix. Whether it is the latter.
+/// Whether `axis` is the first of a matrix. UserError if it is neither that nor the last axis.
 bool is_first_of_matrix(std::string_view op, const Shape& shape, int axis);
 
 template <Operand X>
@@ -73,7 +73,7 @@ Result<X> over_axis(std::string_view op, const X& x, int axis) {
 
 // clang-format off
 
-// Element-wise. Shapes are broadcast against each other: axes aligned at the end, extents equal or 1.
+// Element-wise ops. Shapes broadcast: axes are aligned at the end, extents are equal or 1.
 template <class A, class B> requires detail::Operands<A, B>
 auto operator+(const A& a, const B& b) { return detail::apply("add", {}, a, b); }
 template <class A, class B> requires detail::Operands<A, B>
@@ -107,7 +107,7 @@ template <detail::Operand X> auto stop_gradient(const X& x) { return detail::app
 /// `p` is the probability of dropping an element.
 template <detail::Operand X> auto dropout(const X& x, double p) { return detail::apply("dropout", {.number = p}, x); }
 
-// Products.
+// Contractions and the outer product.
 template <detail::Operand A, detail::Operand B>
 auto matmul(const A& a, const B& b) { return detail::apply("matmul", {}, a, b); }
 /// Σ a[i] · b[i] of two vectors.
@@ -118,7 +118,7 @@ auto outer(const A& a, const B& b) { return detail::apply("outer", {}, a, b); }
 template <detail::Operand F, detail::Operand A, detail::Operand B>
 auto bilinear(const F& form, const A& a, const B& b) { return detail::apply("bilinear", {}, form, a, b); }
 
-// Which elements.
+// Selecting and rearranging elements.
 template <detail::Operand X, detail::IndexFor<X> I>
 auto row(const X& x, const I& index) { return detail::apply("row", {}, x, detail::as_index(index)); }
 inline Tensor one_hot(const Index& index, int n) { return detail::apply("one_hot", {.shape = {n}}, index); }
@@ -145,7 +145,7 @@ auto split(const X& x, int axis = 0) {
   }(std::make_integer_sequence<int, N>());
 }
 
-// Reductions over one axis, or over all elements.
+// Reductions, over one axis or over all elements.
 template <detail::Operand X> auto sum(const X& x, int axis) { return detail::over_axis("sum", x, axis); }
 template <detail::Operand X> auto mean(const X& x, int axis) { return detail::over_axis("mean", x, axis); }
 template <detail::Operand X> auto max_over(const X& x, int axis) { return detail::over_axis("max_over", x, axis); }
@@ -155,7 +155,7 @@ template <detail::Operand X> auto mean(const X& x) { return mean(reshape(x, {x.s
 template <detail::Operand X> auto max_over(const X& x) { return max_over(reshape(x, {x.shape().size()}), 0); }
 template <detail::Operand X> auto min_over(const X& x) { return -max_over(-x); }
 
-/// Over the last axis, or over the first of a matrix.
+/// Softmax over the last axis, or over the first axis of a matrix.
 template <detail::Operand X>
 detail::Result<X> softmax(const X& x, int axis = -1) {
   if (detail::is_first_of_matrix("softmax", x.shape(), axis)) return transpose(softmax(transpose(x), -1));
@@ -169,7 +169,7 @@ detail::Result<X> log_softmax(const X& x, int axis = -1) {
 template <detail::Operand X, detail::Operand G, detail::Operand B>
 auto layer_norm(const X& x, const G& gain, const B& bias) { return detail::apply("layer_norm", {}, x, gain, bias); }
 
-// Over the children: inside bodies only, where a Children port gives values per child.
+// Reductions over the children: only in bodies, for values of a Children port.
 inline Tensor sum_children(const Tensor& x) { return detail::apply("sum_children", {}, x); }
 inline Tensor mean_children(const Tensor& x) { return detail::apply("mean_children", {}, x); }
 inline Tensor max_children(const Tensor& x) { return detail::apply("max_children", {}, x); }

@@ -1,5 +1,6 @@
-// Plain structs of Tensors as lists of Tensors: counts the fields of an aggregate and binds them,
-// so that `struct State { Tensor h, c; }` needs no registration. Consumed by the tracer and Call.
+// Treats plain structs of Tensors as lists of Tensors. It counts the fields of an aggregate and
+// binds them, so that `struct State { Tensor h, c; }` needs no registration. Used by the tracer and
+// Call.
 #pragma once
 
 #include <array>
@@ -13,7 +14,7 @@ namespace espalier::detail {
 
 inline constexpr std::size_t max_fields = 8;
 
-/// Stands for a field while fields are counted: for any, or for Tensors only.
+/// Placeholders for counting fields: for fields of any type, or for Tensors only.
 struct AnyField {
   template <class T>
   operator T() const;  // NOLINT
@@ -29,7 +30,7 @@ constexpr bool takes(std::index_sequence<i...>) {
   return requires { S{(static_cast<void>(i), Field{})...}; };
 }
 
-/// The largest n ≤ `most` for which S can be made of n Fields.
+/// The largest n ≤ `most` for which S can be initialized with n `Field`s.
 template <class S, class Field = AnyTensor, std::size_t most = max_fields + 1>
 constexpr std::size_t count_fields() {
   if constexpr (most == 0 || takes<S, Field>(std::make_index_sequence<most>())) {
@@ -77,7 +78,7 @@ auto fields_of(const S& state) {
   }
 }
 
-/// The position among S's fields of the one that `member` points to.
+/// The index of the field of S that `member` points to.
 template <StateStruct S>
 int field_index(Tensor S::* member) {
   const S state{};
@@ -87,7 +88,7 @@ int field_index(Tensor S::* member) {
   return index;
 }
 
-/// S made of `tensors`, as many as it has fields.
+/// An S with the given tensors as fields, one for each.
 template <StateStruct S, class List>
 S make_state(const List& tensors) {
   return [&]<std::size_t... i>(std::index_sequence<i...>) {
@@ -95,7 +96,7 @@ S make_state(const List& tensors) {
   }(std::make_index_sequence<count_fields<S>()>());
 }
 
-/// The name of a type without its namespaces, for texts.
+/// The name of a type without its namespaces, for messages.
 template <class S>
 std::string_view type_name() {
   std::string_view text = __PRETTY_FUNCTION__;  // "… [with S = a::State; …" or "… [S = a::State]"

@@ -9,7 +9,7 @@
 namespace espalier {
 
 const ir::Param& Param::get() const {
-  if (!model_) throw UserError("a Param is used that was never made with Model::param");
+  if (!model_) throw UserError("a Param is used that was not made with Model::param");
   return model_->program.params[id_];
 }
 
@@ -31,7 +31,7 @@ Tensor::Tensor(const Param& param) {
 
 const Shape& Tensor::shape() const {
   if (!detail::Inside::is_assigned(*this))
-    throw UserError("a Tensor is used that was never assigned");
+    throw UserError("a Tensor is used before it was assigned");
   return shape_;
 }
 
@@ -70,7 +70,7 @@ Index Inside::index(std::shared_ptr<Trace> trace, ir::NodeId node) {
 }
 
 Tensor Inside::as_tensor(const Index& index) {
-  if (!index.trace_) throw UserError("an Index is used that is no port of a cell");
+  if (!index.trace_) throw UserError("an Index that is not a port of a cell is used");
   return tensor(index.trace_, index.node_);
 }
 
@@ -92,7 +92,7 @@ namespace {
 Tensor draw(const ir::Op& op, const ir::Attributes& attributes, std::span<const Tensor> operands) {
   auto drawn = std::make_shared<const Drawn>(
       Drawn{op, attributes, {operands.begin(), operands.end()}, {}, -1});
-  // On trial in a graph of its own: for the shape, and to refuse what does not fit here.
+  // Apply the op in a temporary graph, for its shape and its errors.
   const auto trial = std::make_shared<Trace>(
       Trace{ir::GraphBuilder(ir::GraphBuilder::Mode::record, "outside cells"), "outside cells"});
   const ir::Value value = value_in(trial, Inside::drawn(drawn, {}));
@@ -116,7 +116,7 @@ Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
     }
     if (!other->open)
       throw UserError(
-          fmt::format("{}: an operand was kept from the body of cell '{}', whose tracing is over",
+          fmt::format("{}: an operand comes from the body of cell '{}', which was traced before",
                       name, other->cell));
     if (trace && trace != other)
       throw UserError(fmt::format("{}: operands belong to two cells, '{}' and '{}'", name,

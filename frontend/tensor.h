@@ -1,6 +1,6 @@
-// The values of a cell's body while it is traced: Tensor, Index, Param, and Children for what
-// exists once per child. Made by Model, computed with through frontend/ops.h; they hold no numbers,
-// only a place in the graph being built.
+// The values in a cell's body while it is traced: Tensor, Index, Param, and Children for values
+// that exist once per child. Made by Model, used with the functions of frontend/ops.h. They hold no
+// numbers, only a reference to a node of the graph being built.
 #pragma once
 
 #include <memory>
@@ -23,12 +23,12 @@ struct Drawn;
 struct Inside;
 }  // namespace detail
 
-/// A trained tensor, from Model::param. A copyable handle that a body captures; inside a body it is
-/// a Tensor, outside it may be an operand of arithmetic with calls.
+/// A trained tensor, from Model::param. A copyable handle that bodies capture by value. In a body
+/// it converts to a Tensor; elsewhere it can be an operand of arithmetic with calls.
 class Param {
  public:
   Param() = default;
-  /// UserError for a handle that no Model::param made; so for `shape`.
+  /// UserError for a default-constructed handle. The same holds for `shape`.
   const std::string& name() const;
   const Shape& shape() const;
   ir::ParamId id() const { return id_; }
@@ -43,7 +43,7 @@ class Param {
   ir::ParamId id_ = -1;
 };
 
-/// A row number or label: an Index port of the cell being traced.
+/// An integer argument of the cell being traced, such as a row number or a label.
 class Index {
  public:
   Index() = default;
@@ -54,16 +54,16 @@ class Index {
   ir::NodeId node_ = -1;
 };
 
-/// A value of the cell being traced, or a constant (perhaps with dropout) that is still free of any
-/// cell.
+/// A value of the cell being traced. Or a *free* tensor, which belongs to no cell yet: a constant,
+/// or a value computed from dropout of constants.
 class Tensor {
  public:
-  /// Empty: to be assigned before it is used.
+  /// An empty tensor, to be assigned before it is used.
   Tensor() = default;
   /// UserError unless a cell of the param's model is being traced.
   Tensor(const Param& param);  // NOLINT: inside a body a param is a tensor
 
-  /// The shape for one example (and one child). UserError for an empty tensor.
+  /// The shape for one example (per child, for values of a Children port). UserError if empty.
   const Shape& shape() const;
 
  private:
@@ -79,13 +79,13 @@ class Tensor {
 /// `value` at every coordinate.
 Tensor constant(double value, const Shape& shape = {});
 
-/// What a Children port gives a body: the fields of S (or the Tensor), once per child.
+/// The values of a Children port in a body: the fields of S (or the Tensor), once per child.
 template <class S>
 struct Children : S {};
 
 namespace detail {
 
-/// The inside of the handles, for the tracer and the ops.
+/// Access to the private members of the handles, for the tracer and the ops.
 struct Inside {
   static Tensor tensor(std::shared_ptr<Trace> trace, ir::NodeId node);
   static Tensor constant(double number, const Shape& shape);
@@ -95,7 +95,7 @@ struct Inside {
   static ir::NodeId node(const Tensor& tensor) { return tensor.node_; }
   static bool is_constant(const Tensor& tensor) { return tensor.constant_; }
   static double number(const Tensor& tensor) { return tensor.number_; }
-  /// What a free tensor that is no constant is made of, else null.
+  /// The op that made a free tensor; null for a constant and for a tensor of a cell.
   static const Drawn* drawn(const Tensor& tensor) { return tensor.drawn_.get(); }
   /// Whether it was ever assigned.
   static bool is_assigned(const Tensor& tensor) {
@@ -107,13 +107,13 @@ struct Inside {
   static const ir::Param& get(const Param& param) { return param.get(); }
 };
 
-/// The tensor as a value of that cell, or of another graph; one that is free becomes so.
+/// The tensor as a value of `trace`. A free tensor is added to it.
 ir::Value value_in(const std::shared_ptr<Trace>& trace, const Tensor& tensor);
 
-/// Adds an op to the trace that its operands belong to. Without any, dropout of constants stays
-/// free, and so does what is computed from it: a cell that uses it draws it, once a call. UserError
-/// where the op's shape rule does not hold, for operands of two cells, for tensors kept from a cell
-/// already traced, and for a number that is known: all operands are constants.
+/// Adds an op to the trace of its operands. If all operands are free, dropout gives a free tensor,
+/// and so does any op on its result; the mask is drawn by the cell that uses it, once per call.
+/// UserError if the op's shape rule fails, if operands belong to two cells or to a cell already
+/// traced, or if all operands are constants.
 Tensor trace_op(std::string_view op, const ir::Attributes& attributes,
                 std::span<const Tensor> operands);
 

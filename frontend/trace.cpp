@@ -19,7 +19,8 @@ bool is_name(std::string_view name) {
 }  // namespace
 
 void check_name(std::string_view what, std::string_view name) {
-  user_check(is_name(name), "a {} is named with letters, digits and '_-.', found '{}'", what, name);
+  user_check(is_name(name), "the name of a {} has only letters, digits and '_-.', found '{}'", what,
+             name);
 }
 
 CellTracer::CellTracer(ModelData& model, std::string name)
@@ -27,7 +28,7 @@ CellTracer::CellTracer(ModelData& model, std::string name)
   check_name("cell", name);
   const bool taken =
       std::ranges::any_of(model.program.cells, [&](const ir::Cell& c) { return c.name == name; });
-  user_check(!taken, "model '{}' has a cell '{}' already", model.program.name, name);
+  user_check(!taken, "model '{}' already has a cell '{}'", model.program.name, name);
   if (model.trace)
     throw UserError(
         fmt::format("cell '{}' is made inside the body of cell '{}'", name, model.trace->cell));
@@ -109,7 +110,7 @@ ir::CellId CellTracer::finish(ir::StateId state, std::span<const Tensor> outputs
       fail(fmt::format("is {}, declared {}", to_string(shape),
                        to_string(expected.fields[field].shape)));
     if (const auto& trace = Inside::trace(output)) {
-      if (trace != trace_) fail("was kept from the body of cell '" + trace->cell + "'");
+      if (trace != trace_) fail("comes from the body of cell '" + trace->cell + "'");
       if (trace_->builder.node(Inside::node(output)).type.children != ir::per_instance)
         fail("exists once per child: combine it first, e.g. with sum_children");
       cell_.outputs.push_back(Inside::node(output));

@@ -1,6 +1,6 @@
-// The cell being traced: where the ops of a body go. Made by Model::cell, reached only through the
-// tensors, indices and params of that body, so that there is no "current graph" anywhere. Once the
-// body has returned the trace is closed, and a tensor kept from it is refused.
+// The cell being traced, to which the ops of a body are added. Made by Model::cell; reached only
+// through the tensors, indices and params of the body, so there is no global "current graph". When
+// the body returns the trace is closed; a later use of its tensors is an error.
 #pragma once
 
 #include <map>
@@ -23,33 +23,32 @@ struct Trace {
   bool open = true;
 };
 
-/// An op on constants that differs from call to call, because dropout draws: still free of any
-/// cell.
+/// An op on constants whose result differs from call to call, because of dropout. It belongs to no
+/// cell yet.
 struct Drawn {
   const ir::Op& op;
   ir::Attributes attributes;
   std::vector<Tensor> operands;
-  // The cell that used it last, and what it is there: used twice, it is drawn once.
+  // The cell that used it last, and its node there, so that a second use draws no second mask.
   mutable std::weak_ptr<Trace> trace;
   mutable ir::NodeId node = -1;
 };
 
-/// What a model shares with its params.
+/// The data that a model shares with its params.
 struct ModelData {
   ir::Program program;
   std::map<std::type_index, ir::StateId> states;
   std::shared_ptr<Trace> trace;  ///< of the cell being traced, if any
 };
 
-/// UserError unless `name` consists of letters, digits and `_ - .`; `what` is e.g. "param".
+/// UserError unless `name` consists of letters, digits and `_ - .`. `what` is e.g. "param".
 void check_name(std::string_view what, std::string_view name);
 
-/// Traces one cell: opens the trace, makes the values of the ports in order, and adds the cell. If
-/// `finish` is not reached, the program is left as it was.
+/// Traces one cell: opens the trace, makes the values of the ports in order, and adds the cell. The
+/// program stays unchanged if `finish` is not reached.
 class CellTracer {
  public:
-  /// UserError if the name is empty, taken or not of letters, digits and `_ - .`, or if another
-  /// cell is being traced.
+  /// UserError if the name is invalid or taken, or if another cell is being traced.
   CellTracer(ModelData& model, std::string name);
   ~CellTracer();
   CellTracer(const CellTracer&) = delete;

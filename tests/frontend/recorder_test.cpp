@@ -129,7 +129,7 @@ TEST_P(Recording, AnIndexOutOfItsRowsIsRefused) {
   EXPECT_EQ(user_error([&] { g(net.leaf, -1); }),
             "cell 'leaf', port 'index': found -1, expected no negative number");
   EXPECT_EQ(user_error([&] { g(net.leaf, std::int64_t{1} << 40); }),
-            "the index 1099511627776 does not fit 32 bits");
+            "the index 1099511627776 does not fit in 32 bits");
   const auto leaf = g(net.leaf, 9);
   EXPECT_EQ(user_error([&] { g(net.loss, leaf, 3); }),
             "cell 'loss', port 'index': found 3, but the tensor it chooses from has 3 rows");
@@ -182,7 +182,7 @@ TEST_P(Recording, CallsEndWithTheirMinibatch) {
   EXPECT_EQ(user_error([&] { tanh(score); }), late);
   EXPECT_EQ(user_error([&] { field(leaf, &State::h); }), late);
   EXPECT_EQ(user_error([&] { g(net.top, Call<State>()); }), "a call is used that was never made");
-  EXPECT_EQ(user_error([&] { tanh(Call<Tensor>()); }), "a Call is used that was never assigned");
+  EXPECT_EQ(user_error([&] { tanh(Call<Tensor>()); }), "a Call is used before it was assigned");
   ir::Program own = net.program();
   ir::Recorder other(own);
   EXPECT_EQ(user_error([&] { g(net.top, Instances(other)(net.leaf, 1)); }),

@@ -43,7 +43,7 @@ TEST_F(TraceError, AxesAndParts) {
   EXPECT_EQ(of([](Pair l) { return sum(l.h, 1); }),
             "sum: axis 1 does not exist: operand 'x' is [150]");
   EXPECT_EQ(of([](Pair l) { return split<4>(l.h)[0]; }),
-            "split: axis 0 cannot be cut into 4 equal parts: operand 'x' is [150]");
+            "split: axis 0 cannot be split into 4 equal parts: operand 'x' is [150]");
   EXPECT_EQ(of([](Pair l) { return slice(l.h, 149, 2); }),
             "slice: elements 149 to 150 of axis 0 do not exist: operand 'x' is [150]");
   EXPECT_EQ(of([](Pair l) { return softmax(reshape(l.h, {2, 3, 25}), 0); }),
@@ -73,24 +73,24 @@ TEST_F(TraceError, StatesMustBeDeclared) {
             "cell 'node' uses the state 'Other', whose shapes are not declared: call declare_state "
             "first");
   EXPECT_EQ(user_error([&] { model.declare_state<Pair>(Shape{1}, Shape{1}); }),
-            "model 'm': state 'Pair' is declared already");
+            "model 'm': state 'Pair' is already declared");
 }
 
 TEST_F(TraceError, NamesAreUnique) {
   model.cell("leaf", [=, this] { return w + 1.0; });
   EXPECT_EQ(user_error([&] { model.cell("leaf", [=, this] { return w + 1.0; }); }),
-            "model 'm' has a cell 'leaf' already");
-  EXPECT_EQ(user_error([&] { model.param("w", {3}); }), "model 'm' has a param 'w' already");
+            "model 'm' already has a cell 'leaf'");
+  EXPECT_EQ(user_error([&] { model.param("w", {3}); }), "model 'm' already has a param 'w'");
   EXPECT_EQ(user_error([&] { model.param("a b", {3}); }),
-            "a param is named with letters, digits and '_-.', found 'a b'");
+            "the name of a param has only letters, digits and '_-.', found 'a b'");
   EXPECT_EQ(user_error([&] { Model(""); }),
-            "a model is named with letters, digits and '_-.', found ''");
+            "the name of a model has only letters, digits and '_-.', found ''");
 }
 
 TEST_F(TraceError, TensorPortsNeedShapes) {
   EXPECT_EQ(of([](Tensor x) { return x; }),
             "cell 'node' has 1 parameters of type Tensor or Children<Tensor>, but 0 shapes are "
-            "given for them");
+            "given");
 }
 
 TEST_F(TraceError, ParamsAndTensorsBelongToABody) {
@@ -100,7 +100,7 @@ TEST_F(TraceError, ParamsAndTensorsBelongToABody) {
   EXPECT_EQ(user_error([&] { other.cell("a", [&] { return tanh(w); }); }),
             "param 'w' is used outside of the body of a cell of 'm', and without a call");
   EXPECT_EQ(user_error([&] { tanh(Param()); }),
-            "a Param is used that was never made with "
+            "a Param is used that was not made with "
             "Model::param");
   Tensor kept;
   model.cell("keeps", [&](Pair l) {
@@ -108,11 +108,11 @@ TEST_F(TraceError, ParamsAndTensorsBelongToABody) {
     return l;
   });
   EXPECT_EQ(of([&](Pair l) { return l.h + kept; }),
-            "add: an operand was kept from the body of cell 'keeps', whose tracing is over");
+            "add: an operand comes from the body of cell 'keeps', which was traced before");
   EXPECT_EQ(of([&](Pair l) { return Pair{l.h, kept}; }),
-            "cell 'node' returns a 'Pair' whose field 1 was kept from the body of cell 'keeps'");
+            "cell 'node' returns a 'Pair' whose field 1 comes from the body of cell 'keeps'");
   EXPECT_EQ(user_error([&] { tanh(kept); }),
-            "tanh: an operand was kept from the body of cell 'keeps', whose tracing is over");
+            "tanh: an operand comes from the body of cell 'keeps', which was traced before");
   EXPECT_EQ(of([&](Pair l) {
               other.cell("b", {{2}}, [&](Tensor x) { return x + l.h; });
               return l;
