@@ -30,9 +30,9 @@ struct DebugOptions {
   bool check_launches = false;
   /// On a GPU, sequences of launches that ran before are replayed as one.
   bool cuda_graphs = true;
-  /// On a GPU, choose what walks by these constants (to_text of device_costs.h) instead of measured
-  /// ones.
-  std::string device_costs = {};
+  /// On a GPU, choose what is walked by these constants (to_text in runtime/cuda/walk_cost.h)
+  /// instead of measured ones.
+  std::string walk_costs = {};
   /// Check the invariants of every border (on by default where built with ESPALIER_VERIFY).
 #ifdef ESPALIER_VERIFY
   bool verify = true;
