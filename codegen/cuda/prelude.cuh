@@ -1,4 +1,4 @@
-// Espalier kernels: types, the machine, sums over teams, tiles.
+// What all kernels use: types, machine-dependent functions, reductions over teams of threads, tiles.
 using i64 = long long;
 using u16 = unsigned short;
 using u32 = unsigned int;
@@ -11,20 +11,21 @@ struct EspalierLaunch {
 
 constexpr int threads = 256;
 
-// The machine. Whoever runs this text on another one defines ESPALIER_MACHINE and these functions.
+// Machine-dependent functions. A program that compiles this text for another machine defines
+// ESPALIER_MACHINE and these functions.
 #ifndef ESPALIER_MACHINE
 __device__ __forceinline__ float* shared_memory() {
   extern __shared__ float4 memory[];
   return reinterpret_cast<float*>(memory);
 }
 
-// Tells the compiler that it points to the device's memory: accesses need not find that out, and
-// none to shared memory can touch the same.
+// Tells the compiler that the pointer is to global memory, so that it need not emit generic accesses,
+// nor assume that shared memory overlaps.
 __device__ __forceinline__ void is_global(const void* pointer) {
   __builtin_assume(__isGlobal(pointer));
 }
 
-// Copies to shared memory that are under way until their group is waited for.
+// Asynchronous copies to shared memory, complete when their group has been waited for.
 __device__ __forceinline__ void copy_4(float* to, const float* from) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(address), "l"(from) : "memory");
@@ -34,14 +35,14 @@ __device__ __forceinline__ void copy_16(float* to, const float* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 }
 __device__ __forceinline__ void copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Until all but the last kLeft groups of this thread have arrived.
+// Waits until all but the last kLeft groups of this thread are complete.
 template <int kLeft>
 __device__ __forceinline__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 #endif
 
-// Numbers kept as the upper half of a float's bits; rounding is to nearest, ties to even.
+// bfloat16: the upper half of a float's bits. Rounds to nearest, ties to even.
 __device__ __forceinline__ u16 to_bf16(float x) {
   const u32 bits = __float_as_uint(x);
   return static_cast<u16>((x != x ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
@@ -52,7 +53,7 @@ __device__ __forceinline__ float from_bf16(u16 x) {
 
 __device__ __forceinline__ float maximum(float a, float b) { return a < b ? b : a; }
 
-// Sum and maximum over kLanes neighbouring lanes, the same in all of them.
+// Sum and maximum over kLanes neighbouring lanes. All of them get the result.
 template <int kLanes>
 __device__ __forceinline__ u32 lanes_mask() {
   if constexpr (kLanes == 32) return 0xffffffffu;
@@ -74,7 +75,7 @@ __device__ __forceinline__ float lanes_max(float x) {
   return x;
 }
 
-// The same over the threads of a block whose numbers are equal modulo kSlots.
+// The same over the threads of a block whose indices are equal modulo kSlots.
 template <int kSlots, class T, class Combine>
 __device__ __forceinline__ T block_tree(T x, Combine combine) {
   T* const memory = reinterpret_cast<T*>(shared_memory());
@@ -111,11 +112,11 @@ __device__ __forceinline__ float random_uniform(u64 key, u32 mask, u32 counter) 
   return static_cast<float>(bits >> 8) * 0x1p-24f;
 }
 
-// The terms of a contraction, which end at k = kEnds. No arrays: they would lie in local memory.
+// The terms of a contraction; they end at k = kEnds. Arrays would be placed in local memory.
 template <int... kEnds>
 struct Terms {
   static constexpr int count = sizeof...(kEnds);
-  // The term that k belongs to, and where a term begins.
+  // find: the term that k belongs to. begin: the first k of a term.
   static __device__ __forceinline__ int find(int k) {
     int term = 0;
     ((term += k >= kEnds), ...);
@@ -128,9 +129,9 @@ struct Terms {
   }
 };
 
-// How threads share the tiles of a contraction [kGates · kLength, kDepth]: a tile is kPanels whole
-// panels, kColumnThreads threads side by side; a thread has kRows × kColumns sums and reads chunks
-// of kChunk terms.
+// How threads share the tiles of a contraction [kGates · kLength, kDepth]. A tile is kPanels whole
+// panels wide, with kColumnThreads threads per row. A thread has kRows × kColumns sums. k is split
+// into chunks of kChunk.
 template <int kGates, int kLanes, int kLength, int kDepth, int kPanels, int kColumnThreads,
           int kColumns, int kRows, int kChunk, int kUnroll>
 struct Tile {
@@ -176,9 +177,9 @@ __device__ __forceinline__ void contract_chunk(const float* w, const float* x,
     }
 }
 
-// Tiles of rows × whole panels. Chunks of k of the panels and of the rows, which are read through
-// pointers, flow through three stages of shared memory; then the sums lie there for the epilogue,
-// which is called for each row and element as epilogue(row, j, sums of the gates).
+// Computes tiles of rows × whole panels. Chunks of k, of the panels and of the rows (which are read
+// through pointers), pass through a ring of three stages in shared memory. Then the sums are written
+// to shared memory, and epilogue(row, j, sums of the gates) is called for each row and element.
 template <class S, class T, class Rows, class Epilogue>
 __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i64 row_end,
                                          unsigned block, unsigned blocks, Rows rows,
@@ -268,16 +269,16 @@ __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i6
     __syncthreads();
   }
 }
-// A weight gradient [kM, kK], whose left factor has elements kLeftStride apart.
+// A weight gradient [kM, kK]. The elements of its left factor lie kLeftStride apart.
 template <int kM, int kK, int kLeftStride, int kRows, int kBlock>
 struct Product {
   static constexpr int m = kM, k = kK, left_stride = kLeftStride, rows = kRows, block = kBlock;
   static constexpr int unroll = kRows == 4 ? 16 : 4;  // small tiles share their registers
 };
 
-// Tiles of Σ over rows of left(i) · right(j), each element in the order of the rows, in blocks of
-// S::block of them. A thread has S::rows × 4 elements. rows(row, left, right) finds both factors of a row,
-// whose numbers are of type Index.
+// Computes tiles of Σ over rows of left(i) · right(j). Each element is summed in the order of the rows,
+// in blocks of S::block rows. A thread has S::rows × 4 elements. rows(row, left, right) sets pointers
+// to both factors of a row. Index is the type of row numbers.
 template <class S, class Index, class Rows, class Epilogue>
 __device__ __forceinline__ void outer_product(Index depth_begin, Index depth_end, unsigned block,
                                               unsigned blocks, Rows rows, Epilogue epilogue) {
@@ -292,7 +293,7 @@ __device__ __forceinline__ void outer_product(Index depth_begin, Index depth_end
   for (unsigned tile = block; tile < parts_i * parts_j; tile += blocks) {
     const int first_i = static_cast<int>(tile) / parts_j * tile_i;
     const int first_j = static_cast<int>(tile) % parts_j * tile_j;
-    // A thread copies parts of one row of each chunk, which it looks up a chunk ahead.
+    // A thread copies parts of one row of each chunk. Pointers are looked up one chunk ahead.
     const float *left = nullptr, *right = nullptr;
     const auto find = [&](Index chunk) {
       const Index row = depth_begin + chunk * chunk_rows + group;

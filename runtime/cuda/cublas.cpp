@@ -12,11 +12,11 @@
 namespace espalier::runtime {
 namespace {
 
-/// Bytes at which the engine's matrices begin, at least.
+/// Alignment of all matrices of the engine, in bytes.
 constexpr std::int64_t usual_alignment = 32;
 
-/// Bytes at which every row of a matrix begins, by the first one's place and the distance to the
-/// next, both in elements.
+/// Alignment in bytes of every row of a matrix. `first`: offset of the first row; `pitch`: distance
+/// between rows; both in elements.
 std::uint32_t row_alignment(std::int64_t first, std::int64_t pitch, std::int64_t element_bytes) {
   return std::uint32_t(std::gcd(usual_alignment, std::gcd(first, pitch) * element_bytes));
 }
@@ -53,10 +53,23 @@ cublasComputeType_t compute_type(Precision precision) {
   return CUBLAS_COMPUTE_32F_PEDANTIC;
 }
 
-/// That the library has no such product; anything else that fails may do another time.
-bool cannot(cublasStatus_t status) {
+/// Whether the library does not support the call. Other failures may be temporary.
+bool is_unsupported(cublasStatus_t status) {
   return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
          status == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
+ContractionKey contraction_key(const codegen::LibraryContraction& contraction, std::int64_t rows) {
+  return {
+      .over_rows = contraction.over_rows,
+      .accumulates = contraction.accumulates,
+      .out_alignment = row_alignment(contraction.out_offset, contraction.out_pitch, sizeof(float)),
+      .m = contraction.m,
+      .k = contraction.k,
+      .a_pitch = contraction.a_pitch,
+      .b_pitch = contraction.b_pitch,
+      .out_pitch = contraction.out_pitch,
+      .rows = contraction.over_rows ? rows : 0};
 }
 
 std::size_t mix(std::size_t hash, std::uint64_t value) {
@@ -65,36 +78,24 @@ std::size_t mix(std::size_t hash, std::uint64_t value) {
 
 }  // namespace
 
-/// cuBLAS counts columns first: a matrix in rows is its transpose there, and out = x · w is
-/// outᵀ = wᵀ · xᵀ. So its A is what lies along the rows of out.
-struct CudaBlas::Product : Library::Call {
+/// cuBLAS matrices are column-major, so our row-major matrices are transposed there: out = x · w
+/// becomes outᵀ = wᵀ · xᵀ. Its operand A is therefore our w, whose elements lie along rows of out.
+struct Cublas::Call : ContractionLibrary::Call {
   CallKey key;
   Desc desc{nullptr, nullptr};
   Layout a{nullptr, nullptr}, b{nullptr, nullptr}, out{nullptr, nullptr};
-  LibraryAlgorithm algorithm{};
+  CublasAlgorithm algorithm{};
   float beta = 0;
 };
 
-LibraryKey library_key(const codegen::LibraryContraction& product, std::int64_t rows) {
-  return {.over_rows = product.over_rows,
-          .accumulates = product.accumulates,
-          .out_alignment = row_alignment(product.out_offset, product.out_pitch, sizeof(float)),
-          .m = product.m,
-          .k = product.k,
-          .a_pitch = product.a_pitch,
-          .b_pitch = product.b_pitch,
-          .out_pitch = product.out_pitch,
-          .rows = product.over_rows ? rows : 0};
-}
-
-std::size_t CudaBlas::Hash::operator()(const LibraryKey& key) const {
+std::size_t Cublas::Hash::operator()(const ContractionKey& key) const {
   std::size_t hash = key.over_rows + 2 * key.accumulates + 4 * key.out_alignment;
   for (const std::int64_t value : {key.m, key.k, key.a_pitch, key.b_pitch, key.out_pitch, key.rows})
     hash = mix(hash, std::uint64_t(value));
   return hash;
 }
 
-std::size_t CudaBlas::Hash::operator()(const CallKey& key) const {
+std::size_t Cublas::Hash::operator()(const CallKey& key) const {
   std::size_t hash = (*this)(key.key);
   for (const void* pointer : {key.a, key.b, static_cast<const void*>(key.out)})
     hash = mix(hash, reinterpret_cast<std::uintptr_t>(pointer));
@@ -111,7 +112,7 @@ std::string cublas_version() {
                          : fmt::format("{} ({})", version, library.name());
 }
 
-CudaBlas::CudaBlas(const CudaDevice& device, Precision precision)
+Cublas::Cublas(const CudaDevice& device, Precision precision)
     : device_(device), precision_(precision), library_(open_library()) {
   user_check(bool(library_), "found no cuBLAS (libcublasLt.so.13)");
   const auto find = [&]<class Function>(Function& function, const char* name) {
@@ -141,19 +142,18 @@ CudaBlas::CudaBlas(const CudaDevice& device, Precision precision)
   check(f.create(&handle_), "cublasLtCreate");
 }
 
-CudaBlas::~CudaBlas() {
+Cublas::~Cublas() {
   device_.driver().functions().context_set_current(device_.context());
   functions_.destroy(handle_);
 }
 
-void CudaBlas::check(cublasStatus_t status, std::string_view function,
-                     std::string_view what) const {
+void Cublas::check(cublasStatus_t status, std::string_view function, std::string_view what) const {
   internal_check(status == CUBLAS_STATUS_SUCCESS, "{} failed{}{}: status {}", function,
                  what.empty() ? "" : " for ", what, int(status));
 }
 
-std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryContraction& product,
-                                                       const CallKey& key) const {
+std::unique_ptr<Cublas::Call> Cublas::make_call(const codegen::LibraryContraction& contraction,
+                                                const CallKey& key) const {
   const CublasFunctions& f = functions_;
   const auto layout = [&](cudaDataType_t type, std::int64_t columns, std::int64_t rows,
                           std::int64_t pitch) {
@@ -164,34 +164,34 @@ std::unique_ptr<CudaBlas::Product> CudaBlas::make_call(const codegen::LibraryCon
   };
   cublasLtMatmulDesc_t desc = nullptr;
   check(f.desc_create(&desc, compute_type(precision_), CUDA_R_32F), "cublasLtMatmulDescCreate");
-  auto call = std::make_unique<Product>();
+  auto call = std::make_unique<Call>();
   call->key = key;
   call->desc = Desc(desc, f.desc_destroy);
   const cudaDataType_t type = precision_ == Precision::bf16 ? CUDA_R_16BF : CUDA_R_32F;
-  const std::int64_t m = product.m, k = product.k, rows = key.rows;
-  if (product.over_rows) {
-    // gradientᵀ [k, m] = rightᵀ [k, rows] · left [rows, m], which it sees transposed.
+  const std::int64_t m = contraction.m, k = contraction.k, rows = key.rows;
+  if (contraction.over_rows) {
+    // gradientᵀ [k, m] = rightᵀ [k, rows] · left [rows, m]; the library sees `left` transposed.
     const cublasOperation_t transposed = CUBLAS_OP_T;
     check(f.desc_set(desc, CUBLASLT_MATMUL_DESC_TRANSB, &transposed, sizeof transposed),
           "cublasLtMatmulDescSetAttribute");
-    call->a = layout(type, k, rows, product.b_pitch);
-    call->b = layout(type, m, rows, product.a_pitch);
-    call->out = layout(CUDA_R_32F, k, m, product.out_pitch);
-    call->beta = product.accumulates ? 1.0F : 0.0F;
+    call->a = layout(type, k, rows, contraction.b_pitch);
+    call->b = layout(type, m, rows, contraction.a_pitch);
+    call->out = layout(CUDA_R_32F, k, m, contraction.out_pitch);
+    call->beta = contraction.accumulates ? 1.0F : 0.0F;
   } else {
-    call->a = layout(type, m, k, product.b_pitch);
-    call->b = layout(type, k, rows, product.a_pitch);
-    call->out = layout(CUDA_R_32F, m, rows, product.out_pitch);
+    call->a = layout(type, m, k, contraction.b_pitch);
+    call->b = layout(type, k, rows, contraction.a_pitch);
+    call->out = layout(CUDA_R_32F, m, rows, contraction.out_pitch);
   }
   return call;
 }
 
-std::vector<LibraryAlgorithm> CudaBlas::candidates(const codegen::LibraryContraction& product,
-                                                   std::int64_t rows, int most) const {
+std::vector<CublasAlgorithm> Cublas::candidates(const codegen::LibraryContraction& contraction,
+                                                std::int64_t rows, int most) const {
   const CublasFunctions& f = functions_;
   device_.use();
-  const LibraryKey key = library_key(product, rows);
-  const std::unique_ptr<Product> call = make_call(product, {key, nullptr, nullptr, nullptr, rows});
+  const ContractionKey key = contraction_key(contraction, rows);
+  const std::unique_ptr<Call> call = make_call(contraction, {key, nullptr, nullptr, nullptr, rows});
   cublasLtMatmulPreference_t made = nullptr;
   check(f.preference_create(&made), "cublasLtMatmulPreferenceCreate");
   const Preference preference(made, f.preference_destroy);
@@ -200,10 +200,10 @@ std::vector<LibraryAlgorithm> CudaBlas::candidates(const codegen::LibraryContrac
           "cublasLtMatmulPreferenceSetAttribute");
   };
   set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{workspace_bytes});
-  // Sums that are split over k come in an order that depends on the size of the whole.
+  // A sum that is split over k has an order that depends on the number of rows.
   const std::uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE;
-  if (!product.over_rows) set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, none);
-  // The library's A is what lies along the rows of out.
+  if (!contraction.over_rows) set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, none);
+  // The library's A is our b; see Cublas::Call.
   const std::int64_t element_bytes = precision_ == Precision::bf16 ? 2 : 4;
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, row_alignment(0, key.b_pitch, element_bytes));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, row_alignment(0, key.a_pitch, element_bytes));
@@ -217,7 +217,7 @@ std::vector<LibraryAlgorithm> CudaBlas::candidates(const codegen::LibraryContrac
                   call->out.get(), preference.get(), most, found.data(), &count);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
   check(status, "cublasLtMatmulAlgoGetHeuristic");
-  std::vector<LibraryAlgorithm> result;
+  std::vector<CublasAlgorithm> result;
   for (const auto& one : std::span(found).first(static_cast<std::size_t>(count))) {
     if (one.state != CUBLAS_STATUS_SUCCESS) continue;
     std::uint32_t splits = 1;
@@ -225,37 +225,38 @@ std::vector<LibraryAlgorithm> CudaBlas::candidates(const codegen::LibraryContrac
     check(f.algorithm_get(&one.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &splits, sizeof splits,
                           &written),
           "cublasLtMatmulAlgoConfigGetAttribute");
-    if (!product.over_rows && splits > 1) continue;
-    result.push_back(std::bit_cast<LibraryAlgorithm>(one.algo));
+    if (!contraction.over_rows && splits > 1) continue;
+    result.push_back(std::bit_cast<CublasAlgorithm>(one.algo));
   }
   return result;
 }
 
-void CudaBlas::fix(const codegen::LibraryContraction& product, const LibraryAlgorithm& algorithm) {
-  algorithms_[library_key(product, 0)] = algorithm;
+void Cublas::fix(const codegen::LibraryContraction& contraction, const CublasAlgorithm& algorithm) {
+  algorithms_[contraction_key(contraction, 0)] = algorithm;
 }
 
-const Library::Call* CudaBlas::call(const codegen::LibraryContraction& product, const void* a,
-                                    const void* b, void* out, std::int64_t rows) {
-  const CallKey key{library_key(product, rows), a, b, out, rows};
+const ContractionLibrary::Call* Cublas::call(const codegen::LibraryContraction& contraction,
+                                             const void* a, const void* b, void* out,
+                                             std::int64_t rows) {
+  const CallKey key{contraction_key(contraction, rows), a, b, out, rows};
   const auto found = calls_.find(key);
   if (found != calls_.end()) return found->second.get();
   auto algorithm = algorithms_.find(key.key);
   if (algorithm == algorithms_.end()) {
-    internal_check(product.over_rows, "no algorithm was fixed for a contraction [{}, {}]",
-                   product.m, product.k);
-    const auto best = candidates(product, rows, 1);
+    internal_check(contraction.over_rows, "no algorithm was fixed for a contraction [{}, {}]",
+                   contraction.m, contraction.k);
+    const auto best = candidates(contraction, rows, 1);
     internal_check(!best.empty(),
-                   "cuBLAS has no algorithm for an outer product [{}, {}] of {} rows", product.m,
-                   product.k, rows);
+                   "cuBLAS has no algorithm for an outer product [{}, {}] of {} rows",
+                   contraction.m, contraction.k, rows);
     algorithm = algorithms_.emplace(key.key, best[0]).first;
   }
-  std::unique_ptr<Product> made = make_call(product, key);
+  std::unique_ptr<Call> made = make_call(contraction, key);
   made->algorithm = algorithm->second;
   return calls_.emplace(key, std::move(made)).first->second.get();
 }
 
-cublasStatus_t CudaBlas::multiply(const Product& call) const {
+cublasStatus_t Cublas::multiply(const Call& call) const {
   const float one = 1;
   const auto algorithm = std::bit_cast<cublasLtMatmulAlgo_t>(call.algorithm);
   return functions_.multiply(handle_, call.desc.get(), &one, call.key.b, call.a.get(), call.key.a,
@@ -264,31 +265,31 @@ cublasStatus_t CudaBlas::multiply(const Product& call) const {
                              workspace_bytes, reinterpret_cast<cudaStream_t>(device_.stream()));
 }
 
-void CudaBlas::run(const Library::Call& call) const {
-  const auto& product = static_cast<const Product&>(call);
-  const LibraryKey& key = product.key.key;
-  check(multiply(product), "cublasLtMatmul",
+void Cublas::run(const ContractionLibrary::Call& call) const {
+  const auto& made = static_cast<const Call&>(call);
+  const ContractionKey& key = made.key.key;
+  check(multiply(made), "cublasLtMatmul",
         fmt::format("{} [{}, {}] of {} rows", key.over_rows ? "an outer product" : "a contraction",
-                    key.m, key.k, product.key.rows));
+                    key.m, key.k, made.key.rows));
 }
 
-bool CudaBlas::try_algorithm(const codegen::LibraryContraction& product, const void* a,
-                             const void* b, void* out, std::int64_t rows,
-                             const LibraryAlgorithm& algorithm) const {
+bool Cublas::try_algorithm(const codegen::LibraryContraction& contraction, const void* a,
+                           const void* b, void* out, std::int64_t rows,
+                           const CublasAlgorithm& algorithm) const {
   device_.use();
-  const std::unique_ptr<Product> call =
-      make_call(product, {library_key(product, rows), a, b, out, rows});
+  const std::unique_ptr<Call> call =
+      make_call(contraction, {contraction_key(contraction, rows), a, b, out, rows});
   call->algorithm = algorithm;
   const auto words = std::bit_cast<cublasLtMatmulAlgo_t>(algorithm);
   cublasLtMatmulHeuristicResult_t result{};
   const cublasStatus_t status =
       functions_.algorithm_check(handle_, call->desc.get(), call->a.get(), call->b.get(),
                                  call->out.get(), call->out.get(), &words, &result);
-  if (cannot(status)) return false;
+  if (is_unsupported(status)) return false;
   check(status, "cublasLtMatmulAlgoCheck");
   if (result.workspaceSize > workspace_bytes) return false;
   const cublasStatus_t done = multiply(*call);
-  if (cannot(done)) return false;
+  if (is_unsupported(done)) return false;
   check(done, "cublasLtMatmul", "a trial");
   return true;
 }

@@ -1,6 +1,6 @@
-// Matrix products by cuBLASLt, loaded at run time: its functions, and calls whose operands are
-// fixed, so that CUDA graphs can hold them. Owned by the CUDA executor, run by the launcher. Sums
-// are in single precision in a fixed workspace, never by an algorithm that is not reproducible.
+// Contractions by cuBLASLt, which is loaded at run time: its functions, and calls with fixed
+// operands, so that CUDA graphs can hold them. Used by the contraction library and its trials. Sums
+// are in single precision, in a fixed workspace, and only by reproducible algorithms.
 #pragma once
 
 #include <cublasLt.h>
@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "codegen/kernel/kernel.h"
+#include "runtime/cuda/contraction_library.h"
 #include "runtime/cuda/driver.h"
-#include "runtime/cuda/library.h"
 
 namespace espalier::runtime {
 
@@ -36,73 +36,74 @@ struct CublasFunctions {
   decltype(&::cublasLtMatmul) multiply = nullptr;
 };
 
-/// A configured algorithm, as cuBLASLt lets it be kept for the same version of the library.
-using LibraryAlgorithm = std::array<std::uint64_t, 8>;
+/// A configured algorithm: a cublasLtMatmulAlgo_t, which may be stored and used again with the same
+/// version of the library.
+using CublasAlgorithm = std::array<std::uint64_t, 8>;
 
-/// What an algorithm is chosen for. A contraction's serves any number of rows.
-struct LibraryKey {
+/// What an algorithm is chosen for. Contractions use one algorithm for all numbers of rows, outer
+/// products one for each.
+struct ContractionKey {
   bool over_rows = false, accumulates = false;
-  std::uint32_t out_alignment = 0;  ///< of its rows, in bytes
+  std::uint32_t out_alignment = 0;  ///< of the rows of the result, in bytes
   std::int64_t m = 0, k = 0, a_pitch = 0, b_pitch = 0, out_pitch = 0;
-  std::int64_t rows = 0;  ///< of a product over rows, else 0
+  std::int64_t rows = 0;  ///< of an outer product, else 0
 
-  bool operator==(const LibraryKey&) const = default;
+  bool operator==(const ContractionKey&) const = default;
 };
-LibraryKey library_key(const codegen::LibraryContraction& product, std::int64_t rows);
 
-/// Whether the library is there.
+/// Whether the library is installed.
 bool has_cublas();
 
-class CudaBlas {
+class Cublas {
  public:
-  /// Of the device's memory, which it takes for all products.
+  /// Device memory that all calls share as workspace.
   static constexpr std::size_t workspace_bytes = std::size_t{8} << 20;
 
-  /// UserError, naming what is missing, if there is no cuBLASLt.
-  CudaBlas(const CudaDevice& device, Precision precision);
-  ~CudaBlas();
-  CudaBlas(const CudaBlas&) = delete;
-  CudaBlas& operator=(const CudaBlas&) = delete;
+  /// UserError, naming what is missing, if cuBLASLt cannot be loaded.
+  Cublas(const CudaDevice& device, Precision precision);
+  ~Cublas();
+  Cublas(const Cublas&) = delete;
+  Cublas& operator=(const Cublas&) = delete;
 
-  /// `13.1.0`
+  /// For example `13.1.0`.
   const std::string& version() const { return version_; }
   Precision precision() const { return precision_; }
 
-  /// Up to `most` algorithms, by the library's estimate the best first. Those for contractions do
+  /// Up to `most` algorithms, the best by the library's estimate first. Those for contractions do
   /// not split k.
-  std::vector<LibraryAlgorithm> candidates(const codegen::LibraryContraction& product,
-                                           std::int64_t rows, int most) const;
-  /// The algorithm of all contractions of this shape from here on.
-  void fix(const codegen::LibraryContraction& product, const LibraryAlgorithm& algorithm);
+  std::vector<CublasAlgorithm> candidates(const codegen::LibraryContraction& contraction,
+                                          std::int64_t rows, int most) const;
+  /// Sets the algorithm of all contractions of this shape from now on.
+  void fix(const codegen::LibraryContraction& contraction, const CublasAlgorithm& algorithm);
 
-  /// The call, of rows that are padded already, which lives as long as this; the same one for the
-  /// same operands.
-  const Library::Call* call(const codegen::LibraryContraction& product, const void* a,
-                            const void* b, void* out, std::int64_t rows);
-  void run(const Library::Call& call) const;
-  /// Whether the algorithm can do, and then does, the product. InternalError if that fails for
-  /// another reason.
-  bool try_algorithm(const codegen::LibraryContraction& product, const void* a, const void* b,
-                     void* out, std::int64_t rows, const LibraryAlgorithm& algorithm) const;
+  /// The call for these operands; `rows` is padded already. Equal operands give the same call,
+  /// which lives as long as this.
+  const ContractionLibrary::Call* call(const codegen::LibraryContraction& contraction,
+                                       const void* a, const void* b, void* out, std::int64_t rows);
+  void run(const ContractionLibrary::Call& call) const;
+  /// Runs the contraction by this algorithm. False if the algorithm does not support it;
+  /// InternalError if it fails for another reason.
+  bool try_algorithm(const codegen::LibraryContraction& contraction, const void* a, const void* b,
+                     void* out, std::int64_t rows, const CublasAlgorithm& algorithm) const;
 
  private:
-  struct Product;
+  struct Call;
   struct CallKey {
-    LibraryKey key;
+    ContractionKey key;
     const void *a = nullptr, *b = nullptr;
     void* out = nullptr;
     std::int64_t rows = 0;
     bool operator==(const CallKey&) const = default;
   };
   struct Hash {
-    std::size_t operator()(const LibraryKey& key) const;
+    std::size_t operator()(const ContractionKey& key) const;
     std::size_t operator()(const CallKey& key) const;
   };
 
   void check(cublasStatus_t status, std::string_view function, std::string_view what = {}) const;
-  std::unique_ptr<Product> make_call(const codegen::LibraryContraction& product,
-                                     const CallKey& key) const;
-  cublasStatus_t multiply(const Product& call) const;
+  std::unique_ptr<Call> make_call(const codegen::LibraryContraction& contraction,
+                                  const CallKey& key) const;
+  cublasStatus_t multiply(const Call& call) const;
 
   const CudaDevice& device_;
   Precision precision_;
@@ -111,8 +112,8 @@ class CudaBlas {
   std::string version_;
   cublasLtHandle_t handle_ = nullptr;
   CudaOwner<CUdeviceptr> workspace_;
-  std::unordered_map<LibraryKey, LibraryAlgorithm, Hash> algorithms_;
-  std::unordered_map<CallKey, std::unique_ptr<Product>, Hash> calls_;
+  std::unordered_map<ContractionKey, CublasAlgorithm, Hash> algorithms_;
+  std::unordered_map<CallKey, std::unique_ptr<Call>, Hash> calls_;
 };
 
 }  // namespace espalier::runtime

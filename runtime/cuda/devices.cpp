@@ -4,13 +4,13 @@
 
 #include "base/error.h"
 #include "codegen/cuda/nvrtc.h"
+#include "runtime/cuda/contraction_library.h"
 #include "runtime/cuda/driver.h"
-#include "runtime/cuda/library.h"
 
 namespace espalier::runtime {
 namespace {
 
-/// That of which kernels make use: asynchronous copies to shared memory.
+/// Compute capability that kernels need, for asynchronous copies to shared memory.
 constexpr int least_major = 8;
 
 std::string nvrtc_version() {

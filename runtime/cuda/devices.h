@@ -1,7 +1,7 @@
-// What of CUDA this build and this machine have: the driver, its GPUs, and the libraries that an
-// engine on a GPU uses. All of it is loaded at run time, so one binary serves machines with and
-// without. Read by engines when they are made, and by `espalier info`. A build without the toolkit
-// has cuda_none.cpp in place of the other cuda_* sources.
+// What this machine has of CUDA: the driver, its GPUs, and the libraries that an engine on a GPU
+// uses. All are loaded at run time, so one binary serves machines with and without a GPU. Read by
+// engines when they are made and by `espalier info`. A build without the toolkit has none.cpp in
+// place of the other sources of this folder.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ namespace espalier::runtime {
 
 struct CudaGpu {
   std::string name;
-  std::int64_t bytes = 0;    ///< of memory
+  std::int64_t bytes = 0;    ///< of its memory
   int major = 0, minor = 0;  ///< compute capability
   int multiprocessors = 0;
-  std::int64_t shared_bytes = 0;  ///< the most that a block can be given
-  bool cooperative = false;       ///< all blocks of a launch can wait for each other
+  std::int64_t shared_bytes = 0;  ///< upper bound of a block's shared memory
+  bool cooperative = false;       ///< supports a barrier of all blocks of a launch
 
-  /// `sm_90`
+  /// For example `sm_90`.
   std::string architecture() const { return "sm_" + std::to_string(major) + std::to_string(minor); }
 };
 

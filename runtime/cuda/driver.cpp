@@ -11,7 +11,7 @@ namespace espalier::runtime {
 
 SharedLibrary::SharedLibrary(std::vector<std::string> names) {
   for (std::string& name : names) {
-    // Unloaded, these libraries would lose memory that they hold for the process.
+    // Never unloaded: these libraries hold memory for the whole process.
     handle_.reset(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE));
     if (!handle_) continue;
     name_ = std::move(name);
@@ -29,8 +29,8 @@ CudaDriver::CudaDriver() : library_({"libcuda.so.1"}) {
   user_check(bool(library_), "found no CUDA driver (libcuda.so.1)");
   const auto find = [&]<class Function>(Function& function, const char* name) {
     function = library_.find<Function>(name);
-    user_check(function != nullptr, "the CUDA driver lacks {}: expected that of CUDA 12 or newer",
-               name);
+    user_check(function != nullptr,
+               "the CUDA driver lacks {}: expected a driver of CUDA 12 or newer", name);
   };
   CudaFunctions& f = functions_;
   find(f.init, "cuInit");
@@ -130,12 +130,12 @@ void CudaDriver::check(CUresult result, std::string_view call, std::string_view 
 
 CudaDevice::CudaDevice(int ordinal) {
   const std::vector<CudaGpu> gpus = driver_.gpus();
-  user_check(ordinal >= 0 && ordinal < int(gpus.size()), "GPU {}: found {} of them", ordinal,
+  user_check(ordinal >= 0 && ordinal < int(gpus.size()), "there is no GPU {}: found {}", ordinal,
              gpus.size());
   gpu_ = gpus[std::size_t(ordinal)];
   const CudaFunctions& f = driver_.functions();
   driver_.check(f.device_get(&device_, ordinal), "cuDeviceGet");
-  // The primary context, which the libraries of the toolkit use as well.
+  // The primary context, because cuBLAS uses it as well.
   CUcontext context = nullptr;
   driver_.check(f.context_retain(&context, device_), "cuDevicePrimaryCtxRetain");
   context_ = context;
@@ -170,7 +170,7 @@ CudaOwner<CUdeviceptr> CudaDevice::allocate(std::size_t bytes, std::string_view 
   const CUresult result = driver_.functions().memory_allocate(&address, bytes);
   const auto mib = [](std::int64_t n) { return double(n) / (1 << 20); };
   user_check(result != CUDA_ERROR_OUT_OF_MEMORY,
-             "out of memory on the GPU: {} takes {:.2f} MiB more, but {:.2f} MiB are free", what,
+             "out of memory on the GPU: {} needs {:.2f} MiB more, but {:.2f} MiB are free", what,
              mib(std::int64_t(bytes)), mib(free_bytes()));
   driver_.check(result, "cuMemAlloc", what);
   return {address, driver_.functions().memory_free};
@@ -205,7 +205,7 @@ CudaOwner<CUgraphExec> CudaDevice::capture(const std::function<void()>& work) co
   CUgraph captured = nullptr;
   try {
     work();
-  } catch (...) {  // otherwise the stream would go on capturing
+  } catch (...) {  // end the capture before the stream is used again
     if (f.capture_end(stream_.get(), &captured) == CUDA_SUCCESS && captured)
       f.graph_destroy(captured);
     throw;

@@ -1,6 +1,7 @@
 // The CUDA driver's API, loaded at run time: a table of its functions, errors that name the call,
-// and owners of what it hands out. Only functions that the drivers of CUDA 12 have. Made by the
-// CUDA executor; included by cuda_*.cpp only.
+// owners of its handles, and a device with a stream. Needs a driver of CUDA 12 or newer. Made by
+// the CUDA executor; includes cuda.h, so only headers of this folder that are not public include
+// it.
 #pragma once
 
 #include <cuda.h>
@@ -16,16 +17,16 @@
 
 namespace espalier::runtime {
 
-/// A library opened by the first of some names that there is.
+/// A shared library, opened under the first of several names that exists; empty if none does.
 class SharedLibrary {
  public:
   SharedLibrary() = default;
   explicit SharedLibrary(std::vector<std::string> names);
 
   explicit operator bool() const { return handle_ != nullptr; }
-  /// What it was opened as.
+  /// The name under which it was opened.
   const std::string& name() const { return name_; }
-  /// Null if it has no such function.
+  /// Null if the library has no such function.
   template <class Function>
   Function find(const char* function) const {
     return reinterpret_cast<Function>(symbol(function));
@@ -86,19 +87,19 @@ struct CudaFunctions {
   decltype(&::cuGraphLaunch) graph_launch = nullptr;
 };
 
-/// The loaded driver. The functions want a current context, but for those that look for devices.
+/// The loaded driver. Except for those that look for devices, its functions need a current context.
 class CudaDriver {
  public:
-  /// UserError if there is no driver or it cannot start.
+  /// UserError if there is no driver or it does not start.
   CudaDriver();
 
   const CudaFunctions& functions() const { return functions_; }
-  /// `13.0`
+  /// For example `13.0`.
   std::string version() const;
   std::vector<CudaGpu> gpus() const;
 
-  /// Throws unless the call succeeded: a UserError where memory ran out, otherwise an
-  /// InternalError; both name the call and `what` it was for.
+  /// Throws unless the call succeeded: UserError if memory ran out, otherwise InternalError. Both
+  /// name the call and `what` it was for.
   void check(CUresult result, std::string_view call, std::string_view what = {}) const;
 
  private:
@@ -106,7 +107,7 @@ class CudaDriver {
   CudaFunctions functions_;
 };
 
-/// A handle of the driver's that is given back by one of its functions.
+/// A handle of the driver, released by one of its functions.
 template <class Handle>
 class CudaOwner {
  public:
@@ -121,7 +122,7 @@ class CudaOwner {
     return *this;
   }
   ~CudaOwner() {
-    if (handle_) release_(handle_);  // at the end of a process the driver may be gone: no check
+    if (handle_) release_(handle_);  // unchecked: at exit the driver may have shut down already
   }
   Handle get() const { return handle_; }
   explicit operator bool() const { return bool(handle_); }
@@ -131,7 +132,7 @@ class CudaOwner {
   Release release_ = nullptr;
 };
 
-/// A GPU with its primary context and one stream, in the order of which everything runs.
+/// A GPU with its primary context and one stream, on which everything runs in order.
 class CudaDevice {
  public:
   /// UserError if there is no such GPU.
@@ -144,21 +145,22 @@ class CudaDevice {
   const CudaGpu& gpu() const { return gpu_; }
   CUstream stream() const { return stream_.get(); }
   CUcontext context() const { return context_; }
-  /// Makes the context that of the calling thread, as every call below and of the driver wants.
+  /// Makes the context current for the calling thread. Required before all calls below and before
+  /// those of the driver.
   void use() const;
-  /// Waits for everything so far.
+  /// Waits for everything on the stream. Errors name `what`.
   void wait(std::string_view what) const;
 
   CudaOwner<CUdeviceptr> allocate(std::size_t bytes, std::string_view what) const;
   CudaOwner<void*> allocate_pinned(std::size_t bytes) const;
   CudaOwner<CUmodule> load(const std::string& cubin, std::string_view kernel) const;
   CUfunction function(CUmodule module, const std::string& symbol, std::string_view kernel) const;
-  /// What `work` launches on the stream, which does not run it.
+  /// The launches of `work` as a graph. They are recorded, not run.
   CudaOwner<CUgraphExec> capture(const std::function<void()>& work) const;
-  /// Between events around what `work` puts on the stream. InternalError, naming `what`, if the
-  /// GPU's clock gives no time that can be.
+  /// Seconds that the launches of `work` take on the device. InternalError, naming `what`, if the
+  /// GPU's clock gives no plausible time.
   double seconds(const std::function<void()>& work, std::string_view what) const;
-  std::int64_t free_bytes() const;
+  std::int64_t free_bytes() const;  ///< of the device's memory
 
  private:
   CudaDriver driver_;

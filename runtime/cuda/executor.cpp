@@ -3,8 +3,8 @@
 #include "base/error.h"
 #include "base/stopwatch.h"
 #include "codegen/kernel/split_rows.h"
+#include "runtime/cuda/contraction_library.h"
 #include "runtime/cuda/launcher.h"
-#include "runtime/cuda/library.h"
 #include "runtime/update/step_io.h"
 #include "runtime/update/update.h"
 
@@ -16,8 +16,8 @@ class CudaExecutor final : public Executor {
   CudaExecutor(codegen::Compiler& compiler, const EngineOptions& options)
       : device_(0),
         launcher_(device_, compiler, options, warnings_),
-        products_(make_library(device_, launcher_, compiler, options, warnings_)) {
-    launcher_.set_products(products_.get());
+        library_(make_contraction_library(device_, launcher_, compiler, options, warnings_)) {
+    launcher_.set_library(library_.get());
   }
   ~CudaExecutor() override { device_.driver().functions().context_set_current(device_.context()); }
 
@@ -71,7 +71,7 @@ class CudaExecutor final : public Executor {
   CudaDevice device_;
   std::vector<std::string> warnings_;
   CudaLauncher launcher_;
-  std::unique_ptr<Library> products_;
+  std::unique_ptr<ContractionLibrary> library_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// In place of the CUDA sources where the toolkit was missing at build time.
+// Built instead of the CUDA sources if the toolkit was missing.
 #include "base/error.h"
 #include "runtime/cuda/devices.h"
 #include "runtime/cuda/executor.h"

@@ -4,19 +4,20 @@
 
 #include "base/error.h"
 #include "codegen/compiler.h"
-#include "runtime/cuda/library.h"
-#include "runtime/cuda/walk_constants.h"
+#include "runtime/cuda/contraction_library.h"
+#include "runtime/cuda/walk_cost_measurement.h"
 
 namespace espalier::runtime {
 namespace {
 
-constexpr int copies = 8, measurements = 3;  // sent off together; the shortest counts
-/// On a large GPU several times what its caches hold.
-constexpr std::int64_t bytes_a_multiprocessor = std::int64_t{8} << 20;
+constexpr int copies = 8;        // in one measurement
+constexpr int measurements = 3;  // the shortest one counts
+/// Several times as much as the caches of a large GPU hold.
+constexpr std::int64_t bytes_each = std::int64_t{8} << 20;
 
 double copy_rate(const CudaDevice& device) {
   const std::int64_t bytes =
-      std::min(device.gpu().multiprocessors * bytes_a_multiprocessor, device.free_bytes() / 4);
+      std::min(device.gpu().multiprocessors * bytes_each, device.free_bytes() / 4);
   const auto size = static_cast<std::size_t>(bytes);
   const auto from = device.allocate(size, "measuring copies");
   const auto to = device.allocate(size, "measuring copies");
@@ -24,7 +25,7 @@ double copy_rate(const CudaDevice& device) {
   driver.check(driver.functions().fill(from.get(), 1, size / 4, device.stream()),
                "cuMemsetD32Async", "measuring copies");
   double best = 0;
-  for (int time = 0; time <= measurements; ++time) {  // the first one warms up
+  for (int time = 0; time <= measurements; ++time) {  // the first one is a warm-up
     const double seconds = device.seconds(
         [&] {
           for (int i = 0; i < copies; ++i)
@@ -46,13 +47,13 @@ DevicePeaks measure_device(const std::filesystem::path& cache_directory) {
   const CudaDevice device(0);
   DevicePeaks peaks{.gpu = device.gpu(), .costs = {}};
   peaks.copy_bytes_per_second = copy_rate(device);
-  peaks.single_flops = library_rate(device, Precision::single);
-  peaks.tf32_flops = library_rate(device, Precision::tf32);
-  peaks.bf16_flops = library_rate(device, Precision::bf16);
+  peaks.single_flops = contraction_rate(device, Precision::single);
+  peaks.tf32_flops = contraction_rate(device, Precision::tf32);
+  peaks.bf16_flops = contraction_rate(device, Precision::bf16);
   if (device.gpu().cooperative) {
     codegen::Compiler compiler(codegen::cuda_target(device.gpu().architecture()),
                                {cache_directory});
-    peaks.costs = device_costs(device, compiler, cache_directory);
+    peaks.costs = measured_walk_costs(device, compiler, cache_directory);
   }
   return peaks;
 }

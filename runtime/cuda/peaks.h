@@ -1,5 +1,5 @@
-// What a GPU can do at most, and what it costs to launch on it, measured on the spot. Made by
-// `espalier bench device`; what steps reach is compared with it.
+// The peak rates of a GPU and its walk costs, measured now. Printed by `espalier bench device`, so
+// that the rates of training steps can be compared with them.
 #pragma once
 
 #include <filesystem>
@@ -12,16 +12,16 @@ namespace espalier::runtime {
 
 struct DevicePeaks {
   CudaGpu gpu;
-  /// What engines with this cache go by; nothing on a GPU on which nothing can walk.
-  std::optional<DeviceCosts> costs;
-  double copy_bytes_per_second = 0;  ///< read and written, within the device's memory
-  /// Operations a second of a large product by cuBLAS, by the precision of its factors; sums are in
-  /// single precision. 0 without cuBLAS.
+  /// The costs that engines with this cache use; nothing if the GPU cannot run persistent kernels.
+  std::optional<WalkCosts> costs;
+  double copy_bytes_per_second = 0;  ///< read plus written, within device memory
+  /// Flops per second of a large contraction by cuBLAS, by the precision of its factors; sums are
+  /// in single precision. 0 without cuBLAS.
   double single_flops = 0, tf32_flops = 0, bf16_flops = 0;
 };
 
-/// Of the first GPU. Nothing else may be under way on it. A few seconds; the costs only where the
-/// cache has none. UserError if there is no GPU.
+/// Measures the first GPU, which takes a few seconds; nothing else may run on it meanwhile. Costs
+/// are taken from the cache if it has them. UserError if there is no GPU.
 DevicePeaks measure_device(const std::filesystem::path& cache_directory);
 
 }  // namespace espalier::runtime

@@ -21,7 +21,7 @@ CudaStaging::CudaStaging(const CudaDevice& device, Allocations& allocations)
 std::size_t CudaStaging::Room::total() const { return aligned(records * sizeof(Record)) + bytes; }
 
 CudaStaging::Room CudaStaging::room() const {
-  if (blocks_.empty()) return {record_room_, least_block};  // there was no memory for more
+  if (blocks_.empty()) return {record_room_, least_block};  // an allocation failed before
   return {record_room_, bytes() - aligned(record_room_ * sizeof(Record))};
 }
 
@@ -29,7 +29,7 @@ CudaStaging::Room CudaStaging::room_for(const Staged& expected) const {
   Room room = this->room();
   const std::size_t records = std::max(records_, expected.launches);
   if (records > room.records - room.records / 4) room.records = records + records / 2;
-  // A little more, so that slowly growing minibatches settle after a few steps.
+  // A sixteenth more, so that slowly growing minibatches do not grow it at every step.
   if (expected.bytes > room.bytes) room.bytes = aligned(expected.bytes + expected.bytes / 16);
   return room;
 }
@@ -76,9 +76,15 @@ void CudaStaging::add_block(std::size_t bytes) {
   blocks_.push_back(std::move(block));
 }
 
+std::size_t CudaStaging::bytes() const {
+  std::size_t bytes = 0;
+  for (const Block& block : blocks_) bytes += block.size;
+  return bytes;
+}
+
 CudaStaging::Placed CudaStaging::put(const void* values, std::size_t bytes) {
   if (blocks_.back().used + bytes > blocks_.back().size)
-    add_block(std::max(bytes, blocks_.back().size / 2));  // which nobody expected
+    add_block(std::max(bytes, blocks_.back().size / 2));  // more than was expected
   Block& block = blocks_.back();
   char* const host = static_cast<char*>(block.pinned.get()) + block.used;
   const Placed placed{reinterpret_cast<const void*>(block.device.get() + block.used), host};
@@ -115,7 +121,7 @@ std::size_t CudaStaging::send(const Block& block, std::size_t begin, std::size_t
 std::size_t CudaStaging::send(const Records& records) {
   std::size_t copies = 0;
   const Block& front = blocks_.front();
-  // The first time in one copy with what lies behind.
+  // The first records after begin() are sent in one copy with the arrays behind them.
   if (records.fit && front.sent > 0)
     copies += send(front, records.first * sizeof(Record),
                    (records.first + records.count) * sizeof(Record));
@@ -124,12 +130,6 @@ std::size_t CudaStaging::send(const Records& records) {
     block.sent = block.used;
   }
   return copies;
-}
-
-std::size_t CudaStaging::bytes() const {
-  std::size_t bytes = 0;
-  for (const Block& block : blocks_) bytes += block.size;
-  return bytes;
 }
 
 }  // namespace espalier::runtime

@@ -1,6 +1,6 @@
-// What launches cost on a GPU, and by that which of them one kernel should walk and which should be
-// launched by themselves. Constants are measured on the device once (cuda_costs.h); the choice is a
-// pure function of them and of the work.
+// The cost model of walks: estimated seconds of a launch, walked by the persistent kernel or
+// launched by itself, and the cheapest mix of both for a sequence. The constants are measured once
+// per GPU (walk_cost_measurement.h); everything here is a pure function of them and of the work.
 #pragma once
 
 #include <cstddef>
@@ -14,63 +14,69 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/cuda/walk.h"
+#include "runtime/cuda/pending_launch.h"
 
 namespace espalier::runtime {
 
-/// Seconds. Rates are those of the whole device when every place for a block is taken.
-struct DeviceCosts {
+/// Constants of one GPU, all in seconds but `places`. Seconds per flop and per byte are those of
+/// the whole device with a block at every place.
+struct WalkCosts {
   double launch = 0;        ///< from one launch to the next
-  double graph = 0;         ///< of a replay, besides its nodes
-  double node = 0;          ///< from one node of a replay to the next
+  double graph = 0;         ///< of replaying a graph, besides its nodes
+  double node = 0;          ///< from one node of a replayed graph to the next
   double walk = 0;          ///< of a walk, besides its records
-  double record = 0;        ///< from one record to the next
-  double barrier = 0;       ///< of all blocks meeting
+  double record = 0;        ///< from one record of a walk to the next
+  double barrier = 0;       ///< of a barrier of all blocks
   double flop = 0;          ///< of tiles launched by themselves
   double walked_flop = 0;   ///< of tiles within a walk
-  double byte = 0;          ///< of memory, mostly from the L2
-  double held_byte = 0;     ///< of weights that blocks hold
-  std::int64_t places = 1;  ///< for blocks at once
+  double byte = 0;          ///< of memory traffic, which mostly hits the L2 cache
+  double held_byte = 0;     ///< of weights that blocks hold in shared memory
+  std::int64_t places = 1;  ///< blocks that run at the same time
 
-  bool operator==(const DeviceCosts&) const = default;
+  bool operator==(const WalkCosts&) const = default;
 };
 
-/// Each number under its name above.
-std::vector<std::pair<std::string_view, double>> named(const DeviceCosts& costs);
+/// Each constant with its name.
+std::vector<std::pair<std::string_view, double>> named(const WalkCosts& costs);
 
-/// As text, and back: nothing if the text is none or a number in it cannot be right.
-std::string to_text(const DeviceCosts& costs);
-std::optional<DeviceCosts> costs_from(std::string_view text);
+/// As text for the disk cache and for EngineOptions: `places`, then the seconds in the order above.
+std::string to_text(const WalkCosts& costs);
+/// Nothing if the text is no such text, or a constant is implausible.
+std::optional<WalkCosts> parse_costs(std::string_view text);
 
-/// Those kept in the folder under exactly this key, or what `measure` gives, which is kept there
-/// then. An empty folder keeps none; a broken file is as good as none. InternalError if they were
-/// measured and cannot be right.
-DeviceCosts kept_costs(const std::filesystem::path& folder, std::string_view key,
-                       const std::function<DeviceCosts()>& measure);
+/// The constants cached in `folder` under exactly this key; otherwise those that `measure` returns,
+/// which are then cached. An empty folder caches nothing; a broken file is ignored. InternalError
+/// if the measured constants are implausible.
+WalkCosts cached_costs(const std::filesystem::path& folder, std::string_view key,
+                       const std::function<WalkCosts()>& measure);
 
-/// What a launch does.
+/// What one launch does.
 struct LaunchWork {
   double flops = 0;
-  double bytes = 0;    ///< read and written, but for weights
+  double bytes = 0;    ///< read and written, without weights
   double weights = 0;  ///< bytes of packed weights
   std::int64_t tiles = 1;
-  bool barrier = false;  ///< if it is walked, all blocks meet before it
-  bool held = false;     ///< if it is walked, its weights are held
+  bool barrier = false;  ///< if walked, it needs a barrier before it
+  bool held = false;     ///< if walked, its weights are held in shared memory
   bool walks = true;     ///< whether it can be walked at all
 };
-LaunchWork work_of(const NotedLaunch& launch);
+/// Fills in the amounts, not the three flags.
+LaunchWork work_of(const PendingLaunch& launch);
 
-double seconds_alone(const LaunchWork& work, const DeviceCosts& costs, bool replayed);
-double seconds_walked(const LaunchWork& work, const DeviceCosts& costs);
+/// `replayed`: as a node of a graph.
+double seconds_alone(const LaunchWork& work, const WalkCosts& costs, bool replayed);
+double seconds_walked(const LaunchWork& work, const WalkCosts& costs);
 
-/// Launches [begin, end) of a sequence.
+/// Launches [begin, end) of a sequence: one walk, or launches by themselves.
 struct Segment {
   std::size_t begin = 0, end = 0;
   bool walked = false;
+
+  std::size_t size() const { return end - begin; }
   bool operator==(const Segment&) const = default;
 };
-/// The cheapest way through the sequence. `replayed`: launches by themselves come from a graph.
-std::vector<Segment> choose_segments(std::span<const LaunchWork> works, const DeviceCosts& costs,
+/// The cheapest split of the sequence. `replayed`: launches by themselves are replayed as a graph.
+std::vector<Segment> choose_segments(std::span<const LaunchWork> works, const WalkCosts& costs,
                                      bool replayed);
 
 }  // namespace espalier::runtime

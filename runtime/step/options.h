@@ -35,9 +35,9 @@ struct DebugOptions {
   bool check_launches = false;
   /// On a GPU, replay sequences of launches that ran before as one CUDA graph.
   bool cuda_graphs = true;
-  /// On a GPU, choose what runs in a persistent kernel by these constants (`to_text` in
-  /// runtime/cuda/walk_cost.h) instead of measured ones.
-  std::string device_costs = {};
+  /// On a GPU, choose what is walked by these constants (`to_text` in runtime/cuda/walk_cost.h)
+  /// instead of measured ones.
+  std::string walk_costs = {};
   /// Check what must hold of graphs, schedules, layouts and kernels (on by default in builds with
   /// ESPALIER_VERIFY).
 #ifdef ESPALIER_VERIFY

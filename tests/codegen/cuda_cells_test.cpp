@@ -1,6 +1,6 @@
-// Printed CUDA C++ of cells: of every op of the table, at random, and of the models. It runs on
-// this machine's processor, where it must agree with the cells in double, and to the bit with the
-// interpreter unless a sum was split; and all of it must compile for GPUs.
+// Printed CUDA C++ of cells: one for each op, random ones, and those of the models. On this
+// machine's processor, the results must agree with the cells in double precision, and bit by bit
+// with the interpreter unless a sum is split. All must compile for GPUs.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@ namespace {
 
 using codegen::Kernel;
 
-/// A cell with its inputs, to be checked with each runner alike.
+/// A cell with its inputs, to be checked with every runner.
 struct CellCase {
   std::string name;
   std::shared_ptr<const ir::Program> program;
@@ -64,7 +64,7 @@ void check_cells(const std::vector<CellCase>& cases) {
     wanted->run();
     bool ordered = true, forward_ordered = true;
     for (const Kernel* kernel : ours->kernels()) {
-      forward_ordered = ordered;  // of all but the last, the weight gradients
+      forward_ordered = ordered;  // except the last one, the weight gradients
       ordered = ordered && keeps_order(host, host.add(*kernel));
     }
     for (const auto& [key, values] : wanted->harness().memory()) {
@@ -95,7 +95,7 @@ std::vector<CellCase> cells_of_op(const std::string& op) {
 
 TEST_P(EveryOpInCuda, AgreesWithDoubleAndTheInterpreter) { check_cells(cells_of_op(GetParam())); }
 
-/// The text with its values, variables and buffers numbered in the order in which they appear.
+/// The text with values, variables and buffers renumbered in the order of their first appearance.
 std::string renumbered(const std::string& text) {
   static const std::regex names(R"(\b([bfnv]|buffers\[)([0-9]+))");
   std::map<std::string, std::map<std::string, std::size_t>> numbers;
@@ -110,7 +110,7 @@ std::string renumbered(const std::string& text) {
   return result.append(from, text.end());
 }
 
-/// All stages of the cells' kernels that differ by more than names, as one text.
+/// All stages of the cells' kernels as one text, without those that differ only in names.
 std::string stages_of(const std::vector<CellCase>& cases) {
   const Runner runner{codegen::cuda_target("sm_80"), interpreter().run};
   std::set<std::string> texts;

@@ -1,4 +1,4 @@
-// The compiler with a GPU for its target: cubins through both caches, and what it refuses.
+// The compiler with a GPU as its target: cubins from both caches, and errors.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -42,7 +42,7 @@ TEST_F(CudaCompiler, KeepsWhatItMadeInMemoryAndOnDisk) {
   EXPECT_EQ(second.compile(sample(target)).cubin, cubin);
   EXPECT_EQ(second.statistics().disk_hits, 1);
   EXPECT_EQ(second.statistics().compilations, 0);
-  // Of another architecture, the same text is another object.
+  // The same text gives another object for another architecture.
   Compiler other(cuda_target("sm_80"), {folder});
   EXPECT_NE(other.compile(sample(target)).cubin, cubin);
   EXPECT_EQ(other.statistics().compilations, 1);

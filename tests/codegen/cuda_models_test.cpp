@@ -1,6 +1,6 @@
-// All kernels of the models, of the size that is trained, as cubins: inference, training and sums
-// over readers, with and without hoisting, each by itself and all of a step as a walker. Tiles keep
-// their sums in registers.
+// All kernels of the models, at their training size, as cubins: inference, training and sums over
+// readers, with and without hoisting, each by itself and all of a step as a persistent kernel.
+// Tiles keep their sums in registers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -58,7 +58,7 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
             [](const auto& stage) { return stage.contraction || stage.outer_product; });
         SCOPED_TRACE(kernel->kernel.name + ", " + launched.symbol);
         ASSERT_TRUE(uses.contains(launched.symbol));
-        // What a launch may take without asking for more.
+        // The limit without a request for more shared memory.
         EXPECT_LE(launched.shared_bytes, 48 << 10);
         EXPECT_LE(uses[launched.symbol].registers, 128);
         if (!tiles) continue;
@@ -70,7 +70,7 @@ TEST_P(ModelsInCuda, CompileWithoutSpills) {
   }
 }
 
-/// All that a training step runs, in the order of the texts.
+/// All kernels of a training step, sorted by their texts.
 std::vector<codegen::Kernel> step_of(const ir::Program& program, codegen::Compiler& compiler) {
   runtime::CellKernels modules = gpu_modules(program, compiler);
   std::map<std::string, codegen::Kernel> kernels;
@@ -105,7 +105,7 @@ TEST_P(ModelsInCuda, WalkInFewRegisters) {
     ASSERT_EQ(uses.size(), 1U);
     EXPECT_EQ(uses[0].name, codegen::walk_symbol);
     EXPECT_LE(uses[0].registers, 128);
-    // What is kept while a stage's function runs, no tile.
+    // Room for what is saved across a call of a stage's function, but not for a tile.
     EXPECT_LE(uses[0].local_bytes, 128) << info.name;
     for (const codegen::CudaStage& stage : text.stages) EXPECT_LE(stage.shared_bytes, 48 << 10);
   }

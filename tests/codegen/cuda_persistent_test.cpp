@@ -1,5 +1,5 @@
-// Walkers, run on this machine's processor with all blocks under way at once, against the
-// interpreter: stages with and without held weights, and what happens where a barrier is missing.
+// Persistent kernels, run on this machine's processor with all blocks at the same time, against the
+// interpreter: stages with and without held weights, and the effect of a missing barrier.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ std::int64_t rows_of(const Stage& stage, std::int64_t rows) {
   return stage.rows == RowDomain::once ? 1 : rows;
 }
 
-/// A walker of some kernels, and what each of them is given.
+/// A persistent kernel of several kernels, and the memory of each of them.
 class Walker {
  public:
   explicit Walker(std::vector<Kernel> kernels) : kernels_(std::move(kernels)) {
@@ -32,7 +32,7 @@ class Walker {
   std::int64_t most_stage_bytes() const {
     return std::ranges::max_element(text_.stages, {}, &CudaStage::shared_bytes)->shared_bytes;
   }
-  /// Of a stage, or of those that are joined to it.
+  /// The record of a stage and the stages joined to it.
   WalkRecord record(int k, int number, void* const* buffers, std::int64_t rows) const {
     WalkRecord record;
     record.buffers = buffers;
@@ -42,7 +42,7 @@ class Walker {
     record.buffer_count = std::int32_t(kernel(k).buffers.size());
     return record;
   }
-  /// All stages of a kernel, one after the other.
+  /// Records of all stages of a kernel, in order.
   std::vector<WalkRecord> records(int k, void* const* buffers, std::int64_t rows) const {
     std::vector<WalkRecord> records;
     for (std::size_t stages = 0; stages < kernel(k).stages.size();) {
@@ -81,7 +81,7 @@ Memory interpreted(const Kernel& kernel, const Memory& initial, std::int64_t row
   return result;
 }
 
-/// Sums over parts of the rows, then the sums of these and, joined to them, floats counted up.
+/// Sums over parts of the rows; then the sums of these, joined with a stage that counts floats up.
 Kernel joined_kernel(const OuterSample& product) {
   Kernel kernel = product_kernel(product);
   KernelBuilder b(kernel);
@@ -137,7 +137,7 @@ TEST(CudaPersistent, StagesOfManyKernelsGiveTheBitsOfTheInterpreter) {
     for (const Memory& memory : got) pointers.push_back(memory.pointers());
     std::vector<WalkRecord> records;
     for (std::size_t k = 0; k < kernels.size(); ++k) {
-      // Kernels side by side: their stages begin at different blocks.
+      // Kernels without barriers between them: their stages begin at different blocks.
       const auto all = walker.records(int(k), pointers[k].data(), rows[k]);
       records.insert(records.end(), all.begin(), all.end());
       for (WalkRecord& record : records) record.first_block = std::int32_t(k % grid);
@@ -149,7 +149,7 @@ TEST(CudaPersistent, StagesOfManyKernelsGiveTheBitsOfTheInterpreter) {
   }
 }
 
-/// y[row] = row + 1, then z[row] = y[last row - row]: what one block writes another reads.
+/// y[row] = row + 1, then z[row] = y[last row - row]: a block reads what another block wrote.
 Kernel crossing_kernel(std::int64_t rows) {
   Kernel kernel;
   KernelBuilder b(kernel);
@@ -225,9 +225,9 @@ TEST(CudaPersistentDeathTest, BlocksThatWaitInVainAreFound) {
   for (int i = 0; i < 2; ++i) memory.add_floats(4 * 256, random);
   const auto pointers = memory.pointers();
   const auto records = walker.records(0, pointers.data(), 4);
-  // As if one block more belonged to the grid.
+  // As if the grid had one more block.
   EXPECT_DEATH(walker.run(records, 2, walker.most_stage_bytes(), 0, std::uint32_t(-1)),
-               "waits for ever");
+               "waits forever");
 }
 
 TEST(CudaPersistent, HeldWeightsGiveTheBitsOfTheInterpreter) {
@@ -253,7 +253,7 @@ TEST(CudaPersistent, HeldWeightsGiveTheBitsOfTheInterpreter) {
     const HeldTile tile = held_tile(kernels[k], stage);
     const Memory initial = contraction_memory(kernels[k], shapes[k]);
     Memory wanted = initial;
-    // Twice, the second time with what is there: the kernel adds to its results.
+    // Twice: the second time, the kernel adds to the results of the first.
     for (int time = 0; time < 2; ++time) wanted = interpreted(kernels[k], wanted, shapes[k].rows);
     for (const unsigned grid : {1U, 2U, 7U}) {
       const std::int64_t width = (tile.length + grid - 1) / grid;

@@ -1,5 +1,5 @@
-// The stand-in for a GPU finds races whatever order threads and blocks run in: barriers that are
-// printed are needed, and what is printed needs no others.
+// The stand-in finds races in any order of threads and blocks: all printed barriers are needed, and
+// no others.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ Kernel column_sums(std::int64_t n) {
   return kernel;
 }
 
-/// A walk over tiles of all kinds, several a block, one after another and side by side.
+/// A walk over tiles of all kinds, several per block, with and without barriers between them.
 class Samples {
  public:
   Samples() {
@@ -60,7 +60,7 @@ class Samples {
 
   const std::string& source() const { return text_.source; }
 
-  /// Each kernel twice, the second time with a barrier before it; contractions of few rows also
+  /// Records of each kernel twice, the second time after a barrier; contractions of few rows also
   /// with held weights.
   void run(const std::string& source) const {
     const test::HostModule module(source);
@@ -119,8 +119,9 @@ class CudaRacesDeathTest : public testing::Test {
   void TearDown() override { ::unsetenv("ESPALIER_FAKE_CUDA_RACES"); }
 };
 
-/// Removes barriers, one at a time, that a part of the text needs: all but the last of each kind of
-/// tile, which only what is joined to it needs, and one that the compiler here makes up for.
+/// Removes each barrier of a part of the text, one at a time, and expects a race. Exceptions: the
+/// last one of each kind of tile, which only joined stages need, and one that the host's compiler
+/// makes unnecessary.
 void expect_needed(const Samples& samples, std::size_t begin, std::size_t end, int least) {
   const std::string barrier = "__syncthreads()", &source = samples.source();
   int needed = 0;
@@ -130,7 +131,7 @@ void expect_needed(const Samples& samples, std::size_t begin, std::size_t end, i
     SCOPED_TRACE(source.substr(at - 200, 300));
     std::string without = source;
     without.replace(at, barrier.size(), "(void)0");
-    // A race, or pointers that nobody has written.
+    // Dies of a race, or of pointers that were not written.
     EXPECT_DEATH(samples.run(without), "");
     ++needed;
   }

@@ -1,4 +1,4 @@
-// The kernels of a step besides those of cells, for all params of a model at once, as cubins.
+// The kernels of a step that do not belong to cells, for all params of a model at once, as cubins.
 #include <gtest/gtest.h>
 
 #include "base/disk_cache.h"

@@ -15,7 +15,7 @@ std::int64_t rows_of(const Stage& stage, const Case& test) {
   return stage.rows == RowDomain::instances ? test.rows : test.child_rows;
 }
 
-/// Checks that all kernels, printed as one text, leave in memory what the interpreter does.
+/// Checks that all kernels, printed as one text, leave the same memory as the interpreter.
 void check_printed(const std::vector<Case>& cases) {
   const Target target = cuda_target("sm_80");
   test::HostKernels host;
@@ -37,7 +37,7 @@ void check_printed(const std::vector<Case>& cases) {
     for (const unsigned grid : {1U, 2U, 7U}) {
       const Memory got = initial;
       for (std::size_t s = 0; s < kernel.stages.size(); ++s) {
-        // In two launches if there are rows to share out.
+        // With two blocks, in two launches over halves of the rows.
         const std::int64_t rows = rows_of(kernel.stages[s], cases[i]), middle = rows / 2;
         const auto& launched = host.text(numbers[i]).stages;
         const bool joined = launched.size() < kernel.stages.size();
@@ -99,7 +99,7 @@ TEST(Cuda, ManyRowsTakeLargeTilesAndGiveTheSameBits) {
   check_printed(cases);
 }
 
-/// y[j] = Σ over rows of x[row, j] - (the greatest - 1): both shared by the threads of a block.
+/// y[j] = Σ over rows of x[row, j] - (maximum - 1): both reduced by the threads of a block.
 Kernel column_kernel(std::int64_t n, Reduction sum = Reduction::sum) {
   Kernel kernel;
   KernelBuilder b(kernel);
@@ -129,7 +129,7 @@ TEST(Cuda, SumsOverAllRowsAreSharedByABlock) {
                          .memory =
                              [=](const Kernel&) {
                                std::mt19937 random(5);
-                               // Whole numbers, whose sums are the same in any order.
+                               // Integers, whose sums are the same in any order.
                                std::vector<float> x(std::size_t(rows * n));
                                for (float& value : x) value = float(int(random() % 201) - 100);
                                Memory memory;
@@ -141,7 +141,7 @@ TEST(Cuda, SumsOverAllRowsAreSharedByABlock) {
   check_printed(cases);
 }
 
-/// Rows of y = 2 x, a column sum, and floats counted down: three stages of other sizes.
+/// y = 2 x row by row, a column sum, and a countdown of floats: three stages of different sizes.
 Kernel joined_kernel(std::int64_t n, bool joined) {
   Kernel kernel = column_kernel(n);
   KernelBuilder b(kernel);
@@ -188,7 +188,7 @@ TEST(Cuda, JoinedStagesRunInOneLaunch) {
   EXPECT_EQ(text.stages[0].tiles(100), tiles);
 }
 
-// A property of the stand-in: lanes without a share in a small team go on to meet in a larger one.
+// Tests the shim: lanes outside of a small team go on to the barrier of a larger team.
 TEST(HostCuda, LanesMeetInTeamsOfSeveralSizes) {
   const test::HostModule module(R"(
 extern "C" __global__ void sums(float* out) {

@@ -1,6 +1,6 @@
-// The engine on a GPU against the engine on the CPU. Through ctest the GPU is the stand-in of
-// tests/support/fake_cuda, whose functions are those of this machine; run by itself the executable
-// takes the machine's own, and skips where there is none.
+// The engine on a GPU against the engine on the CPU. Under ctest the GPU is the stand-in of
+// tests/support/fake_cuda. Run directly, the executable uses the machine's own GPU, and skips the
+// tests if there is none.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ class CudaEngine : public ::testing::Test {
 
 class EveryModel : public CudaEngine, public ::testing::WithParamInterface<std::string> {};
 
-/// Launches by themselves, where nothing else is said.
+/// Without walks.
 EngineOptions on(Device device, const std::string& strategy = "phase") {
   EngineOptions result = options({"", strategy, "", 1});
   result.device = device;
@@ -57,7 +57,7 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
       settings.rule.l2 = 1e-3;
       if (info.name == "sgd") settings.rule.momentum = 0.9;
       const std::string embedding = "embed";
-      // Once word vectors are updated row by row, once all of them.
+      // Embeddings are updated row by row in one case, as a whole in the other.
       if (clip > 0) set_embeddings(settings, {&embedding, 1}, 0.1);
       Engine cpu(model->program(), on(Device::cpu)), gpu(model->program(), on(Device::cuda));
       StandardOptimizer of_cpu(settings), of_gpu(settings);
@@ -82,8 +82,8 @@ TEST_P(EveryModel, StepsAsTheCpuDoes) {
           EXPECT_EQ(results[1].statistics.allocations, 0);
         }
       }
-      // Adam divides small numbers by small numbers: what is rounding there moves params as much
-      // as anything does.
+      // Adam divides small numbers by small numbers, so rounding errors of both may move params as
+      // far as a whole step.
       const double epsilons = info.name == "adam" ? 65536 : 4096;
       for (const ir::Param& param : cpu.program().params) {
         const auto expected = cpu.param(param.name), actual = gpu.param(param.name);
@@ -141,7 +141,8 @@ TEST_F(CudaSteps, GoUpInOneCopyAndReplay) {
   EXPECT_EQ(params[0], params[1]);
 }
 
-/// What no gradient reaches, and what has a rate of 0, has no gradient, update or state there.
+/// Params that no gradient reaches, or with a rate of 0, have no gradient, update or optimizer
+/// state on the device.
 TEST_F(CudaSteps, FrozenParamsCostNothing) {
   constexpr std::int64_t table_bytes = 4 * 30000 * 8;
   const ir::Program program = ir::parse(R"(program frozen
@@ -195,8 +196,8 @@ cell loss(x: child S) -> L {
   EXPECT_EQ(of_gpu.buffers().size(), 2u);
 }
 
-TEST_F(CudaSteps, MinibatchesOfChangingShapeKeepApart) {
-  // Each minibatch with an engine of its own, and all with one that replays what it can.
+TEST_F(CudaSteps, MinibatchesOfChangingShapeAreIndependent) {
+  // Compares a fresh engine for each minibatch with one engine for all, which replays graphs.
   Engine one(model_->program(), on(Device::cuda));
   randomize(one, 4);
   for (int round = 0; round < 3; ++round)
@@ -212,7 +213,7 @@ TEST_F(CudaSteps, MinibatchesOfChangingShapeKeepApart) {
     }
 }
 
-/// Plain SGD as a user might write it, without an expression.
+/// Plain SGD as a user might write it, which runs on the host.
 struct PlainSgd final : Optimizer {
   void prepare(std::span<const StoredParam>) override {}
   void begin_step(const GradientInfo&) override {}
@@ -229,7 +230,7 @@ struct PlainSgd final : Optimizer {
   }
 };
 
-TEST_F(CudaSteps, TakeAnOptimizerOfTheUsers) {
+TEST_F(CudaSteps, AcceptAnOptimizerOfTheUser) {
   Engine ours(model_->program(), on(Device::cuda)), users(model_->program(), on(Device::cuda));
   UpdateRule rule = update_rule("sgd");
   rule.lr = 0.5;
@@ -242,8 +243,8 @@ TEST_F(CudaSteps, TakeAnOptimizerOfTheUsers) {
   EXPECT_EQ(params_of(users), params_of(ours));
 }
 
-TEST_F(CudaSteps, TheStateGoesWhereItIsWanted) {
-  // From a GPU to another engine, to the host and back: the same as all steps on one engine.
+TEST_F(CudaSteps, TheOptimizerStateMovesBetweenEngines) {
+  // Moving it to the host and to another engine gives the same as all steps on one engine.
   OptimizerOptions settings{.rule = update_rule("adam")};
   Engine whole(model_->program(), on(Device::cuda));
   StandardOptimizer of_whole(settings), optimizer(settings);
@@ -276,7 +277,7 @@ TEST_F(CudaSteps, ADivergedStepChangesNothing) {
   for (std::size_t p = 0; p + 1 < before.size(); ++p) EXPECT_EQ(after[p], before[p]);
 }
 
-TEST_F(CudaSteps, RunInPartsWhereMemoryIsShort) {
+TEST_F(CudaSteps, RunInPartsIfMemoryIsShort) {
   EngineOptions settings = on(Device::cuda);
   settings.contractions = Contractions::tile;
   Engine whole(model_->program(), settings);
@@ -342,7 +343,7 @@ TEST_F(CudaSteps, AnEngineMayEndOnAnotherThread) {
 }
 
 TEST_F(CudaSteps, RefuseGpusThatLackWhatKernelsUse) {
-  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in can be an older one";
+  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in can be an older GPU";
   const Variable older("ESPALIER_FAKE_CUDA_MAJOR", "7");
   const std::string text = refusal([&] { Engine(model_->program(), on(Device::cuda)); });
   const EngineOptions automatic = Engine(model_->program(), on(Device::automatic)).options();

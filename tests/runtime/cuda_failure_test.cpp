@@ -1,5 +1,5 @@
-// What an engine on a GPU goes on without when it fails: trials of products, and walking. Only the
-// stand-in of cuda_engine_test.cpp can be made to fail.
+// Failures that an engine on a GPU survives: trials of contractions fall back to tiles, walks to
+// single launches, with a warning. Only the stand-in for CUDA can be made to fail.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -19,8 +19,7 @@ class CudaFailure : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
-    if (runtime::find_cuda().gpus[0].name != "this machine's processor")
-      GTEST_SKIP() << "only the stand-in fails when it is told to";
+    if (!on_stand_in()) GTEST_SKIP() << "only the stand-in fails on demand";
   }
   static EngineOptions settings(Persistent persistent, Contractions contractions) {
     EngineOptions result = options({"", "phase", "", 1});
@@ -35,13 +34,13 @@ class CudaFailure : public ::testing::Test {
     return made;
   }
   Outcome run(Engine& engine) const { return outcome(engine, *model_, trees_, all(trees_)); }
-  std::size_t products(Engine& engine) const {
+  std::size_t by_library(Engine& engine) const {
     return engine.gradients(recorded(engine, *model_, trees_)).statistics.device_contractions;
   }
   std::int64_t held(Engine& engine) const {
     return engine.gradients(recorded(engine, *model_, trees_)).statistics.bytes_held;
   }
-  /// Gives the same as another engine, having said once what it goes on without.
+  /// Expects the same results as `expected`, and one warning that contains `text`.
   void expect_warned(Engine& engine, const Outcome& expected, const std::string& text) const {
     for (int time = 0; time < 3; ++time) {
       const Outcome actual = run(engine);
@@ -63,10 +62,10 @@ class TrialFailure : public CudaFailure {
   static EngineOptions by_trial() { return settings(Persistent::off, Contractions::automatic); }
   static EngineOptions by_tiles() { return settings(Persistent::off, Contractions::tile); }
   static EngineOptions by_cublas() { return settings(Persistent::off, Contractions::cublas); }
-  const Variable slow_tiles_{"ESPALIER_FAKE_TILE_TIME", "100"};
+  const Variable slow_tiles_{"ESPALIER_FAKE_CUDA_TILE_TIME", "100"};
 };
 
-TEST_F(TrialFailure, WithoutMemoryTilesMultiplyForNow) {
+TEST_F(TrialFailure, WithoutMemoryTilesAreUsedForNow) {
   const Release release("");
   std::int64_t needed = 0;
   Outcome expected;
@@ -76,7 +75,8 @@ TEST_F(TrialFailure, WithoutMemoryTilesMultiplyForNow) {
     needed = held(tiles);
   }
   for (const auto& [room, text] :
-       {std::pair(workspace / 2, "tiles do all: out of memory on the GPU: cuBLAS's workspace"),
+       {std::pair(workspace / 2,
+                  "cuBLAS is not used: out of memory on the GPU: cuBLAS's workspace"),
         std::pair(workspace + (1 << 18), "failed: out of memory on the GPU: ")}) {
     const Variable limit("ESPALIER_FAKE_CUDA_BYTES", std::to_string(needed + room).c_str());
     {
@@ -85,28 +85,29 @@ TEST_F(TrialFailure, WithoutMemoryTilesMultiplyForNow) {
       ASSERT_FALSE(little.warnings().empty());
       EXPECT_NE(little.warnings()[0].find(text), std::string::npos) << little.warnings()[0];
     }
-    // Who must have cuBLAS is told.
+    // An engine that demands cuBLAS gets an error.
     const std::string refused = refusal([&] {
       Engine must = engine(by_cublas());
       run(must);
     });
     EXPECT_TRUE(refused.starts_with("cuBLAS was asked for, but ")) << refused;
   }
-  // Nothing of that was kept, on the device or on disk.
+  // Neither the device nor the disk cache kept anything of that.
   Engine enough = engine(by_trial());
   run(enough);
-  EXPECT_GT(products(enough), 1U);
+  EXPECT_GT(by_library(enough), 1U);
   EXPECT_TRUE(enough.warnings().empty());
 }
 
-TEST_F(TrialFailure, AProductThatFailsIsATiles) {
+TEST_F(TrialFailure, AFailingContractionFallsBackToATile) {
   Engine tiles = engine(by_tiles());
   const Outcome expected = run(tiles);
-  // While an algorithm is checked, timed, run in a kernel, and captured in one.
+  // It fails while an algorithm is checked, while it is timed, while a kernel with it runs, and
+  // while that is captured.
   for (const char* after : {"0", "13", "33", "37"}) {
     SCOPED_TRACE(after);
     const Release release("");
-    std::size_t by_others = 0;  // that multiply other shapes
+    std::size_t by_others = 0;  // contractions of other shapes
     {
       const Variable fails("ESPALIER_FAKE_CUBLAS_FAILS_AFTER", after);
       Engine once = engine(by_trial());
@@ -116,32 +117,32 @@ TEST_F(TrialFailure, AProductThatFailsIsATiles) {
       ASSERT_EQ(once.warnings().size(), 1U);
       EXPECT_NE(once.warnings()[0].find("cublasLtMatmul failed"), std::string::npos)
           << once.warnings()[0];
-      by_others = products(once);
+      by_others = by_library(once);
       EXPECT_GT(by_others, 0U);
     }
     Engine again = engine(by_trial());
     run(again);
-    EXPECT_GT(products(again), by_others);
+    EXPECT_GT(by_library(again), by_others);
     EXPECT_TRUE(again.warnings().empty());
   }
 }
 
-TEST_F(TrialFailure, AClockThatStandsDecidesNothing) {
+TEST_F(TrialFailure, AStoppedClockDecidesNothing) {
   Engine tiles = engine(by_tiles());
   const Outcome expected = run(tiles);
   for (const char* times : {"0", "-1", "nan"}) {
     const Release release("");
     {
-      const Variable clock("ESPALIER_FAKE_CUDA_TIMES", times);
-      Engine stands = engine(by_trial());
-      EXPECT_EQ(run(stands).losses, expected.losses);
-      ASSERT_FALSE(stands.warnings().empty());
-      EXPECT_NE(stands.warnings()[0].find("the GPU's clock is wrong"), std::string::npos)
-          << stands.warnings()[0];
+      const Variable clock("ESPALIER_FAKE_CUDA_CLOCK_RATE", times);
+      Engine stopped = engine(by_trial());
+      EXPECT_EQ(run(stopped).losses, expected.losses);
+      ASSERT_FALSE(stopped.warnings().empty());
+      EXPECT_NE(stopped.warnings()[0].find("the GPU's clock is wrong"), std::string::npos)
+          << stopped.warnings()[0];
     }
-    Engine goes = engine(by_trial());
-    run(goes);
-    EXPECT_GT(products(goes), 0U);
+    Engine works = engine(by_trial());
+    run(works);
+    EXPECT_GT(by_library(works), 0U);
   }
 }
 
@@ -153,7 +154,7 @@ class WalkFailure : public CudaFailure {
               ("espalier-walk-failure." + std::to_string(::getpid()));
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
-  /// With a cache of its own, in which there are no costs nor walkers.
+  /// With a disk cache of its own, which has neither costs nor persistent kernels.
   EngineOptions walking(Persistent persistent) const {
     EngineOptions result = settings(persistent, Contractions::tile);
     result.cache_directory = folder_;
@@ -167,7 +168,7 @@ class WalkFailure : public CudaFailure {
   std::filesystem::path folder_;
 };
 
-TEST_F(WalkFailure, WithoutCostsNothingWalks) {
+TEST_F(WalkFailure, WithoutCostsNothingIsWalked) {
   const Outcome expected = plain();
   {
     const Variable refuses("ESPALIER_FAKE_NVRTC_REFUSES", "sample_copy");
@@ -175,9 +176,9 @@ TEST_F(WalkFailure, WithoutCostsNothingWalks) {
     expect_warned(gpu, expected, "refused: sample_copy");
   }
   for (const char* times : {"0", "nan", "1e9"}) {
-    const Variable clock("ESPALIER_FAKE_CUDA_TIMES", times);
+    const Variable clock("ESPALIER_FAKE_CUDA_CLOCK_RATE", times);
     Engine gpu = engine(walking(Persistent::automatic));
-    expect_warned(gpu, expected, "launches do not walk: ");
+    expect_warned(gpu, expected, "launches are not walked: ");
   }
   std::int64_t needed = 0;
   {
@@ -189,12 +190,12 @@ TEST_F(WalkFailure, WithoutCostsNothingWalks) {
   expect_warned(gpu, expected, "measuring the GPU");
 }
 
-TEST_F(WalkFailure, WithoutAWalkerNothingWalksUnlessItMust) {
+TEST_F(WalkFailure, WithoutAPersistentKernelNothingIsWalked) {
   const Outcome expected = plain();
   const Variable refuses("ESPALIER_FAKE_NVRTC_REFUSES", "espalier_walk");
   EngineOptions options = walking(Persistent::automatic);
-  // Costs by which all should walk.
-  options.debug.device_costs = "4 1e-3 1e-3 1e-3 1e-6 1e-6 1e-6 1e-9 1e-12 1e-12 1e-12";
+  // Costs for which everything would be walked.
+  options.debug.walk_costs = "4 1e-3 1e-3 1e-3 1e-6 1e-6 1e-6 1e-9 1e-12 1e-12 1e-12";
   Engine may = engine(options);
   expect_warned(may, expected, "refused: espalier_walk");
   Engine must = engine(walking(Persistent::on));

@@ -1,6 +1,6 @@
-// Products by cuBLAS: the engine gives what it gives without, a row's bits depend on no other row,
-// and who multiplies is found out once. Runs where cuda_engine_test.cpp runs; what an algorithm
-// might do wrong, only the stand-in offers.
+// Contractions by cuBLAS: results are those of tiles, the bits of a row do not depend on other
+// rows, and the trial of a shape runs once. Runs on the same GPU as cuda_engine_test.cpp; only the
+// stand-in has algorithms that break the rules.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,11 +28,9 @@ class CudaLibrary : public ::testing::Test {
     if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
     const std::string cublas = runtime::find_cuda().cublas;
     if (cublas.find(" (lib") == std::string::npos) GTEST_SKIP() << "cuBLAS " << cublas;
-    on_stand_in_ = runtime::find_cuda().gpus[0].name == "this machine's processor";
   }
   std::unique_ptr<models::TreeModel> model_ = make_model("tree_lstm", embed, hidden, 0.3);
   std::vector<data::Tree> trees_ = random_forest("tree_lstm", 9, 7);
-  bool on_stand_in_ = false;
 };
 
 class EveryModelByCublas : public CudaLibrary, public ::testing::WithParamInterface<std::string> {};
@@ -53,8 +51,8 @@ TEST_P(EveryModelByCublas, EqualsTheCpuWithEveryStrategy) {
   });
 }
 
-/// Where rounding the factors of products may move what is `largest` in size, at most. Sums keep
-/// single precision, so errors of terms average out rather than add up.
+/// Relative error of rounding both factors of a term. Sums are in single precision, where errors of
+/// terms average out rather than add up.
 double rounding(Precision precision) { return precision == Precision::tf32 ? 0x1p-10 : 0x1p-8; }
 
 TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
@@ -75,7 +73,7 @@ TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
       for (std::size_t k = 0; k < expected.losses[i].size(); ++k)
         moved = std::max(moved, std::abs(double(actual.losses[i][k] - expected.losses[i][k])));
     }
-    // It did round.
+    // The factors were indeed rounded.
     EXPECT_GT(moved, rounding(precision) / 64);
     for (std::size_t p = 0; p < expected.gradients.size(); ++p)
       expect_near(actual.gradients[p], expected.gradients[p], 4 * epsilons,
@@ -87,18 +85,18 @@ TEST_P(EveryModelByCublas, RoundsFactorsIfAsked) {
   }
 }
 
-TEST_F(CudaLibrary, PrecisionsTrainAndPredictTheirMemory) {
+TEST_F(CudaLibrary, EveryPrecisionTrainsWithinItsForecast) {
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     Engine engine(model_->program(), on(Device::cuda, Contractions::cublas, precision));
     StandardOptimizer optimizer({.rule = update_rule("adagrad")});
     double first = 0;
     for (int step = 0; step < 5; ++step) {
       const Instances minibatch = recorded(engine, *model_, trees_);
-      const std::int64_t predicted = engine.forecast_bytes(minibatch);
+      const std::int64_t forecast = engine.forecast_bytes(minibatch);
       const StepResult result = engine.train_step(minibatch, optimizer);
       if (step == 0) first = result.loss;
       if (step > 1) {
-        EXPECT_NEAR(double(result.statistics.bytes_held), double(predicted), 256);
+        EXPECT_NEAR(double(result.statistics.bytes_held), double(forecast), 256);
         EXPECT_EQ(result.statistics.device_launches, 1U);
       }
       EXPECT_TRUE(step < 4 || result.loss < first);
@@ -106,22 +104,22 @@ TEST_F(CudaLibrary, PrecisionsTrainAndPredictTheirMemory) {
   }
 }
 
-TEST_F(CudaLibrary, WalksAroundProductsGiveTheSame) {
+TEST_F(CudaLibrary, WalksAroundLibraryCallsGiveTheSame) {
   EngineOptions settings = on(Device::cuda, Contractions::cublas);
   Engine alone(model_->program(), settings);
   settings.persistent = Persistent::automatic;
-  // As on a GPU where launches take long: what can walk does.
-  settings.debug.device_costs = to_text(runtime::DeviceCosts{.launch = 1e-3,
-                                                             .graph = 1e-3,
-                                                             .node = 1e-3,
-                                                             .walk = 1e-6,
-                                                             .record = 1e-6,
-                                                             .barrier = 1e-6,
-                                                             .flop = 1e-12,
-                                                             .walked_flop = 1e-12,
-                                                             .byte = 1e-12,
-                                                             .held_byte = 1e-12,
-                                                             .places = 4});
+  // As on a GPU with slow launches: everything that can be walked is.
+  settings.debug.walk_costs = to_text(runtime::WalkCosts{.launch = 1e-3,
+                                                         .graph = 1e-3,
+                                                         .node = 1e-3,
+                                                         .walk = 1e-6,
+                                                         .record = 1e-6,
+                                                         .barrier = 1e-6,
+                                                         .flop = 1e-12,
+                                                         .walked_flop = 1e-12,
+                                                         .byte = 1e-12,
+                                                         .held_byte = 1e-12,
+                                                         .places = 4});
   Engine walked(model_->program(), settings);
   for (Engine* engine : {&alone, &walked}) randomize(*engine, 4);
   for (int step = 0; step < 3; ++step) {
@@ -137,7 +135,7 @@ TEST_F(CudaLibrary, WalksAroundProductsGiveTheSame) {
   EXPECT_LT(step.walked_launches, step.launches);
 }
 
-TEST_F(CudaLibrary, WhatCannotBeIsRefused) {
+TEST_F(CudaLibrary, ImpossibleOptionsAreRefused) {
   const auto refused = [&](const EngineOptions& settings, const std::string& why) {
     try {
       const Engine engine(model_->program(), settings);
@@ -184,34 +182,34 @@ TEST_P(EveryModelByCublas, TrainsAsWithTiles) {
     EXPECT_EQ(statistics.compilations, 0);
     EXPECT_EQ(statistics.allocations, 0);
     EXPECT_EQ(statistics.device_copies, 1U);
-    EXPECT_EQ(statistics.device_launches, 1U);  // products are in the graph as well
+    EXPECT_EQ(statistics.device_launches, 1U);  // library calls are in the graph as well
   }
 }
 
-TEST_P(EveryModelByCublas, PredictsItsMemory) {
+TEST_P(EveryModelByCublas, ForecastsItsMemory) {
   const auto model = make_model(GetParam(), embed, hidden, 0.3);
   Engine tiles(model->program(), on(Device::cuda, Contractions::tile));
   Engine cublas(model->program(), on(Device::cuda, Contractions::cublas));
   const auto trees = random_forest(GetParam(), 3, 40);
-  std::int64_t predicted[2] = {}, held[2] = {};
-  for (int pass = 0; pass < 3; ++pass)
+  std::int64_t forecast[2] = {}, held[2] = {};
+  for (int time = 0; time < 3; ++time)
     for (Engine* engine : {&tiles, &cublas}) {
       const Instances minibatch = recorded(*engine, *model, trees);
       const bool by_cublas = engine == &cublas;
-      if (pass > 0) predicted[by_cublas] = engine->forecast_bytes(minibatch);
+      if (time > 0) forecast[by_cublas] = engine->forecast_bytes(minibatch);
       held[by_cublas] = engine->gradients(minibatch).statistics.bytes_held;
     }
   EXPECT_GT(held[1], held[0]);
-  EXPECT_EQ(held[1], predicted[1]);
-  // Before anything has run, too.
+  EXPECT_EQ(held[1], forecast[1]);
+  // Also before anything has run.
   Engine fresh(model->program(), on(Device::cuda, Contractions::cublas));
   const Instances minibatch = fresh.instances();
   for (const data::Tree& tree : trees) model->record_loss(minibatch, tree);
   EXPECT_NEAR(double(fresh.forecast_bytes(minibatch)), double(held[1]), 0.01 * double(held[1]));
 }
 
-TEST_F(CudaLibrary, RowsBehindTheLastLeakNowhere) {
-  // Minibatches shrink, so that scratch behind their rows holds those of larger ones.
+TEST_F(CudaLibrary, PaddingRowsDoNotChangeResults) {
+  // Minibatches shrink, so that the padding behind their rows holds values of larger ones.
   Engine one(model_->program(), on(Device::cuda, Contractions::cublas));
   randomize(one, 4);
   for (const int count : {30, 1, 7, 2, 30, 3}) {
@@ -226,7 +224,7 @@ TEST_F(CudaLibrary, RowsBehindTheLastLeakNowhere) {
   }
 }
 
-TEST_F(CudaLibrary, RunsInPartsWhereMemoryIsShort) {
+TEST_F(CudaLibrary, RunsInPartsIfMemoryIsShort) {
   EngineOptions settings = on(Device::cuda, Contractions::cublas);
   Engine whole(model_->program(), settings);
   randomize(whole, 4);
@@ -244,21 +242,22 @@ TEST_F(CudaLibrary, RunsInPartsWhereMemoryIsShort) {
     expect_near(parts.gradient(param.name), whole.gradient(param.name), 1024, param.name);
 }
 
-TEST_F(CudaLibrary, LittleMemoryIsNotForCublasUnlessAsked) {
+TEST_F(CudaLibrary, LittleMemoryIsNotSpentOnCublasUnlessAsked) {
   EngineOptions settings = on(Device::cuda);
   settings.memory_limit = 20 << 20;
   Engine engine(model_->program(), settings);
   const StepStatistics step = engine.gradients(recorded(engine, *model_, trees_)).statistics;
   EXPECT_LT(step.bytes_held, 8 << 20);
   ASSERT_EQ(engine.warnings().size(), 1U);
-  EXPECT_NE(engine.warnings()[0].find("cuBLAS would take 8 MiB of a memory limit of 20.00 MiB"),
+  EXPECT_NE(engine.warnings()[0].find(
+                "cuBLAS is not used: it would take 8 MiB of a memory limit of 20.00 MiB"),
             std::string::npos)
       << engine.warnings()[0];
 }
 
 TEST_F(CudaLibrary, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
-  if (!on_stand_in_) GTEST_SKIP() << "only the stand-in has such an algorithm";
-  // Of more than a hundred rows in one batch, and of each tree by itself.
+  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in has such an algorithm";
+  // Compares batches of more than a hundred rows with single trees.
   const auto many = random_forest("tree_lstm", 3, 60);
   EngineOptions settings = on(Device::cuda, Contractions::cublas);
   {
@@ -273,7 +272,7 @@ TEST_F(CudaLibrary, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
   Engine must(model_->program(), settings);
   try {
     outcome(must, *model_, trees_, all(trees_));
-    ADD_FAILURE() << "a contraction of dependent rows was accepted";
+    ADD_FAILURE() << "a contraction whose rows depend on each other was accepted";
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("contraction ["), std::string::npos) << error.what();
   }
@@ -285,12 +284,13 @@ TEST_F(CudaLibrary, AnAlgorithmThatDependsOnTheNumberOfRowsIsRejected) {
             outcome(tiles, *model_, trees_, all(trees_)).losses);
 }
 
-/// Products of a pass that cuBLAS did; of the second one, since a trial has products too.
-std::size_t products(const EngineOptions& settings, models::TreeModel& model,
-                     const std::vector<data::Tree>& trees) {
+/// Contractions by cuBLAS in one step. In the second step, because the first has those of trials,
+/// too.
+std::size_t count_by_cublas(const EngineOptions& settings, models::TreeModel& model,
+                            const std::vector<data::Tree>& trees) {
   Engine engine(model.program(), settings);
   std::size_t count = 0;
-  for (int pass = 0; pass < 2; ++pass) {
+  for (int step = 0; step < 2; ++step) {
     const Instances minibatch = engine.instances();
     for (const data::Tree& tree : trees) model.record_loss(minibatch, tree);
     count = engine.gradients(minibatch).statistics.device_contractions;
@@ -298,20 +298,20 @@ std::size_t products(const EngineOptions& settings, models::TreeModel& model,
   return count;
 }
 
-TEST_F(CudaLibrary, TheTrialDecidesOnceAndIsKept) {
-  if (!on_stand_in_) GTEST_SKIP() << "only the stand-in's times can be chosen";
+TEST_F(CudaLibrary, TheTrialRunsOnceAndIsCached) {
+  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in's clock can be set";
   const Release release("");
   const EngineOptions settings = on(Device::cuda);
   std::size_t by_cublas = 0;
   {
-    const Variable slow("ESPALIER_FAKE_TILE_TIME", "100");
-    by_cublas = products(settings, *model_, trees_);
+    const Variable slow("ESPALIER_FAKE_CUDA_TILE_TIME", "100");
+    by_cublas = count_by_cublas(settings, *model_, trees_);
     EXPECT_GT(by_cublas, 0U);
   }
-  // Tiles are fast now, but it is known already.
-  EXPECT_EQ(products(settings, *model_, trees_), by_cublas);
-  // What was kept is spoilt: there is another trial.
-  int spoilt = 0;
+  // Tiles are fast now, but the cached outcome decides.
+  EXPECT_EQ(count_by_cublas(settings, *model_, trees_), by_cublas);
+  // If the cached outcome is damaged, there is another trial.
+  int damaged = 0;
   for (const auto& entry : std::filesystem::directory_iterator(settings.cache_directory)) {
     std::error_code gone;  // other tests use the folder, too
     if (!entry.is_regular_file(gone) || entry.file_size(gone) > 4096) continue;
@@ -320,11 +320,11 @@ TEST_F(CudaLibrary, TheTrialDecidesOnceAndIsKept) {
     if (text.find("cuBLAS 0.1." + release.number()) == std::string::npos) continue;
     file.seekp(std::streamoff(text.find("library ")) + 10);
     file.put('?');
-    ++spoilt;
+    ++damaged;
   }
-  EXPECT_GT(spoilt, 2);
-  EXPECT_EQ(products(settings, *model_, trees_), 0U);
-  EXPECT_EQ(products(settings, *model_, trees_), 0U);
+  EXPECT_GT(damaged, 2);
+  EXPECT_EQ(count_by_cublas(settings, *model_, trees_), 0U);
+  EXPECT_EQ(count_by_cublas(settings, *model_, trees_), 0U);
 }
 
 TEST_F(CudaLibrary, ChecksAndProfilesGiveTheSame) {

@@ -1,6 +1,6 @@
-// Engines on a GPU whose launches one kernel walks, against engines that launch each by itself:
-// equal to the bit, whatever the model, pass, minibatch and step. Through ctest the GPU is the
-// stand-in, whose blocks wait for each other as they do on a device.
+// Engines whose launches are walked by a persistent kernel, against engines that launch every
+// kernel by itself: results are bit-identical for all models, directions, minibatches and steps.
+// Runs on the same GPU as cuda_engine_test.cpp.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -32,7 +32,7 @@ class PersistentPath : public ::testing::TestWithParam<std::string> {
     EngineOptions settings = options({"", "phase", "", 1});
     settings.device = Device::cuda;
     settings.persistent = persistent;
-    settings.debug.device_costs = costs;
+    settings.debug.walk_costs = costs;
     Engine made(model_->program(), settings);
     randomize(made, 4);
     return made;
@@ -66,7 +66,7 @@ TEST_P(PersistentPath, StepsToTheSameBits) {
     settings.rule.l2 = 1e-3;
     StandardOptimizer of_plain(settings), of_walked(settings);
     for (int step = 0; step < 4; ++step) {
-      // Other trees each time: the walker is the same.
+      // Other trees each time, but the same persistent kernel.
       const auto minibatch = trees(std::uint64_t(step), 9 - 2 * step);
       const StepResult expected = plain.train_step(recorded(plain, minibatch), of_plain);
       const StepResult actual = walked.train_step(recorded(walked, minibatch), of_walked);
@@ -95,7 +95,7 @@ TEST_P(PersistentPath, GradientsAndLossesDoNotDependOnThePath) {
     const Outcome actual = outcome(walked, *model_, forest, all(forest));
     EXPECT_EQ(actual.losses, expected.losses);
     EXPECT_EQ(actual.gradients, expected.gradients);
-    // Nor on what else is in the batch.
+    // Nor on the rest of the minibatch.
     for (const int one : {5, 1}) {
       const Outcome alone = outcome(walked, *model_, forest, {one});
       EXPECT_EQ(alone.losses[0], expected.losses[std::size_t(one)]);
@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Models, PersistentPath,
                          ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
                          [](const auto& info) { return info.param; });
 
-/// A few training steps, launched or walked, and nothing else: what a sanitizer has time for.
+/// A few training steps, launched or walked: short enough to run under a sanitizer.
 class TrainingSteps : public PersistentPath {
  protected:
   std::string model() const override { return "tree_lstm"; }
@@ -140,7 +140,7 @@ TEST_P(TrainingSteps, AreThoseOfTheCpu) {
     const StepResult actual = gpu.train_step(recorded(gpu, minibatch), of_gpu);
     EXPECT_NEAR(actual.loss, expected.loss, 1e-4 * expected.loss);
     EXPECT_NEAR(actual.gradient_norm, expected.gradient_norm, 1e-4 * expected.gradient_norm);
-    if (step == 0) continue;  // a walker is there from the second time on
+    if (step == 0) continue;  // kernels are walked from the second time on
     EXPECT_EQ(actual.statistics.device_walks, walked ? actual.statistics.device_launches : 0U);
     EXPECT_GT(actual.statistics.device_launches, 0U);
   }
@@ -149,14 +149,14 @@ TEST_P(TrainingSteps, AreThoseOfTheCpu) {
 INSTANTIATE_TEST_SUITE_P(Ways, TrainingSteps, ::testing::Values("launched", "walked"),
                          [](const auto& info) { return info.param; });
 
-/// Of one model.
+/// Tests of one model.
 class PersistentEngine : public PersistentPath {
  protected:
   std::string model() const override { return "tree_lstm"; }
 };
 
-TEST_F(PersistentEngine, ChoosesByWhatWasMeasured) {
-  // Whatever it chooses, nothing changes.
+TEST_F(PersistentEngine, ChoosesByMeasuredCosts) {
+  // Whatever it chooses, the results are the same.
   Engine plain = engine(Persistent::off), automatic = engine(Persistent::automatic);
   for (int step = 0; step < 4; ++step) {
     const auto forest = trees(3, 6);
@@ -168,23 +168,23 @@ TEST_F(PersistentEngine, ChoosesByWhatWasMeasured) {
 }
 
 TEST_F(PersistentEngine, WalksAPartAndLaunchesTheRest) {
-  // As on a GPU whose walks take long for every product of many rows.
-  const runtime::DeviceCosts costs{.launch = 1e-3,
-                                   .graph = 1e-3,
-                                   .node = 9e-4,
-                                   .walk = 1e-3,
-                                   .record = 1e-6,
-                                   .barrier = 1e-6,
-                                   .flop = 1e-12,
-                                   .walked_flop = 1e-7,
-                                   .byte = 1e-12,
-                                   .held_byte = 1e-12,
-                                   .places = 4};
+  // As on a GPU that is slow at walking contractions of many rows.
+  const runtime::WalkCosts costs{.launch = 1e-3,
+                                 .graph = 1e-3,
+                                 .node = 9e-4,
+                                 .walk = 1e-3,
+                                 .record = 1e-6,
+                                 .barrier = 1e-6,
+                                 .flop = 1e-12,
+                                 .walked_flop = 1e-7,
+                                 .byte = 1e-12,
+                                 .held_byte = 1e-12,
+                                 .places = 4};
   for (const bool graphs : {false, true}) {
     Engine plain = engine(Persistent::off);
     EngineOptions settings = plain.options();
     settings.persistent = Persistent::automatic;
-    settings.debug.device_costs = to_text(costs);
+    settings.debug.walk_costs = to_text(costs);
     settings.debug.cuda_graphs = graphs;
     Engine mixed(model_->program(), settings);
     randomize(mixed, 4);
@@ -207,14 +207,13 @@ TEST_F(PersistentEngine, WalksAPartAndLaunchesTheRest) {
   }
 }
 
-TEST_F(PersistentEngine, RefusesCostsThatAreNone) {
+TEST_F(PersistentEngine, RefusesInvalidCosts) {
   EXPECT_THROW(engine(Persistent::automatic, "1 2 3"), UserError);
 }
 
-TEST_F(PersistentEngine, FallsBackWhereBlocksCannotWaitForEachOther) {
-  if (runtime::find_cuda().gpus.at(0).name != "this machine's processor")
-    GTEST_SKIP() << "only the stand-in can be without";
-  const Variable alone("ESPALIER_FAKE_CUDA_COOPERATIVE", "0");
+TEST_F(PersistentEngine, FallsBackWithoutCooperativeLaunches) {
+  if (!on_stand_in()) GTEST_SKIP() << "only the stand-in can lack them";
+  const Variable without("ESPALIER_FAKE_CUDA_COOPERATIVE", "0");
   Engine lacking = engine(Persistent::on);
   for (int time = 0; time < 3; ++time) {
     const StepResult result = lacking.gradients(recorded(lacking, trees(3, 6)));

@@ -1,4 +1,4 @@
-// What tests of engines on a GPU run and compare.
+// Helpers of the tests of engines on a GPU: runs, comparisons, and settings of the stand-in.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ namespace espalier::test {
 
 inline constexpr int embed = 12, hidden = 20;
 
-/// Equal to `epsilons` of single precision, relative to the largest of them.
+/// Compares with a tolerance of `epsilons` roundings of the largest expected value.
 inline void expect_near(const std::vector<float>& actual, const std::vector<float>& expected,
                         double epsilons, const std::string& what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
@@ -29,12 +29,13 @@ inline void expect_near(const std::vector<float>& actual, const std::vector<floa
     ASSERT_NEAR(actual[i], expected[i], epsilons * 0x1p-24 * largest) << what << " at " << i;
 }
 
-/// Whether the GPU is the stand-in, of which variables of the environment make another one.
+/// Whether the GPU is the stand-in of tests/support/fake_cuda, whose environment variables have an
+/// effect.
 inline bool on_stand_in() {
   return runtime::find_cuda().gpus.at(0).name == "this machine's processor";
 }
 
-/// An environment variable, until the end of a scope.
+/// Sets an environment variable until the end of the scope.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
@@ -44,7 +45,8 @@ class Variable {
   const char* name_;
 };
 
-/// What the stand-in is to offer, as a release of its own, whose trials nobody has seen yet.
+/// Sets what the stand-in for cuBLAS offers, under a fresh version number, so that no cached trials
+/// apply.
 class Release {
  public:
   explicit Release(const std::string& offers)
@@ -68,7 +70,8 @@ inline Instances recorded(Engine& engine, models::TreeModel& model,
   return minibatch;
 }
 
-/// Holds a model's engines on the GPU, made by on_gpu(name of the strategy), to those on the CPU.
+/// Expects that engines on the GPU, made with the options on_gpu(strategy), give the same results
+/// as those on the CPU.
 template <class Options>
 void expect_equals_the_cpu(const std::string& name, const Options& on_gpu) {
   const auto trees = random_forest(name, 9, 7);
@@ -87,10 +90,10 @@ void expect_equals_the_cpu(const std::string& name, const Options& on_gpu) {
       expect_near(actual.losses[i], expected.losses[i], 256, "losses");
     for (std::size_t p = 0; p < expected.gradients.size(); ++p)
       expect_near(actual.gradients[p], expected.gradients[p], 1024, gpu.program().params[p].name);
-    // Strategies do not change the bits of the forward pass, on a GPU neither.
+    // The strategy does not change any bit of the losses.
     if (first.empty()) first = actual.losses;
     EXPECT_EQ(actual.losses, first);
-    // Nor does what else is in the batch.
+    // Nor does the rest of the minibatch.
     const std::vector<int> some{5, 1, 3};
     const Outcome part = outcome(gpu, *model, trees, some);
     for (std::size_t i = 0; i < some.size(); ++i)

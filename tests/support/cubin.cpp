@@ -22,8 +22,8 @@ T at(const std::string& bytes, std::size_t offset) {
   return value;
 }
 
-/// Records of the section .nv.info: a byte for the form, one for the attribute, two for the length
-/// of what follows. Those about kernels hold the kernel's symbol and a number.
+/// A record of section .nv.info has a byte for its form, a byte for its attribute and two bytes for
+/// the length of what follows. Records about kernels hold the kernel's symbol and a number.
 constexpr unsigned char with_length = 0x04;
 constexpr unsigned char frame_size = 0x11, register_count = 0x2f;
 
@@ -31,7 +31,7 @@ constexpr unsigned char frame_size = 0x11, register_count = 0x2f;
 
 std::vector<KernelUse> kernels_in(const std::string& cubin) {
   const auto header = at<Elf64_Ehdr>(cubin, 0);
-  internal_check(std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0, "no ELF file");
+  internal_check(std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0, "not an ELF file");
   std::vector<Elf64_Shdr> sections;
   for (int i = 0; i < header.e_shnum; ++i)
     sections.push_back(at<Elf64_Shdr>(cubin, header.e_shoff + std::size_t(i) * sizeof(Elf64_Shdr)));

@@ -1,4 +1,5 @@
-// What a cubin says of its kernels. NVIDIA's tools print the same; here they need not be there.
+// Reads the resource usage of kernels from a cubin, as NVIDIA's tools do, which need not be
+// installed.
 #pragma once
 
 #include <string>
@@ -8,14 +9,14 @@ namespace espalier::test {
 
 struct KernelUse {
   std::string name;
-  int registers = 0;    ///< of a thread
-  int local_bytes = 0;  ///< of a thread's stack: spilled registers and arrays
+  int registers = 0;    ///< per thread
+  int local_bytes = 0;  ///< stack per thread: spilled registers and arrays
 };
 
-/// Throws InternalError if it is no cubin.
+/// InternalError if it is not a cubin.
 std::vector<KernelUse> kernels_in(const std::string& cubin);
 
-/// The cubin of a text, made now or found in the tests' cache.
+/// The cubin of a source, compiled now or found in the disk cache of the tests.
 std::string cached_cubin(const std::string& source, const std::string& architecture);
 
 }  // namespace espalier::test

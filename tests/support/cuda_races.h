@@ -1,8 +1,9 @@
 // Finds races in a text that cuda_shim.h runs: accesses to the same bytes, at least one of them a
-// write, by threads of a block without a __syncthreads between them, or by blocks without a meeting
-// of all of them. Included by the shim where the text is compiled with -DESPALIER_RACES and
-// -fsanitize=thread, whose calls before each access end here instead of in that sanitizer. Prints
-// each pair of places once; a launch with races aborts at its end.
+// write, by threads of a block without a __syncthreads between them, or by different blocks without
+// a barrier of all blocks between them. Included by the shim if the text is compiled with
+// -DESPALIER_RACES and -fsanitize=thread; the calls that this flag inserts before each access come
+// here instead of to the sanitizer. Prints each pair of places once. A launch with races aborts at
+// its end.
 #pragma once
 
 #include <dlfcn.h>
@@ -17,14 +18,14 @@ namespace {
 
 #define UNWATCHED __attribute__((no_sanitize("thread"), noinline))
 
-/// Who last wrote or read two bytes, and when: numbers of the launch, of the meeting of all blocks,
-/// of the meeting of the block's threads.
+/// Which thread last wrote or read two bytes, and when: the number of the launch, of barriers of
+/// the grid and of barriers of the block before it.
 struct Access {
   static constexpr unsigned several = 0xffff;
   unsigned launch = 0, grid_barriers = 0;
-  long meetings = 0;
-  unsigned short block = 0, thread = 0;  ///< or several
-  const void* place = nullptr;           ///< in the text
+  long barriers = 0;
+  unsigned short block = 0, thread = 0;  ///< or `several`
+  const void* place = nullptr;           ///< address in the code
 };
 struct Cell {
   Access write, read;
@@ -45,12 +46,12 @@ const char* name_of(const void* place) {
   return place && dladdr(place, &info) && info.dli_sname ? info.dli_sname : "?";
 }
 
-/// Whether `other` and what is done now, since `began`, may happen in any order.
+/// Whether `other` and the access `now`, which began at `began`, may happen in any order.
 bool unordered(const Access& other, const Access& now, const Access& began, bool shared) {
   if (other.launch != now.launch) return false;
-  // Blocks that run one after another may have their shared memory at the same place.
+  // Shared memory of blocks that run one after another may have the same address.
   if (other.block != now.block) return !shared && other.grid_barriers >= began.grid_barriers;
-  return other.thread != now.thread && other.meetings >= began.meetings;
+  return other.thread != now.thread && other.barriers >= began.barriers;
 }
 
 void report(const Access& first, bool wrote, const Access& now, bool writes, const void* address) {
@@ -79,7 +80,7 @@ void access(Cell& cell, const Access& now, const Access& began, bool writes, boo
   const bool of_blocks = !shared && read.launch == now.launch &&
                          read.grid_barriers == now.grid_barriers && read.block != now.block;
   const bool of_threads = !of_blocks && read.launch == now.launch && read.block == now.block &&
-                          read.meetings == now.meetings && read.thread != now.thread;
+                          read.barriers == now.barriers && read.thread != now.thread;
   read = now;
   if (of_blocks) read.block = Access::several;
   if (of_threads) read.thread = Access::several;
@@ -90,19 +91,20 @@ UNWATCHED void end_of_launch() {
   if (!watch_.found.empty()) std::abort();
 }
 
-/// A block arrives at a meeting of all blocks by thread 0, for all that its threads have done.
+/// Thread 0 arrives at a barrier of all blocks on behalf of its whole block. Reports other threads
+/// that go on without waiting for it.
 void check_arrival(Block& block, const Fiber& fiber, const void* place) {
   if (fiber.thread != 0) block.touched_after = block.barrier.generation;
   if (block.arrived_after != block.barrier.generation ||
       block.touched_after != block.arrived_after || !watch_.found.emplace(place, nullptr).second)
     return;
-  std::fprintf(stderr, "race: block %u arrives while thread %u goes on in %s\n", block.index,
-               fiber.thread, name_of(place));
+  std::fprintf(stderr, "race: block %u arrives at a barrier while thread %u goes on in %s\n",
+               block.index, fiber.thread, name_of(place));
 }
 
 UNWATCHED void watch_at(const void* address, int bytes, bool writes, const Copy* began,
                         const void* place) {
-  const bool was_in_text = in_text_;  // no call before it is false
+  const bool was_in_text = in_text_;  // no call may come before it is false
   in_text_ = false;
   Fiber& fiber = *launch_.current;
   Block& block = *fiber.block;
@@ -124,7 +126,7 @@ UNWATCHED void watch_at(const void* address, int bytes, bool writes, const Copy*
                place};
     Access since = now;
     if (began) {
-      since.meetings = began->meetings;
+      since.barriers = began->barriers;
       since.grid_barriers = began->grid_barriers;
     }
     for (std::uintptr_t cell = at / 2; cell < (at + bytes + 1) / 2; ++cell) {

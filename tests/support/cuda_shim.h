@@ -1,13 +1,14 @@
-// Runs printed CUDA C++ on this machine's processor: threads and blocks as loops. It is included
-// before the text, which then compiles as ordinary C++ (`c++ -include cuda_shim.h text.cpp`); the
-// shared object that comes out runs its kernels by espalier_host_launch.
+// Runs printed CUDA C++ on the host's processor, with threads and blocks as loops. It is included
+// before the text, which then compiles as ordinary C++ (`c++ -include cuda_shim.h text.cpp`). The
+// resulting shared object runs its kernels through espalier_host_launch.
 //
-// A block's threads run one after another, each to its end. A thread that waits (at a barrier, for
-// the lanes of its warp) leaves its stack as it is, and the next one of its block goes on; another
-// block does when this one waits for others, or has ended. So a missing barrier is no race but a
-// wrong result, all the more since threads and blocks start in rising order in launches of an even
-// number of blocks, and in falling order otherwise. Copies to shared memory happen no sooner than
-// they are waited for. A launch in which all wait and nothing can change aborts.
+// The threads of a block run one after another, each to its end. A thread that waits (at a barrier,
+// or for the lanes of its warp) keeps its stack, and the next thread of its block continues.
+// Another block continues when this one waits for other blocks or has ended. So a missing barrier
+// is not a race but gives a wrong result, in every run. To make that likely, threads and blocks
+// start in rising order if the number of blocks is even, in falling order if it is odd.
+// Asynchronous copies happen as late as possible: when they are waited for. A launch in which all
+// threads wait forever aborts.
 #pragma once
 
 #include <setjmp.h>
@@ -27,7 +28,7 @@
 #define ESPALIER_MACHINE
 #define __device__
 #define __global__ __attribute__((visibility("default")))
-#ifdef ESPALIER_RACES  // whose reports name functions
+#ifdef ESPALIER_RACES  // keeps function names for reports
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline, visibility("default")))
 #else
@@ -53,22 +54,24 @@ namespace {
 
 using Kernel = void (*)(const void*);
 
-/// One wait for all of some threads.
-struct Meeting {
+/// A barrier of some threads of a block.
+struct Barrier {
   unsigned arrived = 0;
   long generation = 0;
 };
 struct Warp {
-  Meeting meetings[64];  // of 32 lanes, then of two halves, four quarters and so on
+  Barrier barriers[64];  // of all 32 lanes, then of two halves, four quarters and so on
   unsigned words[32];    // what the lanes exchange
 };
 struct Fiber;
 struct Block {
   unsigned index = 0, started = 0, alive = 0;
-  unsigned grid_barriers = 0;                   // that it has come to
-  long arrived_after = -1, touched_after = -1;  // so many meetings of its own: see arrive
+  unsigned grid_barriers = 0;  // that it has arrived at
+  // Number of its own barriers before it last arrived at a grid barrier, and before a thread other
+  // than 0 last accessed memory: see arrive.
+  long arrived_after = -1, touched_after = -1;
   std::deque<Fiber*> waiting;
-  Meeting barrier;
+  Barrier barrier;
   std::vector<Warp> warps;
   std::vector<float4> memory;
 };
@@ -76,7 +79,7 @@ struct Copy {
   float* to;
   const float* from;
   int count;
-  long meetings;  // of the block's threads and of all blocks, when it began
+  long barriers;  // of the block, and of the grid, before it began
   unsigned grid_barriers;
 };
 
@@ -88,7 +91,7 @@ struct Fiber {
   std::unique_ptr<char[]> stack{new char[stack_bytes]};
   ucontext_t begin;
   jmp_buf place;
-  bool running = false;  // place is set
+  bool running = false;  // whether `place` is set
   std::vector<std::vector<Copy>> copies;
 };
 
@@ -96,19 +99,19 @@ struct Launch {
   Kernel kernel = nullptr;
   const void* argument = nullptr;
   bool falling = false;
-  std::vector<Block>* blocks = nullptr;  // that are under way at once
-  std::size_t turn = 0;                  // of the block that runs
+  std::vector<Block>* blocks = nullptr;  // that run at the same time
+  std::size_t turn = 0;                  // index of the block that runs
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> idle;
   Fiber* current = nullptr;
   ucontext_t home;
-  // Whatever may end somebody's waiting is progress; without any, all wait for ever.
+  // Counts events that may end a wait. If it stops, all threads wait forever.
   long progress = 0, seen = 0, turns = 0;
   std::size_t waiting = 0;
 };
 [[maybe_unused]] Launch launch_;
 
-/// Whether the text runs, rather than this machine.
+/// Whether the printed text runs now, rather than this shim.
 [[maybe_unused]] bool in_text_ = false;
 __attribute__((no_sanitize("thread"))) inline void run_text(bool in_text) { in_text_ = in_text; }
 struct Machinery {
@@ -118,7 +121,7 @@ struct Machinery {
 #ifdef ESPALIER_RACES
 void watch_launch();
 void end_of_launch();
-/// `began`: for a copy that has been under way since then.
+/// `began`: set for an asynchronous copy that is complete now.
 void watch(const void* address, int bytes, bool writes, const Copy* began = nullptr);
 #else
 inline void watch_launch() {}
@@ -141,7 +144,7 @@ inline void land(std::vector<Copy>& group) {
   }
 }
 
-/// Takes threads of the block until none is left to start.
+/// Runs threads of the block until none is left to start.
 inline void work() {
   for (Fiber* fiber = launch_.current;;) {
     Block& block = *fiber->block;
@@ -195,8 +198,8 @@ inline void start(Block& block) {
   wait(fiber);
 }
 
-/// Leaves the present fiber for the one of its block that has waited longest, or else one of the
-/// next block, or for the launch's end.
+/// Switches to the fiber of this block that has waited longest, or else to one of the next block,
+/// or ends the launch if none waits.
 inline void go_on() {
   if (launch_.waiting == 0) setcontext(&launch_.home);
   std::vector<Block>& blocks = *launch_.blocks;
@@ -211,7 +214,7 @@ inline void go_on() {
   setcontext(&fiber->begin);
 }
 
-/// Lets other threads run: of this block, or first those of the next.
+/// Lets other threads run: those of this block first, or those of the next block first.
 inline void pause(bool of_next = false) {
   if (launch_.progress != launch_.seen) launch_.turns = 0;
   launch_.seen = launch_.progress;
@@ -219,28 +222,28 @@ inline void pause(bool of_next = false) {
   if (fiber->block->started < blockDim.x) start(*fiber->block);
   wait(fiber);
   if (static_cast<std::size_t>(++launch_.turns) > 4 * launch_.waiting) {
-    std::fprintf(stderr, "block %u, thread %u waits for ever\n", blockIdx.x, threadIdx.x);
+    std::fprintf(stderr, "block %u, thread %u waits forever\n", blockIdx.x, threadIdx.x);
     std::abort();
   }
   if (of_next) launch_.turn = (launch_.turn + 1) % launch_.blocks->size();
   if (_setjmp(fiber->place) == 0) go_on();
 }
 
-inline void meet(Meeting& meeting, unsigned count) {
-  const long generation = meeting.generation;
+inline void arrive_and_wait(Barrier& barrier, unsigned count) {
+  const long generation = barrier.generation;
   ++launch_.progress;
-  if (++meeting.arrived >= count) {
-    meeting.arrived = 0;
-    ++meeting.generation;
+  if (++barrier.arrived >= count) {
+    barrier.arrived = 0;
+    ++barrier.generation;
     return;
   }
-  while (meeting.generation == generation) pause();
+  while (barrier.generation == generation) pause();
 }
 
-inline Meeting& meeting(unsigned mask) {
-  // Lanes that wait for these must not count for those that wait for others beside them.
+inline Barrier& lanes_barrier(unsigned mask) {
+  // Each set of lanes has its own barrier.
   const int lanes = __builtin_popcount(mask), first = __builtin_ctz(mask);
-  return launch_.current->block->warps[threadIdx.x / 32].meetings[32 / lanes + first / lanes];
+  return launch_.current->block->warps[threadIdx.x / 32].barriers[32 / lanes + first / lanes];
 }
 
 inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
@@ -252,7 +255,7 @@ inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
     block.index = launch_.falling ? end - 1 - (i - first) : i;
     block.alive = blockDim.x;
     block.warps.resize((blockDim.x + 31) / 32);
-    // What nobody has written is NaN.
+    // Memory that was not written is NaN.
     block.memory.assign((shared_bytes + 15) / 16, {NAN, NAN, NAN, NAN});
     start(block);
   }
@@ -267,7 +270,7 @@ inline void run_blocks(unsigned first, unsigned end, std::size_t shared_bytes) {
 }  // namespace shim
 
 /// Runs `kernel`, whose only argument is the pointer *args[0], on a grid of blocks. If cooperative,
-/// all blocks are under way at once, so that they may wait for each other.
+/// all blocks run at the same time, so that they may wait for each other.
 extern "C" __global__ void espalier_host_launch(void* kernel, unsigned grid, unsigned block,
                                                 std::size_t shared, void** args, bool cooperative) {
   static std::mutex one_at_a_time;
@@ -283,25 +286,25 @@ extern "C" __global__ void espalier_host_launch(void* kernel, unsigned grid, uns
   shim::end_of_launch();
 }
 
-// What printed texts use of CUDA.
+// The functions of CUDA that printed texts use.
 namespace {
 
 [[maybe_unused]] inline void __syncthreads() {
   const shim::Machinery here;
   shim::Block& block = *shim::launch_.current->block;
-  shim::meet(block.barrier, block.alive);
+  shim::arrive_and_wait(block.barrier, block.alive);
 }
-[[maybe_unused]] inline void meet_lanes(unsigned mask) {
-  shim::meet(shim::meeting(mask), __builtin_popcount(mask));
+[[maybe_unused]] inline void wait_for_lanes(unsigned mask) {
+  shim::arrive_and_wait(shim::lanes_barrier(mask), __builtin_popcount(mask));
 }
 [[maybe_unused]] inline float __shfl_xor_sync(unsigned mask, float x, int lanes) {
   const shim::Machinery here;
   unsigned* const words = shim::launch_.current->block->warps[threadIdx.x / 32].words;
   std::memcpy(&words[threadIdx.x % 32], &x, sizeof x);
-  meet_lanes(mask);
+  wait_for_lanes(mask);
   float other;
   std::memcpy(&other, &words[threadIdx.x % 32 ^ lanes], sizeof other);
-  meet_lanes(mask);
+  wait_for_lanes(mask);
   return other;
 }
 [[maybe_unused]] inline double __shfl_xor_sync(unsigned mask, double x, int lanes) {
@@ -327,12 +330,12 @@ namespace {
   return x;
 }
 
-// The parts of the texts that depend on the machine.
+// The machine-dependent functions of the prelude.
 [[maybe_unused]] inline float* shared_memory() {
   const shim::Machinery here;
   return &shim::launch_.current->block->memory.data()->x;
 }
-// Nothing to check: a pointer may lie rows before its memory.
+// Cannot be checked: a pointer may lie some rows before its allocation.
 [[maybe_unused]] inline void is_global(const void*) {}
 [[maybe_unused]] inline void copy_async(float* to, const float* from, int count) {
   const shim::Machinery here;
@@ -346,7 +349,7 @@ namespace {
 [[maybe_unused]] inline void copy_4(float* to, const float* from) { copy_async(to, from, 1); }
 [[maybe_unused]] inline void copy_16(float* to, const float* from) {
   if (reinterpret_cast<std::uintptr_t>(to) % 16 || reinterpret_cast<std::uintptr_t>(from) % 16) {
-    std::fprintf(stderr, "a copy of 16 bytes is not aligned to them\n");
+    std::fprintf(stderr, "a copy of 16 bytes is not aligned to 16 bytes\n");
     std::abort();
   }
   copy_async(to, from, 4);
@@ -361,7 +364,7 @@ namespace {
   const shim::Machinery here;
   shim::Block& block = *shim::launch_.current->block;
   ++block.grid_barriers;
-  // Between two meetings of its own threads, which touch nothing meanwhile.
+  // Between two barriers of its own, while its other threads access no memory.
   block.arrived_after = block.barrier.generation;
   if (block.touched_after == block.arrived_after) shim::watch(count, 4, false);
   ++*count;
@@ -375,7 +378,7 @@ namespace {
 template <int kLeft>
 inline void copy_wait() {
   const shim::Machinery here;
-  // The last group is the one being filled.
+  // The last group is still being filled.
   auto& groups = shim::launch_.current->copies;
   while (groups.size() > kLeft + 1) {
     shim::land(groups.front());

@@ -27,12 +27,13 @@ std::string read(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// A folder that is gone with its object.
+/// A temporary folder, removed by the destructor.
 class Folder {
  public:
   Folder() {
     std::string pattern = (fs::temp_directory_path() / "espalier-XXXXXX").string();
-    internal_check(mkdtemp(pattern.data()) != nullptr, "no temporary folder: {}", pattern);
+    internal_check(mkdtemp(pattern.data()) != nullptr, "cannot make a temporary folder: {}",
+                   pattern);
     path_ = pattern;
   }
   ~Folder() {
@@ -45,7 +46,8 @@ class Folder {
   fs::path path_;
 };
 
-/// Whether races are looked for: in two steps, since that sanitizer's library is not wanted.
+/// Whether kernels are checked for races (cuda_races.h). Then they are compiled and linked in two
+/// steps, so that the sanitizer's own library is not linked.
 bool watched() { return std::getenv("ESPALIER_FAKE_CUDA_RACES") != nullptr; }
 constexpr std::string_view watched_flags = " -DESPALIER_RACES -fsanitize=thread";
 

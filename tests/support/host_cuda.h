@@ -1,5 +1,5 @@
-// Printed CUDA C++ made to run on this machine's processor, by the C++ compiler of the build and
-// cuda_shim.h. Tests of the printer use it, and whoever stands in for a CUDA driver.
+// Runs printed CUDA C++ on this machine's processor, compiled with cuda_shim.h by the C++ compiler
+// of the build. Used by tests of code generation.
 #pragma once
 
 #include <memory>
@@ -11,19 +11,19 @@
 
 namespace espalier::test {
 
-/// One text as a shared object in this process.
+/// A source, compiled and loaded as a shared object.
 class HostModule {
  public:
-  /// Compiles, or finds the object of the same text in the tests' cache. Throws InternalError with
-  /// the compiler's messages.
+  /// Compiles the source, or finds its object in the disk cache of the tests. InternalError with
+  /// the compiler's messages if that fails.
   explicit HostModule(const std::string& source);
   ~HostModule();
   HostModule(const HostModule&) = delete;
   HostModule& operator=(const HostModule&) = delete;
 
-  /// The address of a kernel; null if there is none of that name.
+  /// The address of a kernel; null if there is no kernel of that name.
   void* symbol(const std::string& name) const;
-  /// As cuLaunchKernel: `args[0]` points at the kernel's one argument, a pointer.
+  /// Like cuLaunchKernel: `args[0]` points to the kernel's only argument, a pointer.
   void launch(void* kernel, unsigned grid, unsigned block, std::size_t shared_bytes, void** args,
               bool cooperative = false) const;
 
@@ -31,18 +31,18 @@ class HostModule {
   void* library_ = nullptr;
 };
 
-/// Many kernels compiled as one text, which is quicker than each by itself.
+/// Many kernels compiled as one source, which is faster than compiling each by itself.
 class HostKernels {
  public:
-  /// The kernel's number; the same one for a kernel of the same text.
+  /// Returns the kernel's number. Equal kernels have the same number.
   int add(const codegen::Kernel& kernel);
-  /// Call after the last add().
+  /// To be called after the last add().
   void compile();
   const codegen::CudaText& text(int kernel) const { return texts_[std::size_t(kernel)]; }
-  /// All kernels behind one prelude.
+  /// The prelude followed by all kernels.
   std::string source() const;
-  /// Runs a stage, and those joined to it, for the rows on a grid of so many blocks; nothing for a
-  /// stage that is joined to another.
+  /// Runs a stage and those joined to it on `grid` blocks. Does nothing for a stage that is joined
+  /// to another one.
   void run(int kernel, int stage, void* const* buffers, std::int64_t row_begin,
            std::int64_t row_end, unsigned grid) const;
 

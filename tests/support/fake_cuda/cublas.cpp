@@ -1,12 +1,5 @@
-// A stand-in for libcublasLt.so.13 whose products are plain loops in the order of k, put into the
-// queue of the fake driver. ESPALIER_FAKE_CUBLAS may be the number of a release and what that
-// offers:
-//   dependent       first of all, an algorithm whose sums depend on the number of rows
-//   only-dependent  no other one
-//   none            no algorithm for contractions
-// Algorithms that split k are offered first to whoever allows them. An algorithm fails where a
-// matrix, or one of its columns, begins elsewhere than was promised when it was offered. After as
-// many products as ESPALIER_FAKE_CUBLAS_FAILS_AFTER says one fails.
+// A stand-in for libcublasLt.so.13, whose contractions are plain loops in the order of k. They go
+// into the queue of the stand-in for the driver. README.md lists the environment variables.
 #include <cublasLt.h>
 #include <dlfcn.h>
 
@@ -30,7 +23,7 @@ struct Desc {
   cublasComputeType_t compute;
   int transposed[2];
 };
-/// Bytes that A, B, C and D begin at.
+/// Promised alignment of A, B, C and D, in bytes.
 struct Promise {
   std::uint32_t bytes[4];
 };
@@ -55,7 +48,7 @@ To& as(From* opaque) {
   return *reinterpret_cast<To*>(opaque);
 }
 
-bool keeps(std::uint32_t promised, const void* data, const Layout& layout) {
+bool is_aligned(std::uint32_t promised, const void* data, const Layout& layout) {
   const std::int64_t element = layout.type == CUDA_R_16BF ? 2 : 4;
   return reinterpret_cast<std::uintptr_t>(data) % promised == 0 &&
          (layout.columns < 2 || layout.pitch * element % promised == 0);
@@ -67,7 +60,7 @@ float from_bits(std::uint32_t bits) {
   return x;
 }
 
-/// To the nearest number of 11 significant bits, ties to even.
+/// Rounds to 11 significant bits, ties to even.
 float rounded_to_tf32(float x) {
   std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -92,6 +85,7 @@ struct Matrix {
   }
 };
 
+/// What follows the version in ESPALIER_FAKE_CUBLAS.
 std::string_view mode() {
   const char* const text = std::getenv("ESPALIER_FAKE_CUBLAS");
   const std::string_view all(text ? text : "");
@@ -241,8 +235,8 @@ FAKE cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc_o
       out.columns != (b.transposed ? b.layout.rows : b.layout.columns))
     return CUBLAS_STATUS_INVALID_VALUE;
   const std::uint32_t* const promised = algorithm.promise.bytes;
-  if (!keeps(promised[0], a_data, a.layout) || !keeps(promised[1], b_data, b.layout) ||
-      !keeps(promised[2], c_data, out) || !keeps(promised[3], d, out))
+  if (!is_aligned(promised[0], a_data, a.layout) || !is_aligned(promised[1], b_data, b.layout) ||
+      !is_aligned(promised[2], c_data, out) || !is_aligned(promised[3], d, out))
     return CUBLAS_STATUS_EXECUTION_FAILED;
   if (const char* const left = std::getenv("ESPALIER_FAKE_CUBLAS_FAILS_AFTER")) {
     const long count = std::strtol(left, nullptr, 10);

@@ -1,11 +1,6 @@
-// A stand-in for libcuda.so.1 that runs kernels on this machine's processor, for tests on machines
-// without a GPU. It is as unforgiving as it can be: memory of the device cannot be touched by the
-// host and is NaN at first, nothing happens before somebody waits for it, kernels that read past
-// the end of an allocation crash, and writes past it are found when it is freed. Its clock counts
-// what has run: everything takes a millisecond, launches with shared memory (tiles) as many as
-// ESPALIER_FAKE_TILE_TIME says, and times that are read are multiplied by ESPALIER_FAKE_CUDA_TIMES.
-// ESPALIER_FAKE_CUDA_COOPERATIVE=0 takes away cooperative launches, ESPALIER_FAKE_CUDA_MAJOR makes
-// it an older GPU, and one of other than 2 multiprocessors is ESPALIER_FAKE_CUDA_MULTIPROCESSORS.
+// A stand-in for libcuda.so.1 that runs kernels on this machine's processor: the calls about the
+// device, modules and memory. README.md says how it differs from a real driver, and lists its
+// environment variables.
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
@@ -33,13 +28,14 @@ struct Module {
   std::map<std::string, std::unique_ptr<Function>> functions;
 };
 
-/// What gives something back and is not checked: with another context, or none, it would be lost.
+/// Aborts if a release is not allowed now. Callers do not check these calls, so errors would be
+/// lost.
 void needs_context(const char* what) {
-  if (!is_current()) fail((std::string(what) + " without a context").c_str());
+  if (!is_current()) fail((std::string(what) + " without a current context").c_str());
   if (machine().captured) fail((std::string(what) + " while a graph is captured").c_str());
 }
 
-/// The bytes of an object file whose section headers lie at its end, as linkers write them.
+/// Size of an object file. Its section headers come last, as linkers write them. 0 if it is none.
 std::size_t elf_bytes(const void* image) {
   Elf64_Ehdr header;
   std::memcpy(&header, image, sizeof header);
@@ -65,7 +61,7 @@ FAKE cuGetErrorName(CUresult error, const char** name) {
   return CUDA_SUCCESS;
 }
 FAKE cuGetErrorString(CUresult, const char** text) {
-  *text = "of the fake driver";
+  *text = "from the stand-in driver";
   return CUDA_SUCCESS;
 }
 FAKE cuDeviceGetCount(int* count) {
@@ -115,7 +111,7 @@ FAKE cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
 }
 FAKE cuDevicePrimaryCtxRelease(CUdevice) {
   const Lock lock(mutex);
-  if (machine().failed != CUDA_SUCCESS) {  // what failed is gone with the context
+  if (machine().failed != CUDA_SUCCESS) {  // errors are gone with the context
     machine().failed = CUDA_SUCCESS;
     machine().queue.clear();
   }
@@ -146,7 +142,7 @@ FAKE cuModuleUnload(CUmodule module) {
   const Lock lock(mutex);
   needs_context("a module is unloaded");
   const CUresult result = machine().drain();
-  auto* const made = reinterpret_cast<Module*>(module);  // gone also where the context has failed
+  auto* const made = reinterpret_cast<Module*>(module);  // freed even if the context has failed
   dlclose(made->library);
   delete made;
   return result;
@@ -187,7 +183,7 @@ FAKE cuMemAlloc(CUdeviceptr* address, std::size_t bytes) {
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (m.captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (m.used + bytes > m.total()) return CUDA_ERROR_OUT_OF_MEMORY;
-  // It ends where a page ends, but for its alignment; the next page belongs to nobody.
+  // It ends at the end of a page, except for alignment; the next page is never accessible.
   const std::size_t rounded = (bytes + device_alignment - 1) / device_alignment * device_alignment;
   Allocation allocation;
   allocation.mapped = (rounded + page - 1) / page * page + page;

@@ -13,9 +13,9 @@ namespace {
 constexpr std::size_t reserved_shared_bytes = 1 << 10;  // of each block
 constexpr int most_blocks_each = 2;
 
-// In the static block of thread-local storage: LeakSanitizer takes one block in 64 of those that
-// are allocated for libraries loaded later for an older C library's, reads a size before it, and
-// crashes.
+// In static thread-local storage. For libraries loaded later, thread-local storage would be
+// allocated dynamically; LeakSanitizer mistakes one in 64 such blocks for those of an older C
+// library, reads a size before them, and crashes.
 [[gnu::tls_model("initial-exec")]] thread_local bool current = false;
 
 }  // namespace
@@ -32,7 +32,7 @@ int blocks_each(std::size_t shared_bytes) {
 }
 
 [[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "fake CUDA driver: %s\n", what);
+  std::fprintf(stderr, "stand-in for the CUDA driver: %s\n", what);
   std::abort();
 }
 

@@ -1,6 +1,6 @@
-// The one device of the stand-in for libcuda.so.1: its memory, and the work that waits on its only
-// stream. driver.cpp has the calls about the device, modules and memory, streams.cpp those that
-// work.
+// The only device of the stand-in for libcuda.so.1: its memory, and the work queued on its only
+// stream. Used by driver.cpp and streams.cpp, which implement the driver's calls. Calls that touch
+// the machine hold `mutex`.
 #pragma once
 
 #include <cuda.h>
@@ -21,8 +21,9 @@ constexpr std::size_t page = 4096;
 constexpr std::size_t usual_shared_bytes = 48 << 10, most_shared_bytes = 227 << 10;
 
 int multiprocessors();
-/// Blocks that fit a multiprocessor at once.
+/// Blocks that run on a multiprocessor at the same time.
 int blocks_each(std::size_t shared_bytes);
+/// Prints the message and aborts.
 [[noreturn]] void fail(const char* what);
 
 struct Allocation {
@@ -40,14 +41,16 @@ struct Machine {
   std::map<std::uintptr_t, Allocation> device, pinned;  // by address
   std::size_t used = 0;
   std::vector<Operation> queue;
-  std::vector<Operation>* captured = nullptr;
-  CUresult failed = CUDA_SUCCESS;
-  long clock = 0;
+  std::vector<Operation>* captured = nullptr;  // the graph that is being captured
+  CUresult failed = CUDA_SUCCESS;              // the first error, which stays
+  long clock = 0;                              // milliseconds
 
   std::size_t total() const;
-  /// Runs what waits.
+  /// Runs everything in the queue.
   CUresult drain();
+  /// Appends to the queue or to the captured graph.
   CUresult add(Operation operation);
+  /// Whether one of the allocations contains these bytes.
   static bool holds(const std::map<std::uintptr_t, Allocation>& all, std::uintptr_t address,
                     std::size_t bytes);
 
@@ -56,11 +59,10 @@ struct Machine {
 };
 Machine& machine();
 
-/// Held by every call that touches the machine.
 extern std::mutex mutex;
 using Lock = std::lock_guard<std::mutex>;
 
-/// Whether the calling thread has a context.
+/// Whether the calling thread has a current context.
 bool& is_current();
 
 }  // namespace espalier::fake

@@ -1,7 +1,6 @@
-// A stand-in for libnvrtc.so.13 whose cubins are shared objects for this machine's processor, which
-// the fake driver loads. Its version is none of NVRTC's, so that caches keep the two apart, but a
-// number that the shim's text makes. Where ESPALIER_FAKE_CUDA_RACES is set, kernels look for races.
-// Texts in which ESPALIER_FAKE_NVRTC_REFUSES is found do not compile.
+// A stand-in for libnvrtc.so.13. Its cubins are shared objects for this machine's processor, which
+// the stand-in for the driver loads. Its version is a hash of the shim, unlike any version of
+// NVRTC, so caches keep their objects apart. README.md lists the environment variables.
 #include <nvrtc.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -30,11 +29,11 @@ std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// Whether races are looked for (cuda_races.h). Compiled and linked apart, since that sanitizer's
-/// library is not wanted.
+/// Whether kernels are checked for races (cuda_races.h). They are compiled and linked in two steps,
+/// so that the sanitizer's own library is not linked.
 bool watched() { return std::getenv("ESPALIER_FAKE_CUDA_RACES") != nullptr; }
 
-/// Another one for another shim: what is kept of kernels holds it.
+/// A hash of the shim. Caches of kernels have it in their keys.
 int shim_number() {
   std::uint32_t hash = 2166136261;
   for (const char* file : {"/tests/support/cuda_shim.h", "/tests/support/cuda_races.h"})
@@ -43,8 +42,8 @@ int shim_number() {
   return static_cast<int>(hash >> 4) * 2;
 }
 
-/// As std::system, but signals are for whoever asked, in the meantime too: the real library
-/// compiles within the process.
+/// Like std::system, but signals still reach this process, and only this one, meanwhile: the real
+/// library compiles within the process.
 bool succeeds(const std::string& command) {
   posix_spawnattr_t own_group;
   posix_spawnattr_init(&own_group);

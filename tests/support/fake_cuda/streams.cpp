@@ -1,4 +1,5 @@
-// The calls of the stand-in for libcuda.so.1 that work or wait: copies, launches, events, graphs.
+// The calls of the stand-in for libcuda.so.1 that queue work or wait for it: copies, launches,
+// events, graphs.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -13,7 +14,7 @@ FAKE cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, std::size_t bytes, CUst
   Machine& m = machine();
   if (!is_current()) return CUDA_ERROR_INVALID_CONTEXT;
   if (!Machine::holds(m.device, std::uintptr_t(to), bytes)) return CUDA_ERROR_INVALID_VALUE;
-  // Pinned memory is read when its turn comes, other memory at once.
+  // Pinned memory is read when the copy runs, other memory now.
   if (Machine::holds(m.pinned, std::uintptr_t(from), bytes))
     return m.add([=] {
       std::memcpy(reinterpret_cast<void*>(to), from, bytes);
@@ -92,7 +93,7 @@ FAKE cuEventRecord(CUevent event, CUstream) {
 #undef cuEventElapsedTime  // a newer header's name for the second version
 FAKE cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
   const long from = *reinterpret_cast<long*>(begin), to = *reinterpret_cast<long*>(end);
-  const char* const times = std::getenv("ESPALIER_FAKE_CUDA_TIMES");
+  const char* const times = std::getenv("ESPALIER_FAKE_CUDA_CLOCK_RATE");
   *milliseconds = float(to - from) * (times ? float(std::atof(times)) : 1.0F);
   return from < 0 || to < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
 }
@@ -111,13 +112,12 @@ static CUresult launch(CUfunction function, unsigned grid, unsigned block, unsig
   if (cooperative && int(grid) > multiprocessors() * blocks_each(shared))
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   void* const argument = *static_cast<void**>(arguments[0]);
-  // As many launches from now on as it says until one fails.
   if (const char* const left = std::getenv("ESPALIER_FAKE_CUDA_FAILS_AFTER")) {
     const long count = std::strtol(left, nullptr, 10);
     setenv("ESPALIER_FAKE_CUDA_FAILS_AFTER", std::to_string(count - 1).c_str(), 1);
     if (count == 0) return machine().add([] { return CUDA_ERROR_ILLEGAL_ADDRESS; });
   }
-  const char* const tile = std::getenv("ESPALIER_FAKE_TILE_TIME");
+  const char* const tile = std::getenv("ESPALIER_FAKE_CUDA_TILE_TIME");
   const long more = tile && shared > 0 ? std::atol(tile) - 1 : 0;
   return machine().add([=] {
     machine().clock += more;
@@ -137,8 +137,8 @@ FAKE cuLaunchCooperativeKernel(CUfunction function, unsigned grid, unsigned, uns
   return launch(function, grid, block, shared, arguments, true);
 }
 
-/// For the other libraries of this folder: work in the order of the stream, or of the graph that is
-/// being captured. False if the device has failed.
+/// For the stand-in for cuBLAS: queues work on the stream, or in the graph that is being captured.
+/// False if the device has failed.
 extern "C" __attribute__((visibility("default"))) bool espalier_fake_enqueue(
     std::function<void()> work) {
   const Lock lock(mutex);

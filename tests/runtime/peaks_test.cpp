@@ -1,17 +1,18 @@
-// What a GPU can do at most: of the measurements themselves only that they are there and fit
-// together. Runs where cuda_engine_test.cpp runs.
+// The measured peak rates of a GPU: that all are there and consistent, not their values. Runs on
+// the same GPU as cuda_engine_test.cpp.
+#include "runtime/cuda/peaks.h"
+
 #include <gtest/gtest.h>
 
 #include "base/disk_cache.h"
 #include "base/error.h"
 #include "codegen/compiler.h"
-#include "runtime/cuda/peaks.h"
 #include "tests/runtime/cuda_runs.h"
 
 namespace espalier::test {
 namespace {
 
-TEST(DevicePeaks, MeasureAllThatTheySay) {
+TEST(DevicePeaks, AreAllMeasured) {
   if (const std::string why = runtime::why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
   const std::string folder = default_cache_directory();
   const runtime::DevicePeaks peaks = runtime::measure_device(folder);
@@ -24,11 +25,11 @@ TEST(DevicePeaks, MeasureAllThatTheySay) {
   if (!peaks.costs) return;
   EXPECT_EQ(named(*peaks.costs).size(), 11U);
   for (const auto& [name, value] : named(*peaks.costs)) EXPECT_GT(value, 0) << name;
-  // They are those that engines find in the cache.
+  // A second measurement finds them in the cache.
   EXPECT_EQ(runtime::measure_device(folder).costs, peaks.costs);
 }
 
-TEST(DevicePeaks, SayThatThereIsNoGpu) {
+TEST(DevicePeaks, NeedAGpu) {
   if (runtime::why_no_cuda().empty() && !on_stand_in()) GTEST_SKIP() << "there is a GPU";
   const Variable none("CUDA_VISIBLE_DEVICES", "-1");
   EXPECT_THROW(runtime::measure_device({}), UserError);

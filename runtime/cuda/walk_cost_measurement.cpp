@@ -1,4 +1,4 @@
-#include "runtime/cuda/walk_constants.h"
+#include "runtime/cuda/walk_cost_measurement.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,8 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
-#include "runtime/cuda/walker.h"
+#include "runtime/cuda/modules.h"
+#include "runtime/cuda/persistent_kernel.h"
 
 namespace espalier::runtime {
 namespace {
@@ -18,12 +19,13 @@ using codegen::ExprId;
 
 constexpr std::int64_t width = 256;
 constexpr int gates = 4;
-constexpr std::int64_t few_rows = 8, rows_each = 32;  // of small levels; of a multiprocessor
-constexpr int many = 100, few = 20;  // launches, to be told apart from what a sequence costs
+constexpr std::int64_t few_rows = 8;    // of a small level
+constexpr std::int64_t rows_each = 32;  // of a large contraction, for each multiprocessor
+constexpr int many = 100, few = 20;     // launches of the two sequences whose times are compared
 constexpr double warm_up_seconds = 0.1;
-constexpr double least = 1e-12;  // no difference of measured times is 0 or less
+constexpr double least = 1e-12;  // seconds; replaces differences of times that are not positive
 
-/// y[row] = the gates' sums of x[row]: a contraction like those of recurrent cells.
+/// y[row] = Σ over gates of W[gate] · x[row]: a contraction as in recurrent cells.
 codegen::Kernel sample_contraction() {
   codegen::Kernel kernel;
   kernel.name = "sample_contraction";
@@ -31,7 +33,8 @@ codegen::Kernel sample_contraction() {
   const auto x = b.buffer({.role = BufferRole::residual, .a = 0, .row_elements = width});
   const auto y = b.buffer({.role = BufferRole::residual, .a = 1, .row_elements = width});
   const auto packed = b.buffer({.role = BufferRole::packed, .a = 0});
-  const codegen::Target target = codegen::cuda_target("sm_80");  // all have the same panels
+  const codegen::Target target =
+      codegen::cuda_target("sm_80");  // any will do: panels do not differ
   kernel.packings = {{.m = gates * width,
                       .k = width,
                       .gates = gates,
@@ -53,7 +56,7 @@ codegen::Kernel sample_contraction() {
   return kernel;
 }
 
-/// y[row] = x[row], one number each.
+/// y[row] = x[row], one number per row.
 codegen::Kernel sample_copy() {
   codegen::Kernel kernel;
   kernel.name = "sample_copy";
@@ -74,22 +77,25 @@ class Measuring {
       : device_(device),
         contraction_(compiler.compile(sample_contraction())),
         copy_(compiler.compile(sample_copy())),
-        walker_(device, compiler, {&contraction_, &copy_}),
+        persistent_(device, compiler, {&contraction_, &copy_}),
         conflicts_(allocations_, uses_),
+        modules_(device),
         many_rows_(std::max<std::int64_t>(many, rows_each * device.gpu().multiprocessors)) {
     x_ = floats(many_rows_ * width);
     y_ = floats(many_rows_ * width);
     weights_ = floats(contraction_.kernel.packings[0].elements());
   }
-  ~Measuring() { f().stream_synchronize(device_.stream()); }  // what failed may be under way
+  ~Measuring() {
+    f().stream_synchronize(device_.stream());
+  }  // after an error, kernels may still run
   Measuring(const Measuring&) = delete;
   Measuring& operator=(const Measuring&) = delete;
 
-  DeviceCosts measure() {
-    DeviceCosts costs;
-    costs.places = walker_.places();
-    const std::vector<NotedLaunch> large{contraction(0, many_rows_)};
-    // A GPU that was idle runs slowly at first, and what is measured is kept.
+  WalkCosts measure() {
+    WalkCosts costs;
+    costs.places = persistent_.places();
+    const std::vector<PendingLaunch> large{contraction(0, many_rows_)};
+    // An idle GPU runs slowly at first.
     Stopwatch watch;
     for (double seconds = 0; seconds < warm_up_seconds; seconds += watch.lap()) alone(large);
     costs.launch = slope([&](int n) { return alone(copies(n, false)); }).first;
@@ -105,10 +111,10 @@ class Measuring {
     costs.walked_flop = positive(walked(large) - costs.walk) / work.flops;
 
     const LaunchWork small = work_of(contraction(0, few_rows));
-    const double meeting = costs.record + costs.barrier;
+    const double fixed = costs.record + costs.barrier;
     const auto level = [&](bool holds) {
       const auto chain = [&](int n) { return walked(levels(n), holds); };
-      return positive(slope(chain).first - meeting);
+      return positive(slope(chain).first - fixed);
     };
     const double share = std::min(1.0, double(small.tiles) / double(costs.places));
     costs.byte = level(false) * share / (small.bytes + small.weights);
@@ -135,21 +141,22 @@ class Measuring {
     return owner;
   }
 
-  /// Reading what the one before wrote, if they are even and odd.
-  NotedLaunch contraction(int i, std::int64_t rows) {
+  /// Contraction `i` of a chain: it reads what contraction i - 1 wrote.
+  PendingLaunch contraction(int i, std::int64_t rows) {
     auto& pointers = contraction_pointers_[i % 2];
     pointers = {pointer(i % 2 ? y_ : x_), pointer(i % 2 ? x_ : y_), pointer(weights_)};
     return {
         .kernel = &contraction_, .pointers = pointers.data(), .row_end = rows, .cell_end = rows};
   }
-  std::vector<NotedLaunch> levels(int n) {
-    std::vector<NotedLaunch> launches;
+  std::vector<PendingLaunch> levels(int n) {
+    std::vector<PendingLaunch> launches;
     for (int i = 0; i < n; ++i) launches.push_back(contraction(i, few_rows));
     return launches;
   }
-  /// Launches of one number; each reads what the one before wrote, or all are independent.
-  std::vector<NotedLaunch> copies(int n, bool chained) {
-    std::vector<NotedLaunch> launches;
+  /// Launches that copy one number each. If `chained`, each reads what the launch before wrote;
+  /// otherwise they are independent.
+  std::vector<PendingLaunch> copies(int n, bool chained) {
+    std::vector<PendingLaunch> launches;
     for (int i = 0; i < n; ++i) {
       const int odd = chained ? i % 2 : 0;
       auto& pointers = copy_pointers_[odd];
@@ -162,27 +169,27 @@ class Measuring {
   }
   static void* pointer(CUdeviceptr address) { return reinterpret_cast<void*>(address); }
 
-  /// Seconds for one more of them, and for none.
+  /// Fits a line through seconds(few) and seconds(many): the time of one more, and of none.
   std::pair<double, double> slope(const std::function<double(int)>& seconds) {
     const double less = seconds(few), more = seconds(many);
     const double each = positive((more - less) / (many - few));
     return {each, positive(less - few * each)};
   }
 
-  /// The least of some times of `run`.
+  /// The shortest of a few measured times of `run`; `before` is not timed.
   double seconds(const std::function<void()>& before, const std::function<void()>& run) {
     double best = 0;
     for (int time = 0; time < 3; ++time) {
       before();
       const double found = device_.seconds(run, "small kernels");
-      // The first time loads what is to run.
+      // The first run loads kernels and does not count.
       if (time == 1 || (time > 1 && found < best)) best = found;
     }
     return best;
   }
 
-  /// Their records and pointers on the device.
-  std::vector<codegen::WalkRecord> place(const std::vector<NotedLaunch>& launches,
+  /// The records, with the launches' pointers copied to the device.
+  std::vector<codegen::WalkRecord> place(const std::vector<PendingLaunch>& launches,
                                          std::vector<codegen::WalkRecord> records) {
     for (std::size_t i = 0; i < launches.size(); ++i) {
       const std::size_t count = launches[i].kernel->kernel.buffers.size();
@@ -193,22 +200,23 @@ class Measuring {
     return records;
   }
 
-  double walked(const std::vector<NotedLaunch>& launches, bool holds = true) {
-    CudaWalker::Prepared prepared = walker_.prepare(launches, conflicts_, holds);
+  double walked(const std::vector<PendingLaunch>& launches, bool holds = true) {
+    PersistentKernel::Prepared prepared = persistent_.prepare(launches, conflicts_, holds);
     const auto records = place(launches, prepared.records);
     const auto at = upload(records.data(), records.size() * sizeof records[0]);
     prepared.walk.records = reinterpret_cast<const codegen::WalkRecord*>(at.get());
     CudaOwner<CUdeviceptr> walk;
     return seconds([&] { walk = upload(&prepared.walk, sizeof prepared.walk); },
-                   [&] { walker_.launch(prepared, walk.get(), "measuring the GPU"); });
+                   [&] { persistent_.launch(prepared, walk.get(), "measuring the GPU"); });
   }
 
-  /// Launches all of them by themselves.
+  /// Launches without a walk.
   class Alone {
    public:
-    Alone(Measuring& of, const std::vector<NotedLaunch>& launches) : of_(of), launches_(launches) {
+    Alone(Measuring& of, const std::vector<PendingLaunch>& launches)
+        : of_(of), launches_(launches) {
       std::vector<codegen::WalkRecord> records;
-      for (const NotedLaunch& launch : launches)
+      for (const PendingLaunch& launch : launches)
         records.push_back({.row_begin = launch.row_begin, .row_end = launch.row_end});
       records = of.place(launches, std::move(records));
       records_ = of.upload(records.data(), records.size() * sizeof records[0]);
@@ -218,9 +226,8 @@ class Measuring {
         const codegen::CudaStage& stage = launches_[i].cuda();
         void* argument = reinterpret_cast<void*>(records_.get() + i * sizeof(codegen::WalkRecord));
         void* arguments[] = {&argument};
-        const std::int64_t rows = launches_[i].row_end - launches_[i].row_begin;
-        of_.check(of_.f().launch(of_.function(*launches_[i].kernel),
-                                 unsigned(std::max<std::int64_t>(1, stage.tiles(rows))), 1, 1,
+        of_.check(of_.f().launch(of_.modules_.function(*launches_[i].kernel, launches_[i].stage),
+                                 unsigned(std::max<std::int64_t>(1, launches_[i].tiles())), 1, 1,
                                  unsigned(stage.threads), 1, 1, unsigned(stage.shared_bytes),
                                  of_.device_.stream(), arguments, nullptr));
       }
@@ -228,24 +235,18 @@ class Measuring {
 
    private:
     Measuring& of_;
-    const std::vector<NotedLaunch>& launches_;
+    const std::vector<PendingLaunch>& launches_;
     CudaOwner<CUdeviceptr> records_;
   };
 
-  CUfunction function(const codegen::CompiledKernel& kernel) {
-    auto& module = modules_[&kernel];
-    if (!module) module = device_.load(kernel.cubin, kernel.kernel.name);
-    return device_.function(module.get(), kernel.cuda_stages[0].symbol, kernel.kernel.name);
-  }
-
-  double alone(const std::vector<NotedLaunch>& launches) {
+  double alone(const std::vector<PendingLaunch>& launches) {
     const Alone all(*this, launches);
     return seconds([] {}, [&] { all.run(); });
   }
 
-  double replayed(const std::vector<NotedLaunch>& launches) {
+  double replayed(const std::vector<PendingLaunch>& launches) {
     const Alone all(*this, launches);
-    all.run();  // loads what is captured
+    all.run();  // loads the kernels, which must not happen during capture
     const CudaOwner<CUgraphExec> exec = device_.capture([&] { all.run(); });
     const double result =
         seconds([] {}, [&] { check(f().graph_launch(exec.get(), device_.stream())); });
@@ -255,14 +256,14 @@ class Measuring {
 
   const CudaDevice& device_;
   const codegen::CompiledKernel &contraction_, &copy_;
-  CudaWalker walker_;
+  PersistentKernel persistent_;
   Allocations allocations_;
   StageUses uses_;
   Conflicts conflicts_;
+  CudaModules modules_;
   const std::int64_t many_rows_;
   std::vector<CudaOwner<CUdeviceptr>> memory_;
   std::unordered_map<void* const*, CudaOwner<CUdeviceptr>> pointers_;
-  std::unordered_map<const codegen::CompiledKernel*, CudaOwner<CUmodule>> modules_;
   std::array<std::array<void*, 3>, 2> contraction_pointers_{};
   std::array<std::array<void*, 2>, 2> copy_pointers_{};
   CUdeviceptr x_ = 0, y_ = 0, weights_ = 0;
@@ -270,16 +271,16 @@ class Measuring {
 
 }  // namespace
 
-DeviceCosts device_costs(const CudaDevice& device, codegen::Compiler& compiler,
-                         const std::filesystem::path& cache_directory) {
+WalkCosts measured_walk_costs(const CudaDevice& device, codegen::Compiler& compiler,
+                              const std::filesystem::path& cache_directory) {
   const codegen::Kernel contraction = sample_contraction(), copy = sample_copy();
   const codegen::Kernel* const kernels[] = {&contraction, &copy};
-  // What is measured belongs to the key.
+  // Everything that changes the measurement is part of the key.
   const std::string key = fmt::format(
       "costs of launches: {}, driver {}, {} and {} launches, {} rows and {} a multiprocessor\n{}",
       device.gpu().name, device.driver().version(), few, many, few_rows, rows_each,
       codegen::print_walker(kernels).source);
-  return kept_costs(cache_directory, key, [&] {
+  return cached_costs(cache_directory, key, [&] {
     device.wait("measuring the GPU");
     return Measuring(device, compiler).measure();
   });

@@ -1,18 +1,20 @@
-// The choice between walks and launches, by constants made up for it.
+// The choice between walks and launches, with made-up constants.
+#include "runtime/cuda/walk_cost.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "base/disk_cache.h"
-#include "runtime/cuda/walk_cost.h"
+#include "runtime/cuda/held_weights.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::runtime {
 namespace {
 
-/// Of a GPU somewhat like those that there are.
-DeviceCosts sample() {
+/// Roughly those of a current GPU.
+WalkCosts sample() {
   return {.launch = 3e-6,
           .graph = 8e-6,
           .node = 2e-6,
@@ -26,7 +28,7 @@ DeviceCosts sample() {
           .places = 264};
 }
 
-/// A level of so many rows of a cell [750, 300], as tiles or with held weights.
+/// A level of a contraction [750, 300], as tiles or with held weights.
 LaunchWork level(double rows) {
   return {.flops = 2 * rows * 750 * 300,
           .bytes = 4 * rows * 1050,
@@ -42,51 +44,51 @@ std::vector<LaunchWork> levels(const std::vector<double>& rows) {
   return works;
 }
 
-TEST(DeviceCosts, SmallLevelsAreWalked) {
-  for (const double batch : {1.0, 10.0}) {
-    const auto works = levels(std::vector<double>(20, batch));
+TEST(WalkCost, SmallLevelsAreWalked) {
+  for (const double rows : {1.0, 10.0}) {
+    const auto works = levels(std::vector<double>(20, rows));
     for (const bool replayed : {false, true})
       EXPECT_EQ(choose_segments(works, sample(), replayed), (std::vector<Segment>{{0, 20, true}}));
   }
 }
 
-TEST(DeviceCosts, LargeMinibatchesAreReplayed) {
+TEST(WalkCost, LargeMinibatchesAreReplayed) {
   const auto works = levels(std::vector<double>(20, 20000));
   for (const bool replayed : {false, true})
     EXPECT_EQ(choose_segments(works, sample(), replayed), (std::vector<Segment>{{0, 20, false}}));
 }
 
-TEST(DeviceCosts, TopsOfTreesAreWalkedBehindLargeLevels) {
+TEST(WalkCost, SmallLevelsAreWalkedBetweenLargeOnes) {
   std::vector<double> rows{40000, 20000, 10000};
   rows.insert(rows.end(), 30, 12);
-  // Up and down again, as a training step goes.
+  // Forward and backward, as in a training step.
   rows.insert(rows.end(), rows.rbegin(), rows.rend());
   const auto segments = choose_segments(levels(rows), sample(), false);
   EXPECT_EQ(segments, (std::vector<Segment>{{0, 3, false}, {3, 63, true}, {63, 66, false}}));
 }
 
-TEST(DeviceCosts, OneSmallLevelIsNotWorthAWalk) {
+TEST(WalkCost, OneSmallLevelIsNotWorthAWalk) {
   std::vector<double> rows(3, 30000);
   rows.push_back(12);
   EXPECT_EQ(choose_segments(levels(rows), sample(), false), (std::vector<Segment>{{0, 4, false}}));
 }
 
-TEST(DeviceCosts, BarriersThatCostMuchKeepLaunchesApart) {
-  DeviceCosts costs = sample();
+TEST(WalkCost, ExpensiveBarriersPreventWalks) {
+  WalkCosts costs = sample();
   costs.barrier = 1e-4;
   EXPECT_EQ(choose_segments(levels(std::vector<double>(20, 1)), costs, true),
             (std::vector<Segment>{{0, 20, false}}));
   EXPECT_TRUE(choose_segments({}, costs, true).empty());
 }
 
-TEST(DeviceCosts, TheChoiceIsTheCheapestOfAll) {
-  // Against all ways through short sequences.
+TEST(WalkCost, TheChoiceIsTheCheapestOfAll) {
+  // Compared with all 256 choices for sequences of 8 launches.
   std::uint32_t random = 1;
   const auto draw = [&](std::uint32_t below) {
     random = random * 1664525 + 1013904223;
     return (random >> 8) % below;
   };
-  const DeviceCosts costs = sample();
+  const WalkCosts costs = sample();
   for (int trial = 0; trial < 50; ++trial) {
     std::vector<double> rows;
     for (int i = 0; i < 8; ++i) rows.push_back(draw(2) ? 1 + draw(30) : 1 + draw(30000));
@@ -110,25 +112,25 @@ TEST(DeviceCosts, TheChoiceIsTheCheapestOfAll) {
   }
 }
 
-TEST(DeviceCosts, GoToTextAndBack) {
+TEST(WalkCost, CostsGoToTextAndBack) {
   const std::string text = to_text(sample());
-  EXPECT_EQ(costs_from(text), sample());
-  EXPECT_FALSE(costs_from(""));
-  EXPECT_FALSE(costs_from(text.substr(0, text.size() / 2)));
-  EXPECT_FALSE(costs_from(text + " 1"));
-  EXPECT_FALSE(costs_from("264 0 1 1 1 1 1 1 1 1 1"));
-  EXPECT_FALSE(costs_from("264 nan 1 1 1 1 1 1 1 1 1"));
-  EXPECT_FALSE(costs_from("0" + text.substr(text.find(' '))));
+  EXPECT_EQ(parse_costs(text), sample());
+  EXPECT_FALSE(parse_costs(""));
+  EXPECT_FALSE(parse_costs(text.substr(0, text.size() / 2)));
+  EXPECT_FALSE(parse_costs(text + " 1"));
+  EXPECT_FALSE(parse_costs("264 0 1 1 1 1 1 1 1 1 1"));
+  EXPECT_FALSE(parse_costs("264 nan 1 1 1 1 1 1 1 1 1"));
+  EXPECT_FALSE(parse_costs("0" + text.substr(text.find(' '))));
 }
 
-TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
+TEST(WalkCost, CostsAreMeasuredOnceAndAgainIfTheFileIsBroken) {
   const test::TemporaryFolder temporary;
   const std::filesystem::path folder = temporary.path();
   int measured = 0;
   const auto costs = [&](std::string_view key) {
-    return kept_costs(folder, key, [&] {
+    return cached_costs(folder, key, [&] {
       ++measured;
-      DeviceCosts costs = sample();
+      WalkCosts costs = sample();
       costs.places = measured;
       return costs;
     });
@@ -140,7 +142,7 @@ TEST(DeviceCosts, AreMeasuredOnceAndAgainWhereTheFileIsBroken) {
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 3);
   EXPECT_EQ(costs("one").places, 3);
   EXPECT_EQ(costs("one").places, 3);
-  // Whole, but no costs.
+  // A valid file that holds no costs.
   DiskCache(folder).store("one", "1 2 3");
   EXPECT_EQ(costs("one").places, 4);
 }

@@ -1,5 +1,6 @@
-// Before which launches all blocks must meet, and what blocks hold, by kernels made for it.
-#include "runtime/cuda/walk.h"
+// Before which launches of a walk there are barriers, and which weights blocks hold, on small
+// kernels made for this test.
+#include "runtime/cuda/walk_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -38,7 +39,7 @@ Stage stage_over(KernelBuilder& b, RowDomain rows, std::vector<std::int64_t> ext
   return stage;
 }
 
-/// own[row] = state[values[row]]: as a cell that reads a child's state.
+/// own[row] = state[values[row]], like a cell that reads the state of a child.
 CompiledKernel gathering() {
   Kernel kernel;
   kernel.name = "gathering";
@@ -102,7 +103,7 @@ CompiledKernel contraction(std::int64_t length, std::int64_t depth) {
   return compiled(std::move(kernel));
 }
 
-/// Launches in a memory of some allocations; row r of an allocation begins at element n · r.
+/// Makes launches on a memory of four allocations; row r of an allocation begins at element n · r.
 class Memory {
  public:
   Memory() {
@@ -113,13 +114,13 @@ class Memory {
     }
   }
   const Allocations& allocations() const { return allocations_; }
-  /// Row `row` of an allocation; '-' is memory that nobody allocated.
+  /// Row `row` of an allocation; '-' is an address outside of all allocations.
   void* at(char name, std::int64_t row = 0) const {
     if (name == '-') return reinterpret_cast<void*>(std::uintptr_t{64});
     return reinterpret_cast<void*>(names_.at(name) + std::uintptr_t(row * n) * sizeof(float));
   }
-  NotedLaunch launch(const CompiledKernel& kernel, std::vector<void*> pointers,
-                     std::int64_t begin = 0, std::int64_t end = 1) {
+  PendingLaunch launch(const CompiledKernel& kernel, std::vector<void*> pointers,
+                       std::int64_t begin = 0, std::int64_t end = 1) {
     pointers_.push_back(std::move(pointers));
     return {.kernel = &kernel,
             .pointers = pointers_.back().data(),
@@ -128,12 +129,12 @@ class Memory {
             .cell_begin = begin,
             .cell_end = end};
   }
-  /// Where meetings are, as a text: | before a launch with one, then x.
-  std::string meetings(const std::vector<NotedLaunch>& launches) {
+  /// The barriers as a text: an x for each launch, with a | before it if it needs a barrier.
+  std::string barriers(const std::vector<PendingLaunch>& launches) {
     StageUses uses;
     Conflicts conflicts(allocations_, uses);
     std::string text;
-    for (const NotedLaunch& launch : launches)
+    for (const PendingLaunch& launch : launches)
       text += conflicts.barrier_before(launch) ? "|x" : "x";
     return text;
   }
@@ -146,78 +147,78 @@ class Memory {
   std::deque<std::vector<void*>> pointers_;
 };
 
-TEST(Conflicts, OfRowsOfOneArena) {
+TEST(WalkConflicts, OfRowsOfOneArena) {
   Memory memory;
   const CompiledKernel kernel = row_by_row();
   const auto rows = [&](char to, char from, std::int64_t begin, std::int64_t end) {
     return memory.launch(kernel, {memory.at(to), memory.at(from)}, begin, end);
   };
-  // Different rows of one arena do not conflict, whoever reads and writes them.
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('a', 'b', 4, 8)}), "xx");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('b', 'a', 4, 8)}), "xx");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'b', 0, 4)}), "xx");  // both read
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 3, 8)}), "x|x");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('b', 'c', 3, 8)}), "x|x");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('a', 'c', 3, 8)}), "x|x");
-  // A meeting settles what was before it, and only that.
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'a', 0, 2)}),
+  // Different rows of one arena do not conflict, whether they are read or written.
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('a', 'b', 4, 8)}), "xx");
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('b', 'a', 4, 8)}), "xx");
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('c', 'b', 0, 4)}), "xx");  // both read
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('c', 'a', 3, 8)}), "x|x");
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('b', 'c', 3, 8)}), "x|x");
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('a', 'c', 3, 8)}), "x|x");
+  // A barrier resolves the conflicts with launches before it, and only those.
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'a', 0, 2)}),
             "x|xx");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'c', 0, 2)}),
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('c', 'a', 0, 3), rows('d', 'c', 0, 2)}),
             "x|x|x");
-  EXPECT_EQ(memory.meetings({rows('a', 'b', 0, 4), rows('d', 'b', 0, 3), rows('b', 'a', 0, 2)}),
+  EXPECT_EQ(memory.barriers({rows('a', 'b', 0, 4), rows('d', 'b', 0, 3), rows('b', 'a', 0, 2)}),
             "xx|x");
 }
 
-TEST(Conflicts, OfRowsThatABlockKeepsToItselfAreNone) {
+TEST(WalkConflicts, NoneBetweenRowsThatStayInOneBlock) {
   Memory memory;
-  const CompiledKernel kernel = row_by_row(), product = contraction(n, n);
+  const CompiledKernel kernel = row_by_row(), contract = contraction(n, n);
   const auto rows = [&](char to, char from, std::int64_t begin, std::int64_t end) {
     return memory.launch(kernel, {memory.at(to), memory.at(from)}, begin, end);
   };
   const auto multiply = [&](char to, char from) {
-    return memory.launch(product, {memory.at(from), memory.at(to), memory.at('d')}, 0, 4);
+    return memory.launch(contract, {memory.at(from), memory.at(to), memory.at('d')}, 0, 4);
   };
   EXPECT_TRUE(shares_rows(rows('a', 'b', 0, 4)));
   EXPECT_FALSE(shares_rows(multiply('a', 'b')));
-  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), rows('c', 'b', 0, 4), rows('a', 'c', 0, 4)}),
+  EXPECT_EQ(memory.barriers({rows('b', 'a', 0, 4), rows('c', 'b', 0, 4), rows('a', 'c', 0, 4)}),
             "xxx");
-  // A product takes rows in tiles, and is not alone in any.
-  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), multiply('c', 'b'), rows('a', 'c', 0, 4)}),
+  // A contraction takes rows in tiles, so a row may move to another block.
+  EXPECT_EQ(memory.barriers({rows('b', 'a', 0, 4), multiply('c', 'b'), rows('a', 'c', 0, 4)}),
             "x|x|x");
-  // Other rows are shared out in another way; so are the same rows as others see them.
-  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), rows('c', 'b', 0, 3)}), "x|x");
+  // Other rows are split differently, and so are the same rows under other row numbers.
+  EXPECT_EQ(memory.barriers({rows('b', 'a', 0, 4), rows('c', 'b', 0, 3)}), "x|x");
   const auto moved = memory.launch(kernel, {memory.at('c'), memory.at('b', 1)}, 0, 4);
-  EXPECT_EQ(memory.meetings({rows('b', 'a', 0, 4), moved}), "x|x");
+  EXPECT_EQ(memory.barriers({rows('b', 'a', 0, 4), moved}), "x|x");
 }
 
-TEST(Conflicts, OfGatheredRowsAreThoseOfTheWholeArena) {
+TEST(WalkConflicts, OfGatheredRowsAreThoseOfTheWholeArena) {
   Memory memory;
   const CompiledKernel gather = gathering(), rows = row_by_row();
   const auto level = [&](char to, char from, std::int64_t begin, std::int64_t end) {
     return memory.launch(gather, {memory.at(to), memory.at(from), memory.at('-')}, begin, end);
   };
-  EXPECT_EQ(memory.meetings({level('a', 'a', 0, 4), level('a', 'a', 4, 8)}), "x|x");
-  EXPECT_EQ(memory.meetings({level('a', 'b', 0, 4), level('a', 'b', 4, 8)}), "xx");
-  // A batch's pointers are shifted by its rows, even to before the memory; what counts is where its
-  // rows lie.
-  const NotedLaunch shifted =
+  EXPECT_EQ(memory.barriers({level('a', 'a', 0, 4), level('a', 'a', 4, 8)}), "x|x");
+  EXPECT_EQ(memory.barriers({level('a', 'b', 0, 4), level('a', 'b', 4, 8)}), "xx");
+  // The pointers of a batch are shifted by its first row, even to before the memory. What counts is
+  // where its rows lie.
+  const PendingLaunch shifted =
       memory.launch(gather, {memory.at('b', -100), memory.at('a'), memory.at('-')}, 100, 104);
   const auto reads = [&](std::int64_t begin, std::int64_t end) {
     return memory.launch(rows, {memory.at('c'), memory.at('b')}, begin, end);
   };
-  EXPECT_EQ(memory.meetings({shifted, reads(0, 4)}), "x|x");
-  EXPECT_EQ(memory.meetings({shifted, reads(4, 8)}), "xx");
+  EXPECT_EQ(memory.barriers({shifted, reads(0, 4)}), "x|x");
+  EXPECT_EQ(memory.barriers({shifted, reads(4, 8)}), "xx");
 }
 
-TEST(Conflicts, OfWeightGradients) {
+TEST(WalkConflicts, OfWeightGradients) {
   Memory memory;
   const CompiledKernel first = weight_gradient(0), second = weight_gradient(n);
   const auto launch = [&](const CompiledKernel& kernel, char to) {
     return memory.launch(kernel, {memory.at(to), memory.at('d')});
   };
-  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'b')}), "xx");
-  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(second, 'a')}), "xx");  // other elements
-  EXPECT_EQ(memory.meetings({launch(first, 'a'), launch(first, 'a')}), "x|x");
+  EXPECT_EQ(memory.barriers({launch(first, 'a'), launch(first, 'b')}), "xx");
+  EXPECT_EQ(memory.barriers({launch(first, 'a'), launch(second, 'a')}), "xx");  // other elements
+  EXPECT_EQ(memory.barriers({launch(first, 'a'), launch(first, 'a')}), "x|x");
 }
 
 /// gradient[i · period + j + column] = contribution[0], i < 4, j < columns
@@ -234,21 +235,22 @@ CompiledKernel columns_of(std::int64_t period, std::int64_t column, std::int64_t
   return compiled(std::move(kernel));
 }
 
-TEST(Conflicts, OfColumnsOfAMatrix) {
+TEST(WalkConflicts, OfColumnsOfAMatrix) {
   Memory memory;
-  const auto meetings = [&](const CompiledKernel& a, const CompiledKernel& b, char of_b = 'a') {
-    return memory.meetings({memory.launch(a, {memory.at('a'), memory.at('d')}),
+  const auto barriers = [&](const CompiledKernel& a, const CompiledKernel& b, char of_b = 'a') {
+    return memory.barriers({memory.launch(a, {memory.at('a'), memory.at('d')}),
                             memory.launch(b, {memory.at(of_b), memory.at('d')})});
   };
   const CompiledKernel left = columns_of(40, 0, 20), right = columns_of(40, 20, 20);
-  EXPECT_EQ(meetings(left, right), "xx");
-  EXPECT_EQ(meetings(left, left), "x|x");
-  EXPECT_EQ(meetings(columns_of(40, 0, 21), right), "x|x");
-  EXPECT_EQ(meetings(columns_of(20, 0, 20), right), "x|x");  // another matrix in the same place
-  EXPECT_EQ(meetings(columns_of(40, 0, 41), columns_of(40, 41, 1)), "x|x");
+  EXPECT_EQ(barriers(left, right), "xx");
+  EXPECT_EQ(barriers(left, left), "x|x");
+  EXPECT_EQ(barriers(columns_of(40, 0, 21), right), "x|x");
+  EXPECT_EQ(barriers(columns_of(20, 0, 20), right),
+            "x|x");  // a matrix of another shape in the same place
+  EXPECT_EQ(barriers(columns_of(40, 0, 41), columns_of(40, 41, 1)), "x|x");
 }
 
-/// gradient[i] = contribution[0] in two joined stages, each of another pair of buffers.
+/// gradient[i] = contribution[0] in two joined stages, each with its own buffers.
 CompiledKernel two_gradients() {
   Kernel kernel;
   kernel.name = "two_gradients";
@@ -264,7 +266,7 @@ CompiledKernel two_gradients() {
   return compiled(std::move(kernel));
 }
 
-TEST(Conflicts, OfJoinedStagesAreThoseOfEach) {
+TEST(WalkConflicts, OfJoinedStagesAreThoseOfEach) {
   Memory memory;
   const CompiledKernel both = two_gradients(), one = weight_gradient(0);
   ASSERT_EQ(both.cuda_stages.size(), 1U);
@@ -276,11 +278,11 @@ TEST(Conflicts, OfJoinedStagesAreThoseOfEach) {
     return memory.launch(one, {memory.at(to), memory.at(from)});
   };
   EXPECT_FALSE(shares_rows(joined('a', 'd', 'b', 'd')));
-  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('c', 'd')}), "xx");
-  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('a', 'd')}), "x|x");
-  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('b', 'd')}), "x|x");
-  EXPECT_EQ(memory.meetings({joined('a', 'd', 'b', 'd'), launch('c', 'b')}), "x|x");
-  EXPECT_EQ(memory.meetings({launch('c', 'd'), joined('a', 'd', 'b', 'c')}), "x|x");
+  EXPECT_EQ(memory.barriers({joined('a', 'd', 'b', 'd'), launch('c', 'd')}), "xx");
+  EXPECT_EQ(memory.barriers({joined('a', 'd', 'b', 'd'), launch('a', 'd')}), "x|x");
+  EXPECT_EQ(memory.barriers({joined('a', 'd', 'b', 'd'), launch('b', 'd')}), "x|x");
+  EXPECT_EQ(memory.barriers({joined('a', 'd', 'b', 'd'), launch('c', 'b')}), "x|x");
+  EXPECT_EQ(memory.barriers({launch('c', 'd'), joined('a', 'd', 'b', 'c')}), "x|x");
 }
 
 /// partial[part] = contribution[0]; or gradient = Σ of three partials.
@@ -307,28 +309,28 @@ CompiledKernel parts_kernel(bool sums) {
   return compiled(std::move(kernel));
 }
 
-TEST(Conflicts, OfPartsAreThoseOfTheirRows) {
+TEST(WalkConflicts, OfPartsAreThoseOfTheirRows) {
   Memory memory;
   const CompiledKernel parts = parts_kernel(false), sums = parts_kernel(true);
   const auto launch = [&](std::int64_t row) {
     return memory.launch(parts, {memory.at('a', row), memory.at('d')}, 0, 3);
   };
-  EXPECT_EQ(memory.meetings({launch(0), launch(3)}), "xx");
-  EXPECT_EQ(memory.meetings({launch(0), launch(2)}), "x|x");
+  EXPECT_EQ(memory.barriers({launch(0), launch(3)}), "xx");
+  EXPECT_EQ(memory.barriers({launch(0), launch(2)}), "x|x");
   const auto sum = memory.launch(sums, {memory.at('a'), memory.at('b')});
-  EXPECT_EQ(memory.meetings({launch(0), launch(3), sum, launch(0)}), "xx|x|x");
+  EXPECT_EQ(memory.barriers({launch(0), launch(3), sum, launch(0)}), "xx|x|x");
 }
 
-TEST(Conflicts, OfMemoryThatNobodyKnowsAreWithEverything) {
+TEST(WalkConflicts, OfUnknownMemoryAreWithEverything) {
   Memory memory;
   const CompiledKernel kernel = gathering();
   const auto launch = [&](char to, char from) {
     return memory.launch(kernel, {memory.at(to), memory.at(from), memory.at('-')}, 0, 4);
   };
-  EXPECT_EQ(memory.meetings({launch('a', 'b'), launch('c', '-'), launch('a', 'b')}), "x|x|x");
+  EXPECT_EQ(memory.barriers({launch('a', 'b'), launch('c', '-'), launch('a', 'b')}), "x|x|x");
 }
 
-TEST(HeldWeights, AreThoseThatAreReadMostWhereTheyFit) {
+TEST(WalkHeldWeights, AreThoseReadMostOftenThatFit) {
   Memory memory;
   const CompiledKernel large = contraction(64, 32), small = contraction(8, 32);
   const auto launch = [&](const CompiledKernel& kernel, char weights, std::int64_t rows) {
@@ -340,25 +342,25 @@ TEST(HeldWeights, AreThoseThatAreReadMostWhereTheyFit) {
   const auto held = choose_held(launches, 4, much, much);
   ASSERT_EQ(held.size(), 2U);
   EXPECT_EQ(held[0].weights, memory.at('a'));
-  EXPECT_EQ(held[0].width, 16);  // elements of each of 4 blocks
+  EXPECT_EQ(held[0].width, 16);  // elements for each of 4 blocks
   EXPECT_EQ(held[1].width, 2);
   EXPECT_EQ(held[1].offset, held[0].tile.slice_bytes(16));
-  // With room for one of them, and for none.
+  // With room for one of them, for the smaller one, and for none.
   const std::int64_t one = held[0].tile.slice_bytes(16);
   ASSERT_EQ(choose_held(launches, 4, one, much).size(), 1U);
   EXPECT_EQ(choose_held(launches, 4, one, much)[0].weights, memory.at('a'));
   EXPECT_EQ(choose_held(launches, 4, one - 1, much)[0].weights, memory.at('b'));
   EXPECT_TRUE(choose_held(launches, 4, 0, much).empty());
   EXPECT_TRUE(choose_held(launches, 4, much, 0).empty());
-  // Read once, they need not stay.
+  // Weights that are read once are not held.
   EXPECT_TRUE(choose_held(std::span(launches).first(2), 4, much, much).empty());
 }
 
-TEST(HeldWeights, AreFilledAgainOnceTheyChanged) {
+TEST(WalkHeldWeights, AreFilledAgainAfterTheyChange) {
   Memory memory;
-  const CompiledKernel product = contraction(64, 32), pack = row_by_row();
+  const CompiledKernel contract = contraction(64, 32), pack = row_by_row();
   const auto launch = [&](std::int64_t rows) {
-    return memory.launch(product, {memory.at('c'), memory.at('d'), memory.at('a')}, 0, rows);
+    return memory.launch(contract, {memory.at('c'), memory.at('d'), memory.at('a')}, 0, rows);
   };
   const std::vector launches{launch(3),
                              launch(2),
@@ -367,7 +369,7 @@ TEST(HeldWeights, AreFilledAgainOnceTheyChanged) {
                              launch(2),
                              launch(1)};
   constexpr std::int64_t much = 1 << 20;
-  auto held = choose_held(launches, 4, much, much);
+  const auto held = choose_held(launches, 4, much, much);
   StageUses uses;
   const auto records =
       plan_walk(launches, Conflicts(memory.allocations(), uses), 4, held, /*held_begin=*/4096);
