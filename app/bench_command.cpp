@@ -39,9 +39,7 @@ void StepFlags::add(CLI::App& parser) {
       ->check(real(0.01, 1e5))
       ->option_text("X");
   add_engine_flags(parser, config.run.engine);
-  std::vector<std::string> optimizer_names;
-  for (const OptimizerInfo& info : optimizers()) optimizer_names.emplace_back(info.name);
-  add_choice(parser, "--optimizer", optimizer, "the optimizer", optimizer_names, optimizer);
+  add_choice(parser, "--optimizer", optimizer, "the optimizer", names_of(optimizers()), optimizer);
   parser.add_option("--lr", lr, "learning rate [the usual one of the optimizer]")
       ->check(real(0, largest))
       ->option_text("X");
@@ -74,7 +72,7 @@ void StepFlags::add(CLI::App& parser) {
 
 StepBenchConfig StepFlags::resolve() const {
   StepBenchConfig result = config;
-  const EngineConfig engine = config.run.engine;
+  const EngineOptions engine = config.run.engine;
   result.run = recipe(data.spec, model.name);
   result.run.data = data.resolve(result.run.data);
   result.run.engine = engine;
@@ -86,9 +84,9 @@ StepBenchConfig StepFlags::resolve() const {
   // All params follow one rule, and nothing else happens in a step.
   result.run.l2 = result.run.clip = 0;
   result.run.embed_lr.reset();
-  result.run.seed = config.run.seed;
+  result.run.seed = result.run.engine.seed = config.run.seed;
+  if (no_kernel_cache) result.run.engine.cache_directory.clear();
   result.training = pass == "train";
-  result.kernel_cache = !no_kernel_cache;
   return result;
 }
 

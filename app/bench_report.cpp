@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/build_info.h"
+#include "app/choices.h"
 #include "bench/measure/statistics.h"
 
 namespace espalier::app {
@@ -113,41 +114,34 @@ ordered_json to_json(const Spread& s) {
 
 ordered_json settings(const StepBenchConfig& config, const StepBenchReport& report) {
   const RunConfig& run = config.run;
-  return {{"model", run.model},
-          {"data", run.data.spec},
-          {"examples", run.data.examples},
-          {"hidden", run.hidden},
-          {"embed", run.embed},
-          {"classes", report.classes},
-          {"vocabulary", report.vocabulary},
-          {"params", report.params},
-          {"labels", to_string(run.labels_at)},
-          {"batch", run.batch},
-          {"minibatches", report.minibatches_a_round},
-          {"shuffle", config.shuffle},
-          {"pass", config.training ? "train" : "forward"},
-          {"threads", report.threads},
-          {"target", report.target},
-          {"device", report.on_gpu ? "cuda" : "cpu"},
-          {"strategy", run.engine.strategy},
-          {"granularity", run.engine.granularity},
-          {"share", run.engine.share},
-          {"hoist", run.engine.hoist},
-          {"memory_limit", run.engine.memory_limit},
-          {"contractions", run.engine.contractions},
-          {"tf32", run.engine.tf32},
-          {"bf16", run.engine.bf16},
-          {"persistent", run.engine.persistent},
-          {"cuda_graphs", run.engine.cuda_graphs},
-          {"optimizer", run.optimizer},
-          {"lr", run.lr},
-          {"seed", run.seed},
-          {"seconds", config.seconds},
-          {"check_steps", config.check_steps},
-          {"load_weights", config.load_weights},
-          {"kernel_cache", config.kernel_cache},
-          {"espalier", build_info().version},
-          {"build", build_info().type}};
+  ordered_json json = {{"model", run.model},
+                       {"data", run.data.spec},
+                       {"examples", run.data.examples},
+                       {"hidden", run.hidden},
+                       {"embed", run.embed},
+                       {"classes", report.classes},
+                       {"vocabulary", report.vocabulary},
+                       {"params", report.params},
+                       {"loss", name_of(label_places, run.labels_at)},
+                       {"minibatch", run.batch},
+                       {"minibatches", report.minibatches_a_round},
+                       {"shuffle", config.shuffle},
+                       {"pass", config.training ? "train" : "forward"},
+                       {"optimizer", run.optimizer},
+                       {"lr", run.lr},
+                       {"seed", run.seed},
+                       {"seconds", config.seconds},
+                       {"check_steps", config.check_steps},
+                       {"load_weights", config.load_weights},
+                       {"kernel_cache", !run.engine.cache_directory.empty()},
+                       {"espalier", build_info().version},
+                       {"build", build_info().type}};
+  json.update(app::to_json(run.engine));
+  // What it came to.
+  json["threads"] = report.threads;
+  json["target"] = report.target;
+  json["device"] = name_of(devices, report.on_gpu ? Device::cuda : Device::cpu);
+  return json;
 }
 
 ordered_json parts_json(const StepBenchReport& report) {

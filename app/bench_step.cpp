@@ -26,12 +26,6 @@ namespace {
 
 constexpr std::size_t fewest_steps = 10;
 
-EngineOptions options_of(const StepBenchConfig& config) {
-  EngineOptions options = engine_options(config.run.engine, config.run.seed);
-  if (!config.kernel_cache) options.cache_directory.clear();
-  return options;
-}
-
 /// What is left over at the end of a round is not used.
 std::size_t count_minibatches(const data::Dataset& dataset, int batch) {
   user_check(dataset.train.size() >= static_cast<std::size_t>(batch),
@@ -52,7 +46,7 @@ class StepBench {
       : config_(config),
         dataset_(load(config.run.data, config.run.model)),
         model_(models::find_model(config.run.model).make(model_options(config.run, dataset_))),
-        engine_(model_->program(), options_of(config)),
+        engine_(model_->program(), config.run.engine),
         optimizer_({.rule = optimizer_options(config.run).rule}),
         minibatches_(count_minibatches(dataset_, config.run.batch)),
         order_(in_file_order()) {
@@ -238,7 +232,8 @@ class StepBench {
       for (int node = 0; node < tree(place).size(); ++node)
         facts.tokens += tree(place).word(node) != data::Tree::kNone;
     }
-    if (config_.run.model == "lstm") facts.nodes = facts.tokens;  // it reads the leaves only
+    if (models::find_model(config_.run.model).reads == models::Reads::sequences)
+      facts.nodes = facts.tokens;
 
     if (!recorder_) recorder_.emplace(program_, record_options(config_.run.engine));
     recorder_->clear(/*random=*/config_.training);

@@ -19,7 +19,6 @@ struct StepBenchConfig {
   int check_steps = 3;
   /// Whether each measured round has an order of its own, so that no minibatch comes twice.
   bool shuffle = false;
-  bool kernel_cache = true;                ///< the user's, on disk
   std::string save_weights, load_weights;  ///< safetensors files; empty: none
   NonFinite non_finite = NonFinite::refuse;
 };

@@ -24,9 +24,10 @@ namespace espalier::app {
 namespace {
 
 struct EvalFlags {
-  std::string folder, split = "test", json;
+  std::string folder, json;
+  data::Splits split = data::Splits::test;
   DataFlags data;
-  EngineConfig engine;
+  EngineOptions engine = default_engine();
   bool confusion = false;
   NonFinite non_finite = NonFinite::refuse;
 
@@ -38,18 +39,11 @@ void EvalFlags::add(CLI::App& parser) {
   take_path(*load, "DIR");
   load->required();
   data.add_with_saved(parser);
-  add_choice(parser, "--split", split, "which trees", {"train", "dev", "test", "all"}, split);
+  add_choice(parser, "--split", split, "which trees", splits);
   add_engine_flags(parser, engine);
   parser.add_flag("--confusion", confusion, "print the confusion matrix too");
   add_non_finite_flag(parser, non_finite);
   add_json_flag(parser, json);
-}
-
-data::Splits splits_of(std::string_view name) {
-  return name == "train"  ? data::Splits::train
-         : name == "dev"  ? data::Splits::dev
-         : name == "test" ? data::Splits::test
-                          : data::Splits::all_there_are;
 }
 
 /// Of the splits that were loaded.
@@ -96,9 +90,11 @@ int evaluate_saved(const EvalFlags& flags) {
         fmt::format("--data is required: {} was trained on '{}', which '--data saved' reads",
                     flags.folder, excerpt(run.data.spec)));
   DataConfig config = flags.data.resolve(run.data);
-  run.load.splits = splits_of(flags.split);
+  run.load.splits = flags.split;
+  const std::string_view split = name_of(splits, flags.split);
   // The limit of a training is none of a file's examples.
-  if (flags.split == "all" && !flags.data.examples && !config.generated()) config.examples = 0;
+  if (flags.split == data::Splits::all_there_are && !flags.data.examples && !config.generated())
+    config.examples = 0;
   data::Dataset dataset = load_data(flags, config, saved.name, run.load);
   say_notes(dataset.notes);
   const auto model = build_model(saved, run.model, flags.folder);
@@ -109,7 +105,7 @@ int evaluate_saved(const EvalFlags& flags) {
       flags.folder);
   // Before an engine takes the memory that the program asks for.
   const auto weights = load_weights(flags.folder, model->program().params, flags.non_finite);
-  Engine engine(model->program(), engine_options(flags.engine, 0));
+  Engine engine(model->program(), flags.engine);
   set_params(engine, weights);
 
   const bool sentiment = is_sentiment(dataset);
@@ -117,13 +113,12 @@ int evaluate_saved(const EvalFlags& flags) {
   const Evaluation result = evaluate(engine, *model, trees, sentiment);
   say_warnings(engine.warnings());
   user_check(result.nodes.total() > 0,
-             "{}: found no label in split '{}', expected some to compare with", config.spec,
-             flags.split);
+             "{}: found no label in split '{}', expected some to compare with", config.spec, split);
   user_check(result.not_finite == 0 || flags.non_finite == NonFinite::allow,
              "{}: found scores that are not finite for {} of {} labelled nodes, expected numbers "
              "(--allow-non-finite counts their classes as they come)",
              flags.folder, result.not_finite, result.nodes.total());
-  std::string text = to_text(result, flags.split);
+  std::string text = to_text(result, split);
   if (flags.confusion)
     text += (result.roots.total() > 0 ? result.roots : result.nodes).to_text(dataset.label_names);
   text += fmt::format("{:.1f} examples/s\n",
@@ -133,7 +128,7 @@ int evaluate_saved(const EvalFlags& flags) {
     write_json(flags.json, {{"model", saved.name},
                             {"load", flags.folder},
                             {"data", config.spec},
-                            {"split", flags.split},
+                            {"split", split},
                             {"target", engine.target()},
                             {"metrics", to_json(result)}});
   return kDone;

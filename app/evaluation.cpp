@@ -99,9 +99,7 @@ std::string_view metric_name(models::LabelsAt labels_at) {
   return labels_at == models::LabelsAt::root ? "roots" : "all nodes";
 }
 
-bool is_sentiment(const data::Dataset& dataset) {
-  return dataset.name.starts_with("sst:") && dataset.classes == 5;
-}
+bool is_sentiment(const data::Dataset& dataset) { return dataset.fine_sentiment; }
 
 Evaluation evaluate(Engine& engine, models::TreeModel& model, std::span<const data::Tree> trees,
                     bool sentiment) {

@@ -5,12 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "app/commands.h"
 #include "app/ranges.h"
 #include "base/error.h"
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/target.h"
+#include "data/formats.h"
 #include "models/models.h"
 #include "scheduler/strategy.h"
 
@@ -30,11 +32,8 @@ CLI::Validator one_of(std::vector<std::string> names) {
 
 /// What is wrong with the form of a data set's name; whether it exists is found when it is read.
 std::string data_form(const std::string& spec) {
-  if (spec == "listops") return {};
-  for (const std::string_view kind : {"listops:", "sst:", "ptb:", "conllu:"})
-    if (spec.starts_with(kind) && spec.size() > kind.size()) return {};
-  return fmt::format("found '{}', expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR",
-                     spec);
+  if (data::find_format(spec)) return {};
+  return fmt::format("found '{}', expected {}", spec, data::format_list());
 }
 
 void expand_home(std::string& text, std::size_t path) {
@@ -48,64 +47,37 @@ std::string expand_home_of_data(std::string& spec) {
   return {};
 }
 
-constexpr const char* kDataText =
-    "listops: generated expressions; listops:FILE: the published form\n"
-    "sst:DIR: train.txt, dev.txt and test.txt, binary trees with labels 0 to 4\n"
-    "ptb:FILE: bracket trees with any labels, such as (S (NP it) (VP works))\n"
-    "conllu:DIR: *-train.conllu, *-dev.conllu and *-test.conllu\n"
-    "One file is split: its last tenth is test, the tenth before it dev, the rest train";
-
-std::string choice_text(std::string_view description, const std::vector<std::string>& names,
-                        std::string_view otherwise) {
-  return fmt::format("{}: {} [{}]", description, fmt::join(names, ", "), otherwise);
-}
-
-template <class Table>
-std::vector<std::string> names_of(const Table& table) {
-  std::vector<std::string> names;
-  for (const auto& row : table) names.emplace_back(row.name);
-  return names;
+std::string data_text() {
+  std::string text;
+  for (const data::Format& format : data::formats())
+    text += fmt::format("{}: {}\n", format.form(), format.summary);
+  return text +
+         "A single file is split: its last tenth is test, the tenth before it dev, the rest train";
 }
 
 }  // namespace
 
-void add_choice(CLI::App& parser, const std::string& flag, std::string& value,
-                std::string_view description, const std::vector<std::string>& names,
-                std::string_view otherwise) {
-  parser.add_option(flag, value, choice_text(description, names, otherwise))
-      ->check(one_of(names))
-      ->option_text("NAME");
-}
-
-void add_choice(CLI::App& parser, const std::string& flag, std::optional<std::string>& value,
-                std::string_view description, const std::vector<std::string>& names,
-                std::string_view otherwise) {
-  parser.add_option(flag, value, choice_text(description, names, otherwise))
-      ->check(one_of(names))
-      ->option_text("NAME");
-}
-
-void add_switch(CLI::App& parser, const std::string& flag, bool& value,
-                std::string_view description) {
-  const std::vector<std::string> names = {"on", "off"};
+void add_choice(CLI::App& parser, const std::string& flag,
+                std::function<void(const std::string& name)> take, std::string_view description,
+                const std::vector<std::string>& names, std::string_view otherwise) {
   parser
       .add_option_function<std::string>(
-          flag, [&value](const std::string& name) { value = name == "on"; },
-          choice_text(description, names, value ? "on" : "off"))
+          flag, std::move(take),
+          fmt::format("{}: {} [{}]", description, fmt::join(names, ", "), otherwise))
       ->check(one_of(names))
       ->option_text("NAME");
 }
 
 void DataFlags::add(CLI::App& parser) {
-  add_spec(parser, kDataText)->check(CLI::Validator(data_form, ""))->required();
+  add_spec(parser, data_text())->check(CLI::Validator(data_form, ""))->required();
   add_rest(parser);
 }
 
 void DataFlags::add_with_saved(CLI::App& parser) {
   const auto form = [](const std::string& text) {
-    return text == kSaved ? std::string() : data_form(text);
+    return text == saved ? std::string() : data_form(text);
   };
-  add_spec(parser, fmt::format("{}\n{}: what the model was trained on", kDataText, kSaved))
+  add_spec(parser, fmt::format("{}\n{}: what the model was trained on", data_text(), saved))
       ->check(CLI::Validator(form, ""));
   add_rest(parser);
 }
@@ -119,14 +91,16 @@ CLI::Option* DataFlags::add_spec(CLI::App& parser, const std::string& text) {
 void DataFlags::add_rest(CLI::App& parser) {
   parser
       .add_option("--examples", examples,
-                  fmt::format("listops: expressions to draw [{}]; else the most training trees",
-                              recipe("listops", "").data.examples))
+                  fmt::format("use at most so many training trees [all]; listops: generate so many "
+                              "expressions [{}]",
+                              generated_examples))
       ->check(whole(examples_range))
       ->option_text("N");
-  parser.add_option("--max-tokens", max_tokens, "listops: of an expression [60]")
+  parser
+      .add_option("--max-tokens", max_tokens, "listops: most tokens of a generated expression [60]")
       ->check(whole(max_tokens_range))
       ->option_text("N");
-  parser.add_option("--data-seed", seed, "listops: of the generator [42]")
+  parser.add_option("--data-seed", seed, "listops: seed of the generator [42]")
       ->check(whole(seed_range))
       ->option_text("N");
 }
@@ -161,26 +135,28 @@ void ModelFlags::add_sizes(CLI::App& parser, bool with_dropout) {
 }
 
 void ModelFlags::add(CLI::App& parser, bool with_dropout) {
-  add_choice(parser, "--model", name, "the model", model_names(), name);
+  add_choice(parser, "--model", name, "the model", names_of(models::models()), name);
   add_sizes(parser, with_dropout);
-  add_choice(parser, "--loss", loss, "where labels count", {"every-node", "root"},
-             "every-node; listops, and lstm but for conllu, root");
+  add_choice(parser, "--loss", labels_at, "which labels are learned", label_places,
+             "root for listops; for models of sequences root, but every-node for conllu; else "
+             "every-node");
 }
 
 void ModelFlags::resolve(RunConfig& config) const {
   config.hidden = hidden.value_or(config.hidden);
   config.embed = embed.value_or(config.embed);
   config.dropout = dropout.value_or(config.dropout);
-  if (loss) config.labels_at = labels_at_of(*loss);
+  config.labels_at = labels_at.value_or(config.labels_at);
 }
 
-void add_schedule_flags(CLI::App& parser, EngineConfig& config) {
-  add_choice(parser, "--strategy", config.strategy, "how calls are put into batches",
-             strategy_names(), config.strategy);
-  add_choice(parser, "--granularity", config.granularity, "an instance per call or per op",
-             {"cell", "op"}, config.granularity);
-  add_switch(parser, "--share", config.share, "equal calls run once a minibatch");
-  add_switch(parser, "--hoist", config.hoist, "what depends on no state runs as one batch");
+void add_schedule_flags(CLI::App& parser, EngineOptions& options) {
+  add_choice(parser, "--strategy", options.strategy, "how calls are put into batches",
+             names_of(scheduler::strategies()), options.strategy);
+  add_choice(parser, "--granularity", options.granularity, "one instance per call, or per op",
+             granularities);
+  add_choice(parser, "--share", options.share, "run equal calls once per minibatch", switches);
+  add_choice(parser, "--hoist", options.hoist, "run what depends on no state as one batch",
+             switches);
 }
 
 void add_target_flag(CLI::App& parser, std::string& target) {
@@ -188,32 +164,32 @@ void add_target_flag(CLI::App& parser, std::string& target) {
              "the first");
 }
 
-void add_engine_flags(CLI::App& parser, EngineConfig& config) {
-  add_schedule_flags(parser, config);
-  parser.add_option("--threads", config.threads, "0: as many as the machine has cores [0]")
+void add_engine_flags(CLI::App& parser, EngineOptions& options) {
+  add_schedule_flags(parser, options);
+  parser.add_option("--threads", options.threads, "threads on the CPU; 0: one per core [0]")
       ->check(whole(0, 1024))
       ->option_text("N");
-  add_target_flag(parser, config.target);
-  add_choice(parser, "--device", config.device, "where to run", {"cpu", "cuda", "auto"},
-             config.device);
+  add_target_flag(parser, options.target);
+  add_choice(parser, "--device", options.device, "where to run", devices);
   parser
-      .add_option("--memory-limit", config.memory_limit,
-                  "most bytes of the engine, e.g. 500M or 2G: minibatches are split; 0: none [0]")
+      .add_option("--memory-limit", options.memory_limit,
+                  "most bytes that the engine may hold, such as 500M or 2G; larger minibatches are "
+                  "split; 0: no limit [0]")
       ->transform(byte_size())
       ->option_text("BYTES");
-  parser.add_flag("--check-finite", config.check_finite,
-                  "stop at the first NaN or Inf and name cell, op and example");
-  parser.add_flag("--check-launches", config.check_launches,
+  parser.add_flag("--check-finite", options.debug.check_finite,
+                  "stop at the first NaN or Inf and name its cell, op and example");
+  parser.add_flag("--check-launches", options.debug.check_launches,
                   "on a GPU, wait for each launch, so that an error names its kernel");
-  add_switch(parser, "--cuda-graphs", config.cuda_graphs,
-             "on a GPU, replay sequences of launches that ran before");
-  add_choice(parser, "--persistent", config.persistent, "on a GPU, one kernel walks many launches",
-             {"auto", "on", "off"}, config.persistent);
-  add_choice(parser, "--contractions", config.contractions,
-             "on a GPU, who multiplies; auto: by a trial, once", {"auto", "tile", "cublas"},
-             config.contractions);
-  add_switch(parser, "--tf32", config.tf32, "on a GPU, cuBLAS rounds factors to TF32");
-  add_switch(parser, "--bf16", config.bf16, "on a GPU, factors of cuBLAS are bfloat16");
+  add_choice(parser, "--cuda-graphs", options.debug.cuda_graphs,
+             "on a GPU, replay sequences of launches that ran before", switches);
+  add_choice(parser, "--persistent", options.persistent,
+             "on a GPU, let one kernel walk through many launches", persistent_choices);
+  add_choice(parser, "--contractions", options.contractions,
+             "on a GPU, who multiplies matrices; auto: whichever is faster in a trial",
+             contraction_choices);
+  add_choice(parser, "--precision", options.precision,
+             "on a GPU, what cuBLAS rounds the factors of contractions to", precisions);
 }
 
 void add_batch_flag(CLI::App& parser, std::optional<int>& batch) {
@@ -240,11 +216,7 @@ void take_path(CLI::Option& option, const std::string& text) {
 }
 
 void add_json_flag(CLI::App& parser, std::string& file) {
-  take_path(*parser.add_option("--json", file, "write all that was measured as JSON; - is stdout"),
-            "FILE");
+  take_path(*parser.add_option("--json", file, "write the results as JSON; -: to stdout"), "FILE");
 }
-
-std::vector<std::string> model_names() { return names_of(models::models()); }
-std::vector<std::string> strategy_names() { return names_of(scheduler::strategies()); }
 
 }  // namespace espalier::app

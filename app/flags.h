@@ -3,15 +3,15 @@
 // tables that the names come from.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "app/run_config.h"
+#include "app/choices.h"
+#include "app/recipes.h"
 
 namespace CLI {
 class App;
@@ -21,19 +21,32 @@ class Option;
 namespace espalier::app {
 
 /// A flag whose value is one of `names`; anything else is a usage error that lists them and names
-/// the nearest. The help says what it is `otherwise`.
-void add_choice(CLI::App& parser, const std::string& flag, std::string& value,
+/// the nearest. `otherwise` is what the help says about a flag that is not given.
+void add_choice(CLI::App& parser, const std::string& flag,
+                std::function<void(const std::string& name)> take, std::string_view description,
+                const std::vector<std::string>& names, std::string_view otherwise);
+/// Takes the name itself, into a std::string or an optional one.
+template <class Text>
+void add_choice(CLI::App& parser, const std::string& flag, Text& value,
                 std::string_view description, const std::vector<std::string>& names,
-                std::string_view otherwise);
-void add_choice(CLI::App& parser, const std::string& flag, std::optional<std::string>& value,
-                std::string_view description, const std::vector<std::string>& names,
-                std::string_view otherwise);
-
-/// `[150; listops 128, conllu 256]`: what the recipes say, for the help.
-template <class T>
-std::string usual(T RunConfig::* member) {
-  return fmt::format("[{}; listops {}, conllu {}]", recipe("sst:", "").*member,
-                     recipe("listops", "").*member, recipe("conllu:", "").*member);
+                std::string_view otherwise) {
+  add_choice(
+      parser, flag, [&value](const std::string& name) { value = name; }, description, names,
+      otherwise);
+}
+/// Takes the value of a table's row, into a T or an optional one.
+template <class T, std::size_t size, class Value>
+void add_choice(CLI::App& parser, const std::string& flag, Value& value,
+                std::string_view description, const Choice<T> (&table)[size],
+                std::string_view otherwise) {
+  add_choice(
+      parser, flag, [&value, &table](const std::string& name) { value = *find_value(table, name); },
+      description, names_of(table), otherwise);
+}
+template <class T, std::size_t size>
+void add_choice(CLI::App& parser, const std::string& flag, T& value, std::string_view description,
+                const Choice<T> (&table)[size]) {
+  add_choice(parser, flag, value, description, table, name_of(table, value));
 }
 
 struct DataFlags {
@@ -44,36 +57,32 @@ struct DataFlags {
   void add(CLI::App& parser);
   /// For a verb that has a saved model, whose own data can be named: `--data saved`.
   void add_with_saved(CLI::App& parser);
-  bool is_saved() const { return spec == kSaved; }
+  bool is_saved() const { return spec == saved; }
   /// `base` where nothing was said; a fresh configuration for another data set than that of `base`.
   /// UsageError for flags that do not concern the data.
   DataConfig resolve(DataConfig base) const;
 
  private:
-  static constexpr std::string_view kSaved = "saved";
+  static constexpr std::string_view saved = "saved";
   CLI::Option* add_spec(CLI::App& parser, const std::string& text);
   void add_rest(CLI::App& parser);
 };
 
 struct ModelFlags {
-  std::string name = "tree_lstm";
+  std::string name{default_model()};
   std::optional<int> hidden, embed;
   std::optional<double> dropout;
-  std::optional<std::string> loss;
+  std::optional<models::LabelsAt> labels_at;
 
   void add(CLI::App& parser, bool with_dropout = true);
   void add_sizes(CLI::App& parser, bool with_dropout = true);
   void resolve(RunConfig& config) const;
 };
 
-/// A flag that is on or off.
-void add_switch(CLI::App& parser, const std::string& flag, bool& value,
-                std::string_view description);
-
 /// How minibatches are recorded and scheduled: --strategy, --granularity, --share and --hoist.
-void add_schedule_flags(CLI::App& parser, EngineConfig& config);
+void add_schedule_flags(CLI::App& parser, EngineOptions& options);
 /// Those and all else that an engine is made with, the flags of a GPU included.
-void add_engine_flags(CLI::App& parser, EngineConfig& config);
+void add_engine_flags(CLI::App& parser, EngineOptions& options);
 
 /// --target, for verbs that compile without an engine.
 void add_target_flag(CLI::App& parser, std::string& target);
@@ -90,9 +99,5 @@ void take_path(CLI::Option& option, const std::string& text);
 
 /// --json
 void add_json_flag(CLI::App& parser, std::string& file);
-
-/// What the names in the tables are.
-std::vector<std::string> model_names();
-std::vector<std::string> strategy_names();
 
 }  // namespace espalier::app

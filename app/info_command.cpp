@@ -13,6 +13,7 @@
 #include "codegen/compiler.h"
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/target.h"
+#include "data/formats.h"
 #include "ir/op.h"
 #include "models/models.h"
 #include "runtime/cuda/devices.h"
@@ -82,6 +83,9 @@ int print_info() {
   line("threads", std::to_string(std::max(1U, std::thread::hardware_concurrency())));
   line("cache", cache_text());
   line("ops", std::to_string(ir::ops().size()));
+  std::cout << "data\n";
+  for (const data::Format& format : data::formats())
+    std::cout << fmt::format("  {:<20} {}\n", format.form(), format.summary);
   print_table("models", models::models());
   print_table("strategies", scheduler::strategies());
   print_table("optimizers", optimizers());

@@ -42,15 +42,16 @@ std::vector<std::string> ir_targets() {
 struct IrFlags {
   ModelFlags model;
   int vocabulary = 1000, classes = 5;
-  std::string granularity = "cell", pass, cell, target;
-  bool hoist = EngineConfig().hoist, kernels = false;
+  std::string pass, cell, target;
+  ir::RecordOptions record;
+  bool kernels = false;
 
   void add(CLI::App& parser);
 };
 
 void IrFlags::add(CLI::App& parser) {
   // A positional.
-  add_choice(parser, "MODEL", model.name, "the model", model_names(), model.name);
+  add_choice(parser, "MODEL", model.name, "the model", names_of(models::models()), model.name);
   model.add_sizes(parser);
   parser.add_option("--vocab", vocabulary, fmt::format("rows of the embedding [{}]", vocabulary))
       ->check(whole(vocabulary_range))
@@ -58,11 +59,12 @@ void IrFlags::add(CLI::App& parser) {
   parser.add_option("--classes", classes, fmt::format("labels [{}]", classes))
       ->check(whole(classes_range))
       ->option_text("N");
-  add_choice(parser, "--granularity", granularity, "cells as written, or one op each",
-             {"cell", "op"}, granularity);
+  add_choice(parser, "--granularity", record.granularity, "cells as written, or one op each",
+             granularities);
   add_choice(parser, "--pass", pass, "only the program after this pass",
              {"trace", "hoist", "fuse_contractions", "simplify", "differentiate"}, "all");
-  add_switch(parser, "--hoist", hoist, "the pass that splits what depends on no state off a cell");
+  add_choice(parser, "--hoist", record.hoist,
+             "the pass that splits what depends on no state off a cell", switches);
   parser.add_option("--cell", cell, "only this cell")->check(some_name())->option_text("NAME");
   parser.add_flag("--kernels", kernels, "the kernels of each cell too");
   add_choice(parser, "--target", target, "what to compile for", ir_targets(), "the first");
@@ -84,7 +86,7 @@ class Dump {
   void run() {
     show("trace");
     program_ = hoisted(std::move(program_));
-    if (flags_.hoist) show("hoist");
+    if (flags_.record.hoist) show("hoist");
     // On the body as it was written, before slices move.
     for (ir::Cell& cell : program_.cells) cell = ir::fuse_contractions(cell);
     show("fuse_contractions");
@@ -103,7 +105,7 @@ class Dump {
 
  private:
   ir::Program hoisted(ir::Program program) const {
-    const bool splits = flags_.hoist && flags_.granularity == "cell";
+    const bool splits = flags_.record.hoist && flags_.record.granularity == ir::Granularity::cell;
     return splits ? ir::Hoisting(program).program() : program;
   }
 
@@ -161,7 +163,7 @@ ir::Program traced(const IrFlags& flags) {
                                 .classes = flags.classes,
                                 .dropout = sizes.dropout,
                                 .labels_at = sizes.labels_at});
-  if (flags.granularity == "cell") return model->program();
+  if (flags.record.granularity == ir::Granularity::cell) return model->program();
   return ir::Expansion(model->program()).program();
 }
 

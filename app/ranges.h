@@ -27,6 +27,7 @@ CLI::Validator some_name();
 /// is stored is the plain number.
 CLI::Validator byte_size();
 
+inline constexpr int generated_examples = 50'000;  ///< where the user gives no number
 inline constexpr std::int64_t most_examples = 100'000'000;
 inline constexpr std::int64_t widest = 65'536;  ///< elements of a state or a word vector
 inline constexpr double largest = 1e6;          ///< of rates and factors

@@ -8,12 +8,14 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "app/choices.h"
 #include "app/ranges.h"
 #include "base/atomic_file.h"
 #include "base/disk_cache.h"
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "codegen/compiler.h"
+#include "data/formats.h"
 #include "data/text_file.h"
 #include "ir/record/recorder.h"
 #include "models/models.h"
@@ -67,80 +69,24 @@ data::Dataset load(const DataConfig& config, std::string_view model, data::LoadO
   return dataset;
 }
 
-ir::RecordOptions record_options(const EngineConfig& config) {
-  return {.granularity = config.granularity == "op" ? ir::Granularity::op : ir::Granularity::cell,
-          .share = config.share,
-          .hoist = config.hoist};
+bool DataConfig::generated() const {
+  const data::Format* const format = data::find_format(spec);
+  return format && format->generated();
 }
 
-EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed) {
+EngineOptions default_engine() {
   EngineOptions options;
-  options.device = config.device == "cuda"   ? Device::cuda
-                   : config.device == "auto" ? Device::automatic
-                                             : Device::cpu;
-  options.strategy = config.strategy;
-  const ir::RecordOptions recorded = record_options(config);
-  options.granularity = recorded.granularity;
-  options.share = recorded.share;
-  options.hoist = recorded.hoist;
-  options.threads = config.threads;
-  options.seed = seed;
-  options.target = config.target;
-  options.contractions = config.contractions == "tile"     ? Contractions::tile
-                         : config.contractions == "cublas" ? Contractions::cublas
-                                                           : Contractions::automatic;
-  user_check(!config.tf32 || !config.bf16, "--tf32 and --bf16: found both on, expected one");
-  options.precision = config.tf32   ? Precision::tf32
-                      : config.bf16 ? Precision::bf16
-                                    : Precision::single;
+  options.device = Device::automatic;
+  options.threads = 0;
   options.cache_directory = default_cache_directory();
-  options.memory_limit = config.memory_limit;
-  options.persistent = config.persistent == "on"    ? Persistent::on
-                       : config.persistent == "off" ? Persistent::off
-                                                    : Persistent::automatic;
-  options.debug.check_finite = config.check_finite;
-  options.debug.check_launches = config.check_launches;
-  options.debug.cuda_graphs = config.cuda_graphs;
   return options;
 }
 
-RunConfig recipe(std::string_view data, std::string_view model) {
-  RunConfig config;
-  config.model = model;
-  config.data.spec = data;
-  if (data.starts_with("listops")) {
-    // Many examples teach more than many epochs.
-    if (config.data.generated()) config.data.examples = 50'000;
-    config.hidden = 128;
-    config.embed = 32;
-    config.batch = 64;
-    config.epochs = config.data.generated() ? 6 : 20;
-    config.optimizer = "adam";
-    config.lr = 0.005;
-    config.schedule.kind = "linear";
-    config.clip = 5;
-    return config;
-  }
-  if (data.starts_with("conllu:")) {
-    config.hidden = 256;
-    config.embed = 256;
-    config.dropout = 0.3;
-    config.labels_at = models::LabelsAt::every_node;
-    config.batch = 64;
-    config.epochs = 3;  // then it begins to learn the words by heart
-    config.optimizer = "adam";
-    config.lr = 0.005;
-    config.schedule.kind = "linear";
-    config.clip = 5;
-    return config;
-  }
-  config.embed_lr = 0.1;
-  config.l2 = 1e-4;
-  config.dropout = 0.5;
-  // A sequence model has no state at inner nodes.
-  if (model != "lstm") config.labels_at = models::LabelsAt::every_node;
-  return config;
+ir::RecordOptions record_options(const EngineOptions& options) {
+  return {.granularity = options.granularity, .share = options.share, .hoist = options.hoist};
 }
+
+std::string_view default_model() { return models::models().front().name; }
 
 models::ModelOptions model_options(const RunConfig& config, const data::Dataset& dataset) {
   return {.vocabulary = dataset.vocabulary.size(),
@@ -161,14 +107,21 @@ OptimizerOptions optimizer_options(const RunConfig& config) {
   return options;
 }
 
-std::string_view to_string(models::LabelsAt labels_at) {
-  return labels_at == models::LabelsAt::root ? "root" : "every-node";
-}
-
-models::LabelsAt labels_at_of(std::string_view name) {
-  if (name == "root") return models::LabelsAt::root;
-  user_check(name == "every-node", "loss: found '{}', expected every-node or root", excerpt(name));
-  return models::LabelsAt::every_node;
+nlohmann::ordered_json to_json(const EngineOptions& options) {
+  return {{"strategy", options.strategy},
+          {"granularity", name_of(granularities, options.granularity)},
+          {"share", options.share},
+          {"hoist", options.hoist},
+          {"threads", options.threads},
+          {"target", options.target},
+          {"device", name_of(devices, options.device)},
+          {"contractions", name_of(contraction_choices, options.contractions)},
+          {"precision", name_of(precisions, options.precision)},
+          {"persistent", name_of(persistent_choices, options.persistent)},
+          {"cuda_graphs", options.debug.cuda_graphs},
+          {"memory_limit", options.memory_limit},
+          {"check_finite", options.debug.check_finite},
+          {"check_launches", options.debug.check_launches}};
 }
 
 nlohmann::ordered_json to_json(const RunConfig& config) {
@@ -180,7 +133,7 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"hidden", config.hidden},
                                  {"embed", config.embed},
                                  {"dropout", config.dropout},
-                                 {"loss", to_string(config.labels_at)},
+                                 {"loss", name_of(label_places, config.labels_at)},
                                  {"batch", config.batch},
                                  {"epochs", config.epochs},
                                  {"patience", config.patience},
@@ -192,23 +145,9 @@ nlohmann::ordered_json to_json(const RunConfig& config) {
                                  {"clip", config.clip},
                                  {"lr_schedule", config.schedule.kind},
                                  {"warmup_steps", config.schedule.warmup_steps},
-                                 {"seed", config.seed},
-                                 {"strategy", config.engine.strategy},
-                                 {"granularity", config.engine.granularity},
-                                 {"share", config.engine.share},
-                                 {"hoist", config.engine.hoist},
-                                 {"threads", config.engine.threads},
-                                 {"target", config.engine.target},
-                                 {"device", config.engine.device},
-                                 {"contractions", config.engine.contractions},
-                                 {"tf32", config.engine.tf32},
-                                 {"bf16", config.engine.bf16},
-                                 {"persistent", config.engine.persistent},
-                                 {"cuda_graphs", config.engine.cuda_graphs},
-                                 {"memory_limit", config.engine.memory_limit},
-                                 {"check_finite", config.engine.check_finite},
-                                 {"check_launches", config.engine.check_launches}};
+                                 {"seed", config.seed}};
   if (config.embed_lr) json["embed_lr"] = *config.embed_lr;
+  json.update(to_json(config.engine));
   return json;
 }
 
@@ -226,7 +165,7 @@ Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
           {"hidden", number(config.hidden)},
           {"classes", number(dataset.classes)},
           {"dropout", config.dropout},
-          {"loss", std::string(to_string(config.labels_at))},
+          {"loss", std::string(name_of(label_places, config.labels_at))},
           {"data", spec},
           {"examples", number(config.data.examples)},
           {"max_tokens", number(config.data.max_tokens)},
@@ -236,6 +175,13 @@ Settings saved_settings(const RunConfig& config, const data::Dataset& dataset) {
 }
 
 namespace {
+
+models::LabelsAt saved_labels_at(std::string_view name) {
+  const models::LabelsAt* const found = find_value(label_places, name);
+  user_check(found, "setting 'loss': found '{}', expected one of {}", excerpt(name),
+             fmt::join(names_of(label_places), ", "));
+  return *found;
+}
 
 SavedRun read_saved_run(const SavedModel& saved) {
   // The file may be anybody's: what a flag would refuse is refused here.
@@ -272,7 +218,7 @@ SavedRun read_saved_run(const SavedModel& saved) {
       .hidden = number("hidden", hidden_range),
       .classes = number("classes", classes_range),
       .dropout = within(dropout_range, "dropout", setting<double>(saved.settings, "dropout")),
-      .labels_at = labels_at_of(text("loss"))};
+      .labels_at = saved_labels_at(text("loss"))};
   run.data = {.spec = data,
               .examples = number("examples", {0, examples_range.high}),  // 0: all
               .max_tokens = number("max_tokens", max_tokens_range),

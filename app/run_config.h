@@ -25,7 +25,7 @@ struct DataConfig {
   int max_tokens = 60;  ///< listops: of an expression
   std::uint64_t seed = 42;  ///< listops
 
-  bool generated() const { return spec == "listops"; }
+  bool generated() const;
 };
 
 /// The same data, named from any folder: with its whole path.
@@ -36,32 +36,19 @@ std::string absolute_spec(const std::string& spec);
 data::Dataset load(const DataConfig& config, std::string_view model,
                    data::LoadOptions options = {});
 
-struct EngineConfig {
-  std::string strategy = "phase";
-  std::string granularity = "cell";  ///< or op
-  bool share = true;                 ///< equal calls run once
-  bool hoist = true;                 ///< what depends on indices alone runs as one batch
-  int threads = 0;                   ///< 0: all cores
-  std::string target;                ///< empty: the widest
-  std::string device = "auto";       ///< cpu, cuda, auto
-  std::int64_t memory_limit = 0;     ///< bytes; 0: none
-  bool check_finite = false;
-  bool check_launches = false;        ///< on a GPU, wait for each launch
-  bool cuda_graphs = true;            ///< on a GPU, replay sequences of launches
-  std::string persistent = "auto";    ///< on a GPU, one kernel walks many launches: auto, on, off
-  std::string contractions = "auto";  ///< on a GPU, who multiplies: tile, cublas, auto
-  bool tf32 = false;                  ///< on a GPU, factors of products are rounded to TF32
-  bool bf16 = false;                  ///< … or to bfloat16
-};
+/// An engine's options where the user says nothing: a GPU if there is one, all cores, and the
+/// user's kernel cache.
+EngineOptions default_engine();
 
-ir::RecordOptions record_options(const EngineConfig& config);
-/// With the user's kernel cache.
-EngineOptions engine_options(const EngineConfig& config, std::uint64_t seed);
+ir::RecordOptions record_options(const EngineOptions& options);
+
+/// The first model of the table.
+std::string_view default_model();
 
 struct RunConfig {
-  std::string model = "tree_lstm";
+  std::string model{default_model()};
   DataConfig data;
-  EngineConfig engine;
+  EngineOptions engine = default_engine();
 
   int hidden = 150, embed = 300;
   double dropout = 0;
@@ -78,17 +65,11 @@ struct RunConfig {
   std::uint64_t seed = 42;
 };
 
-/// What is used for such data and such a model where the user says nothing. SST and PTB: the recipe
-/// of Tai et al. 2015. CoNLL-U: a tagger, with its loss at every word.
-RunConfig recipe(std::string_view data, std::string_view model);
-
 models::ModelOptions model_options(const RunConfig& config, const data::Dataset& dataset);
 OptimizerOptions optimizer_options(const RunConfig& config);
 
-std::string_view to_string(models::LabelsAt labels_at);
-/// UserError for anything but every-node and root.
-models::LabelsAt labels_at_of(std::string_view name);
-
+/// The engine's options under the names of their flags.
+nlohmann::ordered_json to_json(const EngineOptions& options);
 /// All of it, under the names of the flags with _ for -.
 nlohmann::ordered_json to_json(const RunConfig& config);
 

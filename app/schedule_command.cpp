@@ -22,7 +22,7 @@ namespace {
 struct ScheduleFlags {
   DataFlags data;
   ModelFlags model;
-  EngineConfig engine;
+  EngineOptions engine = default_engine();
   std::optional<int> batch;
   std::uint64_t seed = 42;
   std::string format = "text";

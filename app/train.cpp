@@ -136,7 +136,7 @@ class Trainer {
         log_(std::cerr),
         dataset_(load(config.data, config.model)),
         model_(models::find_model(config.model).make(model_options(config, dataset_))),
-        engine_(model_->program(), engine_options(config.engine, config.seed)),
+        engine_(model_->program(), config.engine),
         optimizer_(optimizer_options(config)),
         minibatches_(static_cast<int>(dataset_.train.size()), config.batch, config.seed),
         progress_(log_, detect_terminal(STDERR_FILENO, outputs.color), "trees"),

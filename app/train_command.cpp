@@ -18,14 +18,13 @@ namespace {
 struct TrainFlags {
   DataFlags data;
   ModelFlags model;
-  EngineConfig engine;
+  EngineOptions engine = default_engine();
   std::optional<int> batch, epochs;
   std::optional<std::string> optimizer, lr_schedule;
   std::optional<double> lr, momentum, embed_lr, l2, clip;
   int patience = 0;
   std::int64_t warmup_steps = 0;
   std::uint64_t seed = 42;
-  std::string color = "auto";
   TrainOutputs outputs;
 
   void add(CLI::App& parser);
@@ -34,29 +33,28 @@ struct TrainFlags {
 };
 
 void TrainFlags::add_optimizer(CLI::App& parser) {
-  std::vector<std::string> optimizer_names;
-  for (const OptimizerInfo& info : optimizers()) optimizer_names.emplace_back(info.name);
-  const RunConfig sst = recipe("sst:", ""), listops = recipe("listops", "");
-  add_choice(parser, "--optimizer", optimizer, "the optimizer", optimizer_names,
-             fmt::format("{}; listops, conllu {}", sst.optimizer, listops.optimizer));
+  add_choice(parser, "--optimizer", optimizer, "the optimizer", names_of(optimizers()),
+             usual([](const RunConfig& config) { return config.optimizer; }));
   const auto number = [&](const char* flags, std::optional<double>& value,
                           const std::string& text) {
     parser.add_option(flags, value, text)->check(real(0, largest))->option_text("X");
   };
   number("--lr", lr, "learning rate; another optimizer: its usual one " + usual(&RunConfig::lr));
   number("--momentum", momentum, "of sgd [0]");
-  number(
-      "--embed-lr", embed_lr,
-      fmt::format(
-          "word vectors by plain SGD at this rate [{}; listops, conllu, other optimizer: as all]",
-          sst.embed_lr.value_or(0)));
+  const auto embed_rate = [](const RunConfig& config) {
+    return config.embed_lr ? fmt::format("{}", *config.embed_lr) : "as all params";
+  };
+  number("--embed-lr", embed_lr,
+         fmt::format("word vectors by plain SGD at this rate [{}; with another optimizer as all "
+                     "params]",
+                     usual(embed_rate)));
   number("--l2", l2, "weight decay of all but the word vectors " + usual(&RunConfig::l2));
   number("--clip,--max-grad-norm", clip,
          "scale gradients down to this norm; 0: never " + usual(&RunConfig::clip));
   const auto kinds = rate_schedules();
   add_choice(parser, "--lr-schedule", lr_schedule, "how the learning rate changes",
              {kinds.begin(), kinds.end()},
-             fmt::format("{}; listops, conllu {}", sst.schedule.kind, listops.schedule.kind));
+             usual([](const RunConfig& config) { return config.schedule.kind; }));
   parser.add_option("--warmup-steps", warmup_steps, "over which the learning rate rises [0]")
       ->check(whole(0, most_examples))
       ->option_text("N");
@@ -85,8 +83,7 @@ void TrainFlags::add(CLI::App& parser) {
             "DIR");
   parser.add_flag("--overwrite", outputs.overwrite, "replace the model that is in that folder");
   add_json_flag(parser, outputs.json);
-  add_choice(parser, "--color", color, "colours in the progress", {"auto", "always", "never"},
-             color);
+  add_choice(parser, "--color", outputs.color, "colours in the progress", colors);
 }
 
 RunConfig TrainFlags::resolve() const {
@@ -111,7 +108,7 @@ RunConfig TrainFlags::resolve() const {
   config.clip = clip.value_or(config.clip);
   config.schedule.kind = lr_schedule.value_or(config.schedule.kind);
   config.schedule.warmup_steps = warmup_steps;
-  config.seed = seed;
+  config.seed = config.engine.seed = seed;
   return config;
 }
 
@@ -126,11 +123,8 @@ Command add_train_command(CLI::App& parent) {
   const auto flags = std::make_shared<TrainFlags>();
   flags->add(*parser);
   return {parser, [flags] {
-            TrainOutputs outputs = flags->outputs;
-            if (flags->color != "auto")
-              outputs.color = flags->color == "always" ? ColorChoice::always : ColorChoice::never;
-            check_writable(outputs.json);
-            return train(flags->resolve(), outputs);
+            check_writable(flags->outputs.json);
+            return train(flags->resolve(), flags->outputs);
           }};
 }
 

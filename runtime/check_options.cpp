@@ -51,15 +51,14 @@ void check_products(const EngineOptions& options) {
   const bool single = options.precision == Precision::single;
   const std::string_view rounded = options.precision == Precision::tf32 ? "tf32" : "bf16";
   user_check(single || options.contractions != Contractions::tile,
-             "contractions 'tile' multiplies in single precision: found it with {0} 'on', expected "
-             "contractions "
-             "'auto' or 'cublas', or {0} 'off'",
+             "contractions 'tile' multiplies in single precision: found precision '{}', expected "
+             "'single', or contractions 'auto' or 'cublas'",
              rounded);
   user_check(options.persistent != Persistent::on ||
                  (single && options.contractions != Contractions::cublas),
-             "products of cuBLAS cannot be walked: found persistent 'on' with {}, expected "
+             "contractions of cuBLAS cannot be walked: found persistent 'on' with {}, expected "
              "persistent 'auto' or 'off'",
-             single ? "contractions 'cublas'" : fmt::format("{} 'on'", rounded));
+             single ? "contractions 'cublas'" : fmt::format("precision '{}'", rounded));
 }
 
 void check_memory(std::int64_t limit, const ir::Program& program) {

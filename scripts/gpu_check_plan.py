@@ -41,8 +41,8 @@ WAYS = {
     "launches": ("--cuda-graphs", "off", "--persistent", "off"),
     "tile": ("--contractions", "tile"),
     "cublas": ("--contractions", "cublas"),
-    "tf32": ("--tf32", "on"),
-    "bf16": ("--bf16", "on"),
+    "tf32": ("--precision", "tf32"),
+    "bf16": ("--precision", "bf16"),
 }
 ROUNDED = ("tf32", "bf16")  # factors of products, so losses differ by that
 

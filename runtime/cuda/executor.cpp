@@ -27,13 +27,13 @@ class CudaExecutor final : public Executor {
     return device_.free_bytes();
   }
   KernelForm form() override {
-    return [products = products_.get()](codegen::Kernel kernel) {
-      const auto by_library = [products](const codegen::ContractionShape& shape) {
-        return products->by_library(shape);
+    return [library = library_.get()](codegen::Kernel kernel) {
+      const auto by_library = [library](const codegen::ContractionShape& shape) {
+        return library->by_library(shape);
       };
-      if (products)
+      if (library)
         kernel =
-            codegen::split_library_contractions(std::move(kernel), by_library, products->bf16());
+            codegen::split_library_contractions(std::move(kernel), by_library, library->bf16());
       return codegen::split_rows(kernel);
     };
   }
@@ -64,7 +64,7 @@ class CudaExecutor final : public Executor {
   Traffic traffic() const override { return launcher_.traffic(); }
   std::span<const std::string> warnings() const override { return warnings_; }
   std::size_t bytes() const override {
-    return launcher_.bytes() + (products_ ? products_->bytes() : 0);
+    return launcher_.bytes() + (library_ ? library_->bytes() : 0);
   }
 
  private:

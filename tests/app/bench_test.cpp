@@ -58,7 +58,7 @@ TEST(BenchStep, ReportsEverythingUnderItsName) {
 
   const json& settings = report.at("settings");
   EXPECT_EQ(settings.at("model"), "tree_lstm");
-  EXPECT_EQ(settings.at("batch"), 8);
+  EXPECT_EQ(settings.at("minibatch"), 8);
   EXPECT_EQ(settings.at("minibatches"), 6);  // of 48 training trees
   EXPECT_EQ(settings.at("threads"), 2);
   EXPECT_EQ(settings.at("pass"), "train");

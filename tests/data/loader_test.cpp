@@ -83,8 +83,24 @@ TEST(Loader, RefusesUnknownSpecs) {
   for (const std::string spec :
        {"lisops", "sst", "sst:", "ptb:", "listops:", "conllu", "conllu:", "csv:x", ""})
     EXPECT_EQ(refusal([&] { load_dataset(spec); }),
-              "unknown data '" + spec +
-                  "': expected listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR");
+              "unknown data '" + spec + "': expected " + format_list());
+  EXPECT_EQ(format_list(), "listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR");
+}
+
+TEST(Loader, TakesAFormatThatIsARowOfTheTable) {
+  const auto read = [](const std::string& path, const LoadOptions& options, Dataset& dataset) {
+    dataset = load_dataset("ptb:" + path, options);
+    dataset.notes.push_back("by another reader");
+  };
+  const Format table[] = {formats()[0], {"words", "FILE", "for this test", +read}};
+  EXPECT_EQ(format_list(table), formats()[0].form() + " or words:FILE");
+  const TemporaryFolder folder;
+  const std::string file = folder.write("p", kTen);
+  const Dataset dataset = load_dataset("words:" + file, {}, table);
+  EXPECT_EQ(dataset.train.size(), 8u);
+  EXPECT_EQ(dataset.notes, std::vector<std::string>{"by another reader"});
+  EXPECT_EQ(refusal([&] { load_dataset("ptb:" + file, {}, table); }),
+            "unknown data 'ptb:" + file + "': expected " + format_list(table));
 }
 
 TEST(Loader, RefusesWhatIsNotThere) {

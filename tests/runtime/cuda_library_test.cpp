@@ -146,11 +146,11 @@ TEST_F(CudaLibrary, ImpossibleOptionsAreRefused) {
   };
   refused(on(Device::cpu, Contractions::cublas), "runs on a CPU");
   refused(on(Device::cpu, Contractions::automatic, Precision::tf32), "runs on a CPU");
-  refused(on(Device::cuda, Contractions::tile, Precision::bf16), "found it with bf16 'on'");
+  refused(on(Device::cuda, Contractions::tile, Precision::bf16), "found precision 'bf16'");
   for (const auto& [contractions, precision, found] :
        {std::tuple(Contractions::cublas, Precision::single, "contractions 'cublas'"),
-        std::tuple(Contractions::automatic, Precision::tf32, "tf32 'on'"),
-        std::tuple(Contractions::cublas, Precision::bf16, "bf16 'on'")}) {
+        std::tuple(Contractions::automatic, Precision::tf32, "precision 'tf32'"),
+        std::tuple(Contractions::cublas, Precision::bf16, "precision 'bf16'")}) {
     EngineOptions walked = on(Device::cuda, contractions, precision);
     walked.persistent = Persistent::on;
     refused(walked, std::string("found persistent 'on' with ") + found);

@@ -140,8 +140,8 @@ class GpuCheck(unittest.TestCase):
 
     def test_a_cut_leaves_what_there_is(self):
         process = subprocess.Popen(self.command("bench"), stdout=subprocess.DEVNULL,
-                                   env={**self.environment, "HANGS": "--bf16"})
-        while "--bf16" not in (self.folder / "called").read_text():
+                                   env={**self.environment, "HANGS": "bf16"})
+        while "bf16" not in (self.folder / "called").read_text():
             self.assertIsNone(process.poll())
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
@@ -153,8 +153,8 @@ class GpuCheck(unittest.TestCase):
 
     def test_a_kill_leaves_what_there_is(self):
         process = subprocess.Popen(self.command("bench"), stdout=subprocess.DEVNULL,
-                                   env={**self.environment, "HANGS": "--bf16", "HANG": "20"})
-        while "--bf16" not in (self.folder / "called").read_text():
+                                   env={**self.environment, "HANGS": "bf16", "HANG": "20"})
+        while "bf16" not in (self.folder / "called").read_text():
             self.assertIsNone(process.poll())
             time.sleep(0.05)
         process.kill()  # what hangs ends by itself
@@ -162,11 +162,11 @@ class GpuCheck(unittest.TestCase):
         self.assertIn("tf32", self.report("bench")["bench"]["infer 8/8, batch 2"])
 
     def test_programs_that_fail_or_differ_fail_the_check(self):
-        self.assertEqual(self.run_check("bench", FAILS="--tf32"), 1)
+        self.assertEqual(self.run_check("bench", FAILS="tf32"), 1)
         states = self.states(self.report("bench"))
         self.assertEqual(states["infer 8/8, batch 2: tf32"], "failed with 1: it broke")
         self.assertEqual(states["infer 8/8, batch 2: bf16"], "ok")
-        self.assertEqual(self.run_check("bench", DIFFERS="--tf32"), 1)
+        self.assertEqual(self.run_check("bench", DIFFERS="tf32"), 1)
         result = self.report("bench")["bench"]["infer 8/8, batch 2"]["tf32"]
         self.assertFalse(result["same_losses"])
         self.assertIn("OTHERS", self.table)
