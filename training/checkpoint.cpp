@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/excerpt.h"
+#include "base/hash.h"
 #include "training/strict_json.h"
 
 namespace espalier {
@@ -30,14 +31,8 @@ constexpr std::size_t kMostDifferences = 20;
 
 /// FNV-1a (64 bits, in hex) of the program's text and the vocabulary file.
 std::string fingerprint(std::string_view program, std::string_view vocabulary) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&](std::string_view bytes) {
-    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-  };
-  add(program);
-  add(std::string_view("\0", 1));
-  add(vocabulary);
-  return fmt::format("{:016x}", hash);
+  const std::uint64_t begin = fnv1a(std::string_view("\0", 1), fnv1a(program));
+  return fmt::format("{:016x}", fnv1a(vocabulary, begin));
 }
 
 std::string vocabulary_text(std::span<const std::string> tokens) {

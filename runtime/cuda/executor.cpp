@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
-#include "codegen/kernel/split_rows.h"
+#include "codegen/cuda/form.h"
 #include "runtime/cuda/contraction_library.h"
 #include "runtime/cuda/launcher.h"
 #include "runtime/update/step_io.h"
@@ -31,10 +31,8 @@ class CudaExecutor final : public Executor {
       const auto by_library = [library](const codegen::ContractionShape& shape) {
         return library->by_library(shape);
       };
-      if (library)
-        kernel =
-            codegen::split_library_contractions(std::move(kernel), by_library, library->bf16());
-      return codegen::split_rows(kernel);
+      if (!library) return codegen::cuda_form(std::move(kernel), {});
+      return codegen::cuda_form(std::move(kernel), by_library, library->bf16());
     };
   }
   void begin(const Staged& expected) override { launcher_.begin(expected); }

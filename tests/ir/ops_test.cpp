@@ -30,6 +30,14 @@ std::vector<const Op*> table() {
   return result;
 }
 
+TEST(OpTable, EachNameInCodeHasOneRecord) {
+  for (int id = int(OpId::other) + 1; id < int(OpId::count); ++id) {
+    EXPECT_EQ(std::ranges::count(ops(), OpId(id), &Op::id), 1) << id;
+    EXPECT_EQ(&op(OpId(id)), &op(op(OpId(id)).name));
+  }
+  EXPECT_THROW(op(OpId::other), InternalError);
+}
+
 TEST(Leaves, AreDocumented) {
   std::set<std::string_view> names;
   for (const Op& op : ops()) {

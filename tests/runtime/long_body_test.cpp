@@ -74,10 +74,8 @@ TEST(LongBody, StagesAreOfBoundedSize) {
     const ir::Cell cell = runtime::prepare(program.cells[1]);
     const auto d = ir::differentiate(program, cell);
     const codegen::Target target = codegen::host_target();
-    const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-    for (const codegen::Kernel& kernel :
-         {codegen::lower_forward(program, d.forward, accesses, target),
-          codegen::lower_backward(cell, d.backward, accesses, target)}) {
+    for (const codegen::Kernel& kernel : {codegen::lower_forward(program, d.forward, target),
+                                          codegen::lower_backward(cell, d.backward, target)}) {
       EXPECT_GT(kernel.stages.size(), 100u);
       // The deepest expression of what a stage evaluates, loads being leaves.
       std::vector<int> depth(kernel.exprs.size(), 0);

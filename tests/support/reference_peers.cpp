@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "base/hash.h"
+
 namespace espalier::test {
 namespace {
 
@@ -107,12 +109,8 @@ double peer_difference(const PeerDigest& actual, const PeerDigest& expected, std
 }
 
 std::string peer_vocabulary_hash(const std::vector<std::string>& vocabulary) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const std::string& word : vocabulary) {
-    for (const char byte : word + "\n") {
-      hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-    }
-  }
+  std::uint64_t hash = fnv1a_begin;
+  for (const std::string& word : vocabulary) hash = fnv1a(word + "\n", hash);
   return fmt::format("{:016x}", hash);
 }
 
