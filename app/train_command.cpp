@@ -32,6 +32,13 @@ struct TrainFlags {
   RunConfig resolve() const;
 };
 
+std::vector<std::string_view> momentum_optimizers() {
+  std::vector<std::string_view> names;
+  for (const OptimizerInfo& info : optimizers())
+    if (info.takes_momentum) names.push_back(info.name);
+  return names;
+}
+
 void TrainFlags::add_optimizer(CLI::App& parser) {
   add_choice(parser, "--optimizer", optimizer, "the optimizer", names_of(optimizers()),
              usual([](const RunConfig& config) { return config.optimizer; }));
@@ -40,7 +47,8 @@ void TrainFlags::add_optimizer(CLI::App& parser) {
     parser.add_option(flags, value, text)->check(real(0, largest))->option_text("X");
   };
   number("--lr", lr, "learning rate; another optimizer: its usual one " + usual(&RunConfig::lr));
-  number("--momentum", momentum, "of sgd [0]");
+  number("--momentum", momentum,
+         fmt::format("momentum of {} [0]", fmt::join(momentum_optimizers(), ", ")));
   const auto embed_rate = [](const RunConfig& config) {
     return config.embed_lr ? fmt::format("{}", *config.embed_lr) : "as all params";
   };
@@ -100,8 +108,9 @@ RunConfig TrainFlags::resolve() const {
     config.embed_lr.reset();
   }
   config.lr = lr.value_or(config.lr);
-  if (momentum && config.optimizer != "sgd")
-    throw UsageError(fmt::format("--momentum is for --optimizer sgd, found {}", config.optimizer));
+  if (momentum && !update_rule(config.optimizer).optimizer->takes_momentum)
+    throw UsageError(fmt::format("--momentum is for --optimizer {}, found {}",
+                                 fmt::join(momentum_optimizers(), " or "), config.optimizer));
   config.momentum = momentum.value_or(0);
   if (embed_lr) config.embed_lr = embed_lr;
   config.l2 = l2.value_or(config.l2);

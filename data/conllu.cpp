@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/text_file.h"
 #include "base/error.h"
 
 namespace espalier::data::conllu {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/scanner.h"
+#include "data/text_file.h"
 
 namespace espalier::data::listops {
 namespace {

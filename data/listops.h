@@ -8,9 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "data/text_file.h"
 #include "data/tree.h"
 #include "data/vocabulary.h"
+
+namespace espalier::data {
+struct TextFile;
+}
 
 namespace espalier::data::listops {
 

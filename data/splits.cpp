@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "data/text_file.h"
 #include "base/error.h"
 
 namespace espalier::data {

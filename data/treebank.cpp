@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/text_file.h"
 #include "data/scanner.h"
 
 namespace espalier::data {

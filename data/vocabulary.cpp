@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "data/text_file.h"
 
 namespace espalier::data {
 namespace {
@@ -110,6 +111,10 @@ Vocabulary Vocabulary::parse(const TextFile& file) {
   }
   result.freeze();
   return result;
+}
+
+Vocabulary Vocabulary::load(const std::filesystem::path& file) {
+  return parse(read_text_file(file));
 }
 
 }  // namespace espalier::data

@@ -11,9 +11,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "data/text_file.h"
-
 namespace espalier::data {
+
+struct TextFile;
 
 /// A token is not empty and holds no ASCII white space and no NUL; any other byte may be in it.
 class Vocabulary {
@@ -51,7 +51,7 @@ class Vocabulary {
   static Vocabulary parse(const TextFile& file);
 
   /// Reads vocab.txt.
-  static Vocabulary load(const std::filesystem::path& file) { return parse(read_text_file(file)); }
+  static Vocabulary load(const std::filesystem::path& file);
 
   /// Same tokens, same ids.
   bool operator==(const Vocabulary& other) const { return tokens_ == other.tokens_; }

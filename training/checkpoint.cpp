@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/hash.h"
+#include "base/atomic_file.h"
+#include "training/run_folder.h"
 #include "training/strict_json.h"
 
 namespace espalier {

@@ -15,10 +15,11 @@
 #include <vector>
 
 #include "ir/program.h"
-#include "training/run_folder.h"
 #include "training/safetensors.h"
 
 namespace espalier {
+
+class RunFolder;
 
 /// Hyper-parameters by name: what is needed to build the model and its data again.
 using Setting = std::variant<bool, std::int64_t, double, std::string>;

@@ -14,13 +14,17 @@ namespace {
 /// One call of train().
 class Run {
  public:
-  Run(const TrainingOptions& options, const TrainingTask& task, StandardOptimizer& optimizer,
+  Run(const TrainingOptions& options, const TrainingTask& task, Optimizer& optimizer,
       Progress& progress)
-      : options_(options), task_(task), optimizer_(optimizer), progress_(progress) {}
+      : options_(options), task_(task), rate_(optimizer.learning_rate()), progress_(progress) {}
 
   TrainingResult run() {
     user_check(options_.epochs >= 1, "training: found {} epochs, expected at least 1",
                options_.epochs);
+    user_check(rate_ || options_.schedule.is_constant(),
+               "training: found the learning rate schedule '{}' with {} warm-up steps for an "
+               "optimizer without a learning rate, expected 'constant' without any",
+               options_.schedule.kind, options_.schedule.warmup_steps);
     begun_ = progress_.now();
     for (int epoch = 0; epoch < options_.epochs; ++epoch) {
       EpochReport report = steps(epoch);
@@ -60,7 +64,7 @@ class Run {
     const std::int64_t total = std::int64_t{size.minibatches} * options_.epochs;
     double loss = 0, seconds = 0;
     for (int minibatch = 0; minibatch < size.minibatches; ++minibatch) {
-      optimizer_.set_rate_factor(rate_factor(options_.schedule, result_.steps, total));
+      if (rate_) rate_->set_rate_factor(rate_factor(options_.schedule, result_.steps, total));
       const double before = progress_.now();
       const MinibatchReport step = task_.step(minibatch);
       seconds += progress_.now() - before;
@@ -74,7 +78,7 @@ class Run {
     progress_.end();
     const auto examples = static_cast<double>(report.examples);
     report.loss = loss / examples;
-    report.lr = optimizer_.options().rule.lr * optimizer_.rate_factor();
+    if (rate_) report.lr = rate_->rate();
     report.examples_per_second = seconds > 0 ? examples / seconds : 0;
     result_.examples += report.examples;
     result_.training_seconds += seconds;
@@ -103,7 +107,7 @@ class Run {
 
   const TrainingOptions& options_;
   const TrainingTask& task_;
-  StandardOptimizer& optimizer_;
+  LearningRate* const rate_;  // null: the optimizer has none
   Progress& progress_;
   TrainingResult result_;
   double begun_ = 0, epoch_begun_ = 0, best_accuracy_ = 0;
@@ -111,8 +115,8 @@ class Run {
 
 }  // namespace
 
-TrainingResult train(const TrainingOptions& options, const TrainingTask& task,
-                     StandardOptimizer& optimizer, Progress& progress) {
+TrainingResult train(const TrainingOptions& options, const TrainingTask& task, Optimizer& optimizer,
+                     Progress& progress) {
   return Run(options, task, optimizer, progress).run();
 }
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/step/optimizer.h"
 #include "runtime/step/statistics.h"
-#include "training/optimizer.h"
 #include "training/progress.h"
 #include "training/rate_schedule.h"
 
@@ -62,9 +62,10 @@ struct TrainingResult {
   StepStatistics statistics;  ///< summed over the steps; bytes_held and peak_bytes are of the last
 };
 
-/// Runs the epochs and writes a line for each to `progress`. UserErrors of the parts and of the
-/// optimizer (divergence) pass through.
-TrainingResult train(const TrainingOptions& options, const TrainingTask& task,
-                     StandardOptimizer& optimizer, Progress& progress);
+/// Runs the epochs and writes a line for each to `progress`. UserError if the learning rate is to
+/// change and the optimizer has none; those of the parts and of the optimizer (divergence) pass
+/// through.
+TrainingResult train(const TrainingOptions& options, const TrainingTask& task, Optimizer& optimizer,
+                     Progress& progress);
 
 }  // namespace espalier

@@ -4,158 +4,32 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "base/error.h"
-#include "base/vector_clones.h"
 
 namespace espalier {
 namespace {
 
-using Kind = UpdateRule::Kind;
-
-constexpr OptimizerInfo kOptimizers[] = {
-    {"sgd",
-     "stochastic gradient descent, with momentum if wanted",
-     {.kind = Kind::sgd, .lr = 0.05}},
-    {"adagrad",
-     "AdaGrad (Duchi et al. 2011): rates fall with the squared gradients so far",
-     {.kind = Kind::adagrad, .lr = 0.05, .epsilon = 1e-10}},
-    {"adam",
-     "Adam (Kingma and Ba 2015), bias-corrected",
-     {.kind = Kind::adam, .lr = 0.001, .epsilon = 1e-8}},
-};
-
-void check(const UpdateRule& rule, std::string_view whose) {
-  const auto below = [&](const char* name, double value, double bound) {
-    user_check(value >= 0 && value < bound, "optimizer{}: found {} = {}, expected 0 ≤ {} < {}",
-               whose, name, value, name, bound);
-  };
-  below("lr", rule.lr, HUGE_VAL);
-  below("momentum", rule.momentum, 1);
-  below("beta1", rule.beta1, 1);
-  below("beta2", rule.beta2, 1);
-  below("epsilon", rule.epsilon, HUGE_VAL);
-  below("l2", rule.l2, HUGE_VAL);
-  user_check(rule.epsilon > 0 || rule.kind == Kind::sgd,
-             "optimizer{}: found epsilon = 0, expected a number above 0", whose);
-}
-
-/// The names of a rule's buffers.
-std::vector<std::string_view> buffer_names(const UpdateRule& rule) {
-  switch (rule.kind) {
-    case Kind::sgd:
-      if (rule.momentum == 0) return {};
-      return {"sgd.momentum"};
-    case Kind::adagrad:
-      return {"adagrad.sum"};
-    case Kind::adam:
-      return {"adam.mean", "adam.square"};
-  }
-  return {};
-}
-
-/// What rows without a gradient get.
+/// The gradient of rows that have none.
 constexpr std::array<float, 1024> no_gradient{};
 
-/// The numbers of an update: floats, or expressions. `keep` is momentum or beta2.
-template <class T>
-struct Rates {
-  T scale, rate, l2, epsilon, keep, new_mean, new_square, correction;
-};
-constexpr int rate_count = 7;  // all but the scale
-
-// The updates of UpdateRule, of a param p with its gradient and its state.
-
-template <class T>
-T regularised(const Rates<T>& r, T gradient, T p) {
-  return r.scale * gradient + r.l2 * p;
-}
-
-template <class T>
-void sgd(const Rates<T>& r, T gradient, T& p) {
-  p = p - r.rate * regularised(r, gradient, p);
-}
-
-template <class T>
-void momentum(const Rates<T>& r, T gradient, T& p, T& m) {
-  m = r.keep * m + regularised(r, gradient, p);
-  p = p - r.rate * m;
-}
-
-template <class T>
-void adagrad(const Rates<T>& r, T gradient, T& p, T& s) {
-  using std::sqrt;
-  const T g = regularised(r, gradient, p);
-  s = s + g * g;
-  p = p - r.rate * g / (sqrt(s) + r.epsilon);
-}
-
-template <class T>
-void adam(const Rates<T>& r, T gradient, T& p, T& m, T& v) {
-  using std::sqrt;
-  const T g = regularised(r, gradient, p);
-  m = m + r.new_mean * (g - m);
-  v = r.keep * v + r.new_square * (g * g);
-  p = p - r.rate * m / (sqrt(v) / r.correction + r.epsilon);
-}
-
-ESPALIER_VECTOR_CLONES void update_sgd(Rates<float> r, std::size_t size, float* __restrict p,
-                                       const float* __restrict gradient) {
-  for (std::size_t i = 0; i < size; ++i) sgd(r, gradient[i], p[i]);
-}
-
-ESPALIER_VECTOR_CLONES void update_momentum(Rates<float> r, std::size_t size, float* __restrict p,
-                                            const float* __restrict gradient, float* __restrict m) {
-  for (std::size_t i = 0; i < size; ++i) momentum(r, gradient[i], p[i], m[i]);
-}
-
-ESPALIER_VECTOR_CLONES void update_adagrad(Rates<float> r, std::size_t size, float* __restrict p,
-                                           const float* __restrict gradient, float* __restrict s) {
-  for (std::size_t i = 0; i < size; ++i) adagrad(r, gradient[i], p[i], s[i]);
-}
-
-ESPALIER_VECTOR_CLONES void update_adam(Rates<float> r, std::size_t size, float* __restrict p,
-                                        const float* __restrict gradient, float* __restrict m,
-                                        float* __restrict v) {
-  for (std::size_t i = 0; i < size; ++i) adam(r, gradient[i], p[i], m[i], v[i]);
-}
-
-Rates<float> rates_of(const UpdateRule& rule, float scale, float rate, float correction) {
-  return {.scale = scale,
-          .rate = rate,
-          .l2 = static_cast<float>(rule.l2),
-          .epsilon = static_cast<float>(rule.epsilon),
-          .keep = static_cast<float>(rule.kind == Kind::adam ? rule.beta2 : rule.momentum),
-          .new_mean = static_cast<float>(1 - rule.beta1),
-          .new_square = static_cast<float>(1 - rule.beta2),
-          .correction = correction};
-}
-
 }  // namespace
-
-std::span<const OptimizerInfo> optimizers() { return kOptimizers; }
-
-UpdateRule update_rule(std::string_view name) {
-  std::vector<std::string_view> names;
-  for (const OptimizerInfo& info : kOptimizers) {
-    if (info.name == name) return info.defaults;
-    names.push_back(info.name);
-  }
-  throw UserError(fmt::format("optimizer: found '{}', expected one of {}; nearest: '{}'", name,
-                              fmt::join(names, ", "), nearest_name(name, names)));
-}
 
 void set_embeddings(OptimizerOptions& options, std::span<const std::string> params,
                     std::optional<double> lr) {
   UpdateRule rule = options.rule;
-  if (lr) rule = {.kind = Kind::sgd, .lr = *lr};
+  if (lr) rule = {.lr = *lr};
   rule.l2 = 0;
   for (const std::string& param : params) options.overrides.emplace_back(param, rule);
 }
 
 std::vector<std::string_view> StandardOptimizer::Slot::buffer_names() const {
-  return frozen ? std::vector<std::string_view>{} : espalier::buffer_names(rule);
+  if (frozen) return {};
+  return rule.optimizer->state(rule);
+}
+
+bool StandardOptimizer::Slot::updates_every_row() const {
+  return !frozen && (rule.l2 != 0 || rule.optimizer->updates_every_row(rule));
 }
 
 StandardOptimizer::StandardOptimizer(OptimizerOptions options) : options_(std::move(options)) {
@@ -197,10 +71,10 @@ void StandardOptimizer::prepare(std::span<const StoredParam> params) {
   prepared_ = true;
 }
 
-/// Does nothing where they have begun.
+/// Does nothing if they have begun, or if the rate is 0.
 void StandardOptimizer::begin_updates(Slot& slot) {
   if (!slot.frozen || slot.rule.lr == 0) return;
-  bring_back();  // state that a device has is of those updated so far
+  bring_back();  // a device keeps the state of the slots updated so far only
   slot.frozen = false;
   for (std::size_t i = 0; i < slot.buffer_names().size(); ++i)
     slot.buffers[i].assign(slot.size, 0.0f);
@@ -214,77 +88,46 @@ void StandardOptimizer::begin_step(const GradientInfo& gradients) {
   double scale = gradients.scale;
   if (options_.clip_norm > 0 && gradients.norm > options_.clip_norm)
     scale *= options_.clip_norm / gradients.norm;
-  scale_ = static_cast<float>(scale);
-  for (Slot& slot : slots_)
-    std::tie(slot.rate, slot.correction) = rate_of(slot.rule, static_cast<double>(steps_ + 1));
-  ++steps_;
-}
-
-/// The learning rate of a step, and what Adam corrects √v by.
-std::pair<float, float> StandardOptimizer::rate_of(const UpdateRule& rule, double step) const {
-  double rate = rule.lr * rate_factor_, correction = 1;
-  if (rule.kind == Kind::adam) {
-    rate /= 1 - std::pow(rule.beta1, step);
-    correction = std::sqrt(1 - std::pow(rule.beta2, step));
+  for (Slot& slot : slots_) {
+    slot.numbers = update_numbers(slot.rule, rate_factor_, static_cast<double>(steps_ + 1));
+    slot.numbers.scale = static_cast<float>(scale);
   }
-  return {static_cast<float>(rate), static_cast<float>(correction)};
+  ++steps_;
 }
 
 void StandardOptimizer::apply(Slot& slot, std::size_t first, std::span<float> values,
                               const float* gradient) const {
-  const UpdateRule& rule = slot.rule;
-  const Rates<float> rates = rates_of(rule, scale_, slot.rate, slot.correction);
-  const std::size_t size = values.size();
-  float* const p = values.data();
-  const auto buffer = [&](std::size_t i) { return slot.buffers[i].data() + first; };
-  switch (rule.kind) {
-    case Kind::sgd:
-      if (rule.momentum == 0) return update_sgd(rates, size, p, gradient);
-      return update_momentum(rates, size, p, gradient, buffer(0));
-    case Kind::adagrad:
-      return update_adagrad(rates, size, p, gradient, buffer(0));
-    case Kind::adam:
-      return update_adam(rates, size, p, gradient, buffer(0), buffer(1));
-  }
+  std::array<float*, most_kept> state{};
+  std::size_t kept = 0;
+  for (std::vector<float>& buffer : slot.buffers)
+    if (!buffer.empty()) state[kept++] = buffer.data() + first;
+  slot.rule.optimizer->update(slot.numbers, values.size(), values.data(), gradient,
+                              std::span(state).first(kept));
 }
 
 UpdateExpression::Numbers StandardOptimizer::update(ir::ParamId param, const Numbers& old,
                                                     ir::Scalar gradient, ir::Scalar scale,
                                                     std::span<const ir::Scalar> rates) const {
-  if (slots_[param].frozen) return old;
-  const UpdateRule& rule = slots_[param].rule;
-  const Rates<ir::Scalar> r{scale,    rates[0], rates[1], rates[2],
-                            rates[3], rates[4], rates[5], rates[6]};
-  Numbers fresh = old;
-  switch (rule.kind) {
-    case Kind::sgd:
-      if (rule.momentum == 0)
-        sgd(r, gradient, fresh.value);
-      else
-        momentum(r, gradient, fresh.value, fresh.kept[0]);
-      break;
-    case Kind::adagrad:
-      adagrad(r, gradient, fresh.value, fresh.kept[0]);
-      break;
-    case Kind::adam:
-      adam(r, gradient, fresh.value, fresh.kept[0], fresh.kept[1]);
-      break;
-  }
-  return fresh;
+  const Slot& slot = slots_[param];
+  Numbers floats = old;
+  if (slot.frozen) return floats;
+  slot.rule.optimizer->express(
+      {scale, rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6]}, gradient,
+      floats, slot.buffer_names().size());
+  return floats;
 }
 
 int StandardOptimizer::kept(ir::ParamId param) const {
   return static_cast<int>(slots_[param].buffer_names().size());
 }
 
-int StandardOptimizer::rates(ir::ParamId) const { return rate_count; }
+int StandardOptimizer::rates(ir::ParamId) const { return 7; }  // all numbers but the scale
 
 void StandardOptimizer::next_rates(ir::ParamId param, std::span<float> rates) const {
-  const UpdateRule& rule = slots_[param].rule;
-  const auto [rate, correction] = rate_of(rule, static_cast<double>(steps_ + 1));
-  const Rates<float> r = rates_of(rule, 1, rate, correction);
+  const UpdateNumbers<float> n =
+      update_numbers(slots_[param].rule, rate_factor_, static_cast<double>(steps_ + 1));
   std::ranges::copy(
-      std::array{r.rate, r.l2, r.epsilon, r.keep, r.new_mean, r.new_square, r.correction},
+      std::array{n.rate, n.l2, n.epsilon, n.keep, n.new_mean, n.new_square, n.correction},
       rates.begin());
 }
 
@@ -304,9 +147,7 @@ void StandardOptimizer::update(ir::ParamId param, std::size_t first, std::span<f
 }
 
 bool StandardOptimizer::updates_every_row(ir::ParamId param) const {
-  if (slots_[param].frozen) return false;
-  const UpdateRule& rule = slots_[param].rule;
-  return rule.kind == Kind::adam || rule.l2 != 0 || (rule.kind == Kind::sgd && rule.momentum != 0);
+  return slots_[param].updates_every_row();
 }
 
 void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, std::size_t width,
@@ -333,10 +174,18 @@ void StandardOptimizer::update_rows(ir::ParamId param, std::size_t first_row, st
   skip_to(values.size());
 }
 
+UpdateExpression* StandardOptimizer::expression() {
+  bool all = options_.rule.optimizer->express != nullptr;
+  for (const auto& [param, rule] : options_.overrides) all = all && rule.optimizer->express;
+  return all ? this : nullptr;
+}
+
+void StandardOptimizer::keep_state_of(ir::ParamId param) { begin_updates(slots_[param]); }
+
 std::vector<OptimizerBuffer> StandardOptimizer::buffers() {
   user_check(prepared_,
-             "optimizer: its buffers are asked for before it knows the params; Engine::prepare "
-             "makes them, or the first step");
+             "optimizer: its state was asked for before it knows the params; call Engine::prepare "
+             "or take a step first");
   bring_back();
   std::vector<OptimizerBuffer> result;
   for (std::size_t param = 0; param < slots_.size(); ++param) {

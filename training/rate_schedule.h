@@ -12,6 +12,9 @@ namespace espalier {
 struct RateSchedule {
   std::string kind = "constant";  ///< one of rate_schedules()
   std::int64_t warmup_steps = 0;  ///< over which the factor rises linearly to 1
+
+  /// Whether the factor is 1 in every step.
+  bool is_constant() const { return kind == "constant" && warmup_steps == 0; }
 };
 
 /// constant, linear (down to 0), cosine (half a wave down to 0), inverse_sqrt.

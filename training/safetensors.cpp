@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/excerpt.h"
+#include "base/atomic_file.h"
 #include "training/strict_json.h"
 
 namespace espalier {

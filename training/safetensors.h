@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/atomic_file.h"
-
 namespace espalier {
+
+class Draft;
 
 /// Free texts about a file. PyTorch's tools want {"format": "pt"}.
 using SafetensorsMetadata = std::map<std::string, std::string>;

@@ -10,6 +10,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "ir/program.h"
 #include "ir/scalar.h"
@@ -74,6 +76,36 @@ class UpdateExpression {
   virtual const KeptElsewhere* kept_at() const = 0;
 };
 
+/// How a learning rate schedule changes an optimizer's rates.
+class LearningRate {
+ public:
+  virtual ~LearningRate() = default;
+  /// The rates of the next step are `factor` times those that the optimizer was made with.
+  virtual void set_rate_factor(double factor) = 0;
+  /// The rate that most params have in the next step, for the user to see.
+  virtual double rate() const = 0;
+};
+
+/// Floats that an optimizer keeps for a param, one per stored float.
+struct OptimizerBuffer {
+  std::string_view name;  ///< "adam.mean"
+  ir::ParamId param = -1;
+  std::span<float> values;  ///< in the engine's layout of the param
+};
+
+/// What must be saved and restored to continue a run later.
+class OptimizerState {
+ public:
+  virtual ~OptimizerState() = default;
+  virtual std::int64_t steps() const = 0;
+  virtual void set_steps(std::int64_t steps) = 0;
+  /// The state of all params that are updated so far. UserError before the first prepare.
+  virtual std::vector<OptimizerBuffer> buffers() = 0;
+  /// Makes room for the state of a param that no gradient has reached so far: a saved run has it.
+  /// Does nothing for a param that is never updated. Only after prepare.
+  virtual void keep_state_of(ir::ParamId param) = 0;
+};
+
 /// A step is: prepare, begin_step, then every stored float of every param that a gradient reaches
 /// and that `updates` in exactly one update or update_rows. Those may run on several threads at
 /// once, on disjoint ranges. Each may throw, which ends the step: the exception reaches the caller
@@ -110,6 +142,11 @@ class Optimizer {
   /// The same as an expression. Without one, engines on devices copy values and gradients to the
   /// host and values back, in every step.
   virtual UpdateExpression* expression() { return nullptr; }
+
+  /// Null: the optimizer knows no learning rate schedule.
+  virtual LearningRate* learning_rate() { return nullptr; }
+  /// Null: its runs cannot be saved and continued.
+  virtual OptimizerState* state() { return nullptr; }
 };
 
 }  // namespace espalier

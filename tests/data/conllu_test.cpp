@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "data/loader.h"
+#include "data/text_file.h"
 #include "tests/data/support.h"
 
 namespace espalier::data {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "tests/support/refusal.h"
+#include "data/text_file.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::data {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/random.h"
+#include "data/text_file.h"
 #include "tests/data/support.h"
 
 namespace espalier::data {

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "data/treebank.h"
+#include "data/text_file.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace espalier;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/conllu.h"
+#include "data/text_file.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace espalier;

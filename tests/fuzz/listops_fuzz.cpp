@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/listops.h"
+#include "data/text_file.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace espalier;

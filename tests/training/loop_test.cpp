@@ -10,6 +10,7 @@
 
 #include "tests/data/support.h"
 #include "training/interrupt.h"
+#include "training/optimizer.h"
 
 namespace espalier {
 namespace {
@@ -227,6 +228,33 @@ TEST_P(InterruptDeathTest, ASecondOneOfEitherKindEndsTheProcess) {
 
 INSTANTIATE_TEST_SUITE_P(Signals, Interrupt, testing::Values(SIGINT, SIGTERM));
 INSTANTIATE_TEST_SUITE_P(Signals, InterruptDeathTest, testing::Values(SIGINT, SIGTERM));
+
+/// As a user may write one: no learning rate, no state.
+class Halving : public Optimizer {
+ public:
+  void prepare(std::span<const StoredParam>) override {}
+  void begin_step(const GradientInfo&) override {}
+  void update(ir::ParamId, std::size_t, std::span<float> values, std::span<const float>) override {
+    for (float& value : values) value /= 2;
+  }
+  bool updates_every_row(ir::ParamId) const override { return true; }
+  void update_rows(ir::ParamId, std::size_t, std::size_t, std::span<float>,
+                   std::span<const std::int32_t>, std::span<const float>) override {}
+};
+
+TEST(Loop, TakesAnOptimizerWithoutALearningRate) {
+  Halving optimizer;
+  std::ostringstream text;
+  Progress progress(text, {}, "trees");
+  const TrainingTask task{.begin_epoch = [](int) { return EpochSize{2, 2}; },
+                          .step = [](int) { return MinibatchReport{.loss = 1, .examples = 1}; }};
+  EXPECT_EQ(train({.epochs = 2}, task, optimizer, progress).steps, 4);
+  EXPECT_EQ(test::refusal([&] {
+              train({.epochs = 2, .schedule = {.kind = "linear"}}, task, optimizer, progress);
+            }),
+            "training: found the learning rate schedule 'linear' with 0 warm-up steps for an "
+            "optimizer without a learning rate, expected 'constant' without any");
+}
 
 }  // namespace
 }  // namespace espalier

@@ -260,5 +260,38 @@ TEST(Optimizer, RefusesWhatItCannotUse) {
   EXPECT_EQ(optimizer.steps(), 0);
 }
 
+/// An optimizer is one record: here one of a user's own, which keeps the last gradient.
+TEST(Optimizer, TakesARecordOfTheUsersOwn) {
+  const OptimizerInfo mine{
+      .name = "mine",
+      .summary = "p -= lr · (g + last g)",
+      .defaults = {},
+      .divides = false,
+      .state = [](const UpdateRule&) { return std::vector<std::string_view>{"mine.last"}; },
+      .updates_every_row = [](const UpdateRule&) { return true; },
+      .update =
+          [](const UpdateNumbers<float>& n, std::size_t size, float* p, const float* g,
+             std::span<float* const> state) {
+            for (std::size_t i = 0; i < size; ++i) {
+              p[i] -= n.rate * (n.regularised(g[i], p[i]) + state[0][i]);
+              state[0][i] = g[i];
+            }
+          },
+      .express = nullptr};
+  StandardOptimizer optimizer({.rule = {.optimizer = &mine, .lr = 0.5}});
+  const std::vector<StoredParam> params = {{.name = "w", .shape = {2}, .size = 2}};
+  std::vector<float> values = {1, 2};
+  const std::vector<float> gradient = {1, -1};
+  for (int step = 0; step < 2; ++step) {
+    optimizer.prepare(params);
+    optimizer.begin_step({.norm = 1});
+    optimizer.update(0, 0, values, gradient);
+  }
+  EXPECT_EQ(values, (std::vector<float>{-0.5, 3.5}));
+  EXPECT_EQ(optimizer.expression(), nullptr);
+  ASSERT_EQ(optimizer.buffers().size(), 1u);
+  EXPECT_EQ(optimizer.buffers()[0].name, "mine.last");
+}
+
 }  // namespace
 }  // namespace espalier

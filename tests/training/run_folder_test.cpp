@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/data/support.h"
+#include "base/atomic_file.h"
 #include "training/checkpoint.h"
 
 namespace espalier {

@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include "frontend/model.h"
 #include "models/models.h"
 #include "tests/data/support.h"
 #include "tests/runtime/forest.h"
 #include "tests/support/refusal.h"
 #include "training/engine_task.h"
+#include "training/optimizer.h"
 
 namespace espalier {
 namespace {
@@ -43,9 +45,14 @@ struct Training {
 };
 
 std::vector<UpdateRule> rules() {
-  UpdateRule momentum = update_rule("sgd");
-  momentum.momentum = 0.9;
-  return {update_rule("sgd"), momentum, update_rule("adagrad"), update_rule("adam")};
+  std::vector<UpdateRule> rules;
+  for (const OptimizerInfo& info : optimizers()) {
+    rules.push_back(info.defaults);
+    if (!info.takes_momentum) continue;
+    rules.push_back(info.defaults);
+    rules.back().momentum = 0.9;
+  }
+  return rules;
 }
 
 TEST(TrainingState, ARunGoesOnToTheSameBits) {
@@ -65,6 +72,64 @@ TEST(TrainingState, ARunGoesOnToTheSameBits) {
       EXPECT_EQ(after.params(), whole.params());
     }
   }
+}
+
+/// Only arithmetic outside cells reads `late`, and a new engine has not seen it yet. `late.scale`
+/// is a param whose name begins like one of its buffers.
+TEST(TrainingState, OfAParamThatOnlyArithmeticOutsideCellsReads) {
+  Model model("later");
+  const Param late = model.param("late", {4}, Initializer::constant(2));
+  const Param scale = model.param("late.scale", {4}, Initializer::constant(1));
+  const auto leaf = model.cell("leaf", [=]() -> Tensor { return scale * 3.0; });
+  const auto steps = [&](Engine& engine, Optimizer& optimizer, int count) {
+    for (int step = 0; step < count; ++step) {
+      const Instances calls = engine.instances();
+      calls.loss(sum(calls(leaf) * late));
+      engine.train_step(calls, optimizer);
+    }
+    const auto values = engine.param("late");
+    return std::vector<float>(values.begin(), values.end());
+  };
+  const data::TemporaryFolder folder;
+  for (const UpdateRule& rule : rules()) {
+    SCOPED_TRACE(rule.optimizer->name);
+    Engine whole(model.program()), before(model.program()), after(model.program());
+    StandardOptimizer of_whole({.rule = rule}), first({.rule = rule}), second({.rule = rule});
+    steps(before, first, 2);
+    save_training_state(folder / "run", before, first);
+    for (const char* param : {"late", "late.scale"})
+      std::ranges::copy(before.param(param), after.param(param).begin());
+    restore_training_state(folder / "run", after, second);
+    EXPECT_EQ(steps(after, second, 2), steps(whole, of_whole, 4));
+    // A param whose rate is 0 keeps no state, whatever a file has.
+    UpdateRule frozen = rule;
+    frozen.lr = 0;
+    Engine other(model.program());
+    StandardOptimizer partly({.rule = rule, .overrides = {{"late", frozen}}});
+    if (first.buffers().empty()) continue;
+    EXPECT_NE(test::refusal([&] {
+                restore_training_state(folder / "run", other, partly);
+              }).find("'late."),
+              std::string::npos);
+    EXPECT_FALSE(partly.updates(0));
+  }
+}
+
+TEST(TrainingState, NeedsAnOptimizerThatHasOne) {
+  struct Stateless : Optimizer {
+    void prepare(std::span<const StoredParam>) override {}
+    void begin_step(const GradientInfo&) override {}
+    void update(ir::ParamId, std::size_t, std::span<float>, std::span<const float>) override {}
+    bool updates_every_row(ir::ParamId) const override { return false; }
+    void update_rows(ir::ParamId, std::size_t, std::size_t, std::span<float>,
+                     std::span<const std::int32_t>, std::span<const float>) override {}
+  } optimizer;
+  Training run(update_rule("sgd"));
+  const data::TemporaryFolder folder;
+  EXPECT_NE(test::refusal([&] {
+              save_training_state(folder / "run", run.engine, optimizer);
+            }).find("expected one whose state() can be saved"),
+            std::string::npos);
 }
 
 TEST(TrainingState, OfAnotherRunIsRefused) {
