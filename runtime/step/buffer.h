@@ -1,6 +1,6 @@
 // Memory of the engine, on the host or a device: aligned to cache lines, large blocks in huge
 // pages; grows and never shrinks, so that after warm-up a step allocates nothing. Growth is counted
-// in one place, where it can also be foretold: while a counter has a forecast, reserving adds to
+// in one place, where it can also be forecast: while a counter has a forecast, reserving adds to
 // that and allocates nothing.
 #pragma once
 

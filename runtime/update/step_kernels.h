@@ -1,7 +1,7 @@
 // Kernels of a step besides those of cells, for devices whose memory the host cannot reach:
 // packing, seeds and losses, the gradients of embeddings, the norm, updates. Made as kernel IR,
-// like all kernels, so that interpreter and tests know them; run by DeviceUpdate. Each takes its
-// buffers in the order given here.
+// like all kernels, so that interpreter and tests know them; run by KernelUpdate and KernelStepIo.
+// Each takes its buffers in the order given here.
 #pragma once
 
 #include <cstdint>

@@ -107,6 +107,22 @@ TEST_P(MemoryForecasts, IsWithinOnePercentWithCublas) {
   expect_forecast(8, Contractions::cublas, {3, 20, 30, 60, 10}, 30);
 }
 
+/// Rows of an embedding that minibatches accumulate: those so far stay beside the new ones.
+TEST_F(CudaMemory, ForecastsCountAccumulatedRows) {
+  Model model("rows");
+  const Param table = model.param("table", {20'000, 64}, Initializer::uniform(1));
+  const auto cell = model.cell("cell", [=](Index i) -> Tensor { return sum(row(table, i)); });
+  Engine engine(model.program(), on_gpu());
+  for (const int first : {0, 4'000, 8'000, 12'000}) {
+    const Instances g = engine.instances();
+    for (int i = 0; i < 4'000; ++i) g.loss(g(cell, first + i));
+    const std::int64_t predicted = engine.forecast_bytes(g);
+    const StepStatistics step = engine.accumulate(g, 1).statistics;
+    EXPECT_LE(step.bytes_held, predicted);
+    expect_exact(predicted, step.bytes_held);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, MemoryForecasts,
                          ::testing::Values("tree_lstm", "child_sum_tree_lstm", "lstm"),
                          [](const auto& info) { return info.param; });

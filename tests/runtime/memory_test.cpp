@@ -1,4 +1,4 @@
-// Memory: what a step will hold is foretold, and a limit splits a minibatch without changing its
+// Memory: what a step will hold is forecast, and a limit splits a minibatch without changing its
 // bits forward or its gradients beyond the order of summation.
 #include <gtest/gtest.h>
 
