@@ -52,7 +52,7 @@ struct IrFlags {
   int vocabulary = 1000, classes = 5;
   std::string purpose = "training", pass, cell, target;
   std::string contractions = "cublas";
-  ir::RecordOptions record;
+  ir::RecordOptions record{.hoist = EngineOptions().hoist};
   bool kernels = false;
 
   void add(CLI::App& parser);

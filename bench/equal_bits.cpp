@@ -14,6 +14,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/tree.h"
@@ -34,21 +35,6 @@ struct Hash {
   void add(std::span<const Number> numbers) {
     for (const std::byte byte : std::as_bytes(numbers))
       value = (value ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3;
-  }
-};
-
-// Names that have changed: Engine::param was `parameter`, Mode was Pass.
-template <class E>
-std::span<const float> param_of(const E& engine, const std::string& name) {
-  if constexpr (requires { engine.param(name); })
-    return engine.param(name);
-  else
-    return engine.parameter(name);
-}
-struct Inference {
-  template <class Mode>
-  operator Mode() const {
-    return Mode::inference;
   }
 };
 
@@ -118,10 +104,10 @@ std::int64_t print_hashes(const models::ModelInfo& info, const EngineOptions& op
     }
   }
   for (const ir::Param& param : model->program().params)
-    weights.add<float>(param_of(engine, param.name));
+    weights.add<float>(std::as_const(engine).param(param.name));
   for (const data::Tree& tree : trees) {
     std::vector<models::Prediction> places;
-    model->record_predictions(engine.instances(Inference()), tree, places);
+    model->record_predictions(engine.instances(Mode::inference), tree, places);
     for (const models::Prediction& place : places)
       predictions.add<float>(engine.value(place.logits));
   }
@@ -151,8 +137,8 @@ void print_all_hashes(EngineOptions options) {
       }
 }
 
-void print_time(const char* name, int hidden, int embed, int batch, const EngineOptions& options) {
-  const models::ModelInfo& info = models::find_model(name);
+void print_time(const models::ModelInfo& info, int hidden, int embed, int batch,
+                const EngineOptions& options) {
   const models::ModelOptions sizes{
       .vocabulary = 16'000, .embed = embed, .hidden = hidden, .classes = 5, .dropout = 0.5};
   const auto model = info.make(sizes);
@@ -173,8 +159,8 @@ void print_time(const char* name, int hidden, int embed, int batch, const Engine
     if (step >= 10) times.push_back(time.count());
   }
   std::ranges::nth_element(times, times.begin() + times.size() / 2);
-  std::printf("%s %d/%d, batch %d, %d threads: %.3f ms\n", name, hidden, embed, batch,
-              options.threads, times[times.size() / 2]);
+  std::printf("%s %d/%d, batch %d, %d threads: %.3f ms\n", std::string(info.name).c_str(), hidden,
+              embed, batch, options.threads, times[times.size() / 2]);
 }
 
 }  // namespace
@@ -185,11 +171,13 @@ int main(int argc, char** argv) {
   options.cache_directory =
       std::filesystem::temp_directory_path() / ("equal_bits." + std::to_string(getpid()));
   if (argument == "--time") {
-    print_time("tree_lstm", 150, 300, 25, options);
-    print_time("tree_lstm", 64, 64, 25, options);
-    print_time("lstm", 256, 256, 64, options);
-    options.threads = 2;
-    print_time("tree_lstm", 150, 300, 25, options);
+    for (const models::ModelInfo& info : models::models()) {
+      options.threads = 1;
+      print_time(info, 150, 300, 25, options);
+      print_time(info, 64, 64, 25, options);
+      options.threads = 2;
+      print_time(info, 150, 300, 25, options);
+    }
   } else {
     options.target = argument;
     print_all_hashes(options);

@@ -11,6 +11,46 @@ set_target_properties(espalier_all PROPERTIES EXPORT_NAME espalier)
 target_link_libraries(espalier_all INTERFACE espalier::frontend espalier::runtime
                                              espalier::training espalier::data espalier::models)
 
+# What a program may include. Each includes only headers of this list (tests/repo_test.cpp), so that
+# passes, kernels and the engine's insides can change without breaking a program.
+set(ESPALIER_PUBLIC_HEADERS
+    base/error.h
+    base/random.h
+    data/listops.h
+    data/loader.h
+    data/minibatches.h
+    data/tree.h
+    data/vocabulary.h
+    frontend/call.h
+    frontend/cell.h
+    frontend/fold.h
+    frontend/model.h
+    frontend/ops.h
+    frontend/state.h
+    frontend/tensor.h
+    frontend/trace.h
+    ir/graph.h
+    ir/program.h
+    ir/record/instances.h
+    ir/type.h
+    models/models.h
+    models/tree_model.h
+    runtime/engine.h
+    runtime/step/optimizer.h
+    runtime/step/options.h
+    training/checkpoint.h
+    training/engine_task.h
+    training/loop.h
+    training/metrics.h
+    training/optimizer.h
+    training/progress.h
+    training/safetensors.h)
+foreach(header IN LISTS ESPALIER_PUBLIC_HEADERS)
+  cmake_path(GET header PARENT_PATH folder)
+  install(FILES "${PROJECT_SOURCE_DIR}/${header}"
+          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/espalier/${folder}")
+endforeach()
+
 set(include_dir "${CMAKE_INSTALL_INCLUDEDIR}/espalier")
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/espalier")
 
@@ -18,7 +58,6 @@ install(
   TARGETS ${libraries} espalier_all
   EXPORT espalierTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
-  FILE_SET HEADERS DESTINATION "${include_dir}"
   INCLUDES DESTINATION "${include_dir}")
 install(EXPORT espalierTargets NAMESPACE espalier:: DESTINATION "${package_dir}")
 if(TARGET espalier)

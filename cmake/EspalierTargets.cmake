@@ -23,10 +23,9 @@ endfunction()
 #                  PRIVATE_INCLUDES <folders of a dependency without targets of its own>...)
 #
 # Makes the library of a folder, named by its path from the root: for codegen/cpu that is
-# espalier_codegen_cpu, with the alias espalier::codegen_cpu. All HEADERS are installed, as
-# include/espalier/<folder>/a.h. With no SOURCES it is an INTERFACE library. A private link that is
-# only headers goes into $<BUILD_INTERFACE:...>, so that consumers of the installed package do not
-# need it.
+# espalier_codegen_cpu, with the alias espalier::codegen_cpu. Which HEADERS are installed is decided in
+# EspalierInstall.cmake. A private link that is only headers goes into $<BUILD_INTERFACE:...>, so that
+# consumers of the installed package do not need it.
 function(espalier_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;HEADERS;LINKS;PRIVATE_LINKS;PRIVATE_INCLUDES")
   if(arg_UNPARSED_ARGUMENTS)
@@ -34,23 +33,15 @@ function(espalier_library folder)
   endif()
   string(REPLACE "/" "_" name "${folder}")
   set(target espalier_${name})
-  if(arg_SOURCES)
-    set(scope PUBLIC)
-    add_library(${target} STATIC ${arg_SOURCES})
-    espalier_target_defaults(${target})
-    target_link_libraries(${target} PRIVATE ${arg_PRIVATE_LINKS})
-    target_include_directories(${target} SYSTEM PRIVATE ${arg_PRIVATE_INCLUDES})
-  else()
-    set(scope INTERFACE)
-    add_library(${target} INTERFACE)
-  endif()
+  add_library(${target} STATIC ${arg_SOURCES} ${arg_HEADERS})
   add_library(espalier::${name} ALIAS ${target})
-  target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}"
-                                    FILES ${arg_HEADERS})
-  target_compile_features(${target} ${scope} cxx_std_20)
+  espalier_target_defaults(${target})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_include_directories(${target} SYSTEM PRIVATE ${arg_PRIVATE_INCLUDES})
+  target_link_libraries(${target} PUBLIC ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
+  target_compile_features(${target} PUBLIC cxx_std_20)
   # Part of the interface: code in headers must agree with the library about it.
-  target_compile_definitions(${target} ${scope} $<$<BOOL:${ESPALIER_VERIFY}>:ESPALIER_VERIFY=1>)
-  target_link_libraries(${target} ${scope} ${arg_LINKS})
+  target_compile_definitions(${target} PUBLIC $<$<BOOL:${ESPALIER_VERIFY}>:ESPALIER_VERIFY=1>)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   set_property(GLOBAL APPEND PROPERTY ESPALIER_LIBRARIES ${target})
 endfunction()

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "data/text_file.h"
 #include "base/error.h"
+#include "data/text_file.h"
 
 namespace espalier::data::conllu {
 namespace {

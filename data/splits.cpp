@@ -6,8 +6,8 @@
 #include <iterator>
 #include <utility>
 
-#include "data/text_file.h"
 #include "base/error.h"
+#include "data/text_file.h"
 
 namespace espalier::data {
 

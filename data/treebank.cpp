@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/text_file.h"
 #include "data/scanner.h"
+#include "data/text_file.h"
 
 namespace espalier::data {
 namespace {

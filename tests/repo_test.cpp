@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxLines = 600;
+constexpr std::size_t kMaxPublicHeaders = 30;
 
 struct Row {
   std::string_view from;             // files matching this glob...
@@ -228,6 +229,34 @@ std::vector<std::string> homeless_files(const Tree& tree) {
   return bad;
 }
 
+/// The headers that are installed, as cmake/EspalierInstall.cmake lists them.
+std::vector<std::string> public_headers(std::string_view install_script) {
+  const std::string_view before = "set(ESPALIER_PUBLIC_HEADERS";
+  const std::size_t begin = install_script.find(before);
+  if (begin == install_script.npos) return {};
+  install_script.remove_prefix(begin + before.size());
+  const auto words = cmake_words(install_script.substr(0, install_script.find(')')));
+  return {words.begin(), words.end()};
+}
+
+/// Includes of public headers that are not public themselves, and public headers that are not
+/// there.
+std::vector<std::string> bad_public_headers(const Tree& tree,
+                                            const std::vector<std::string>& headers) {
+  std::vector<std::string> bad;
+  for (const std::string& header : headers) {
+    const auto file = std::ranges::find(tree, header, &File::path);
+    if (file == tree.end()) {
+      bad.push_back(fmt::format("{}: is installed and does not exist", header));
+      continue;
+    }
+    for (const Include& include : includes_of(file->text))
+      if (include.quoted && std::ranges::find(headers, include.target) == headers.end())
+        bad.push_back(fmt::format("{}:{}: {} is not public", header, include.line, include.target));
+  }
+  return bad;
+}
+
 /// The checkout's sources and CMakeLists.txt files. Build trees, hidden folders and tests/package
 /// (a project of its own, as a user would write it) are left out.
 Tree read_tree(const fs::path& root) {
@@ -261,6 +290,13 @@ TEST_F(Repository, LinksFollowTheLayers) { EXPECT_EQ(bad_links(tree_), Strings{}
 TEST_F(Repository, EverySourceIsListed) { EXPECT_EQ(unlisted_sources(tree_), Strings{}); }
 TEST_F(Repository, FilesAreShort) { EXPECT_EQ(long_files(tree_), Strings{}); }
 TEST_F(Repository, EverySourceHasALayer) { EXPECT_EQ(homeless_files(tree_), Strings{}); }
+TEST_F(Repository, PublicHeadersAreFewAndShowNoInsides) {
+  std::ifstream in(ESPALIER_SOURCE_DIR "/cmake/EspalierInstall.cmake");
+  const auto headers = public_headers(std::string{std::istreambuf_iterator<char>(in), {}});
+  EXPECT_GT(headers.size(), 0u);
+  EXPECT_LE(headers.size(), kMaxPublicHeaders);
+  EXPECT_EQ(bad_public_headers(tree_, headers), Strings{});
+}
 TEST_F(Repository, TheScanSeesThisFile) {
   EXPECT_TRUE(std::any_of(tree_.begin(), tree_.end(),
                           [](const File& file) { return file.path == "tests/repo_test.cpp"; }));
@@ -381,6 +417,17 @@ TEST(RepoScan, FindsSourcesThatNothingCompiles) {
   EXPECT_EQ(unlisted_sources(tree),
             (Strings{"ir/b.cpp: no CMakeLists.txt lists it", "ir/b.h: no CMakeLists.txt lists it",
                      "tests/ir/b_test.cpp: no CMakeLists.txt lists it"}));
+}
+
+TEST(RepoScan, FindsPublicHeadersThatShowInsides) {
+  const Tree tree = {{"ir/a.h", "#include <vector>\n#include \"ir/b.h\"\n#include \"ir/c.h\"\n"},
+                     {"ir/b.h", ""},
+                     {"ir/c.h", ""}};
+  const auto headers = public_headers(
+      "x\nset(ESPALIER_PUBLIC_HEADERS\n    ir/a.h # first\n    ir/b.h\n    ir/d.h)\nset(y z)\n");
+  EXPECT_EQ(headers, (Strings{"ir/a.h", "ir/b.h", "ir/d.h"}));
+  EXPECT_EQ(bad_public_headers(tree, headers),
+            (Strings{"ir/a.h:3: ir/c.h is not public", "ir/d.h: is installed and does not exist"}));
 }
 
 TEST(RepoScan, FindsLongFiles) {

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/hash.h"
-#include "base/atomic_file.h"
 #include "training/run_folder.h"
 #include "training/strict_json.h"
 

@@ -11,9 +11,9 @@
 #include <set>
 #include <utility>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/excerpt.h"
-#include "base/atomic_file.h"
 #include "training/strict_json.h"
 
 namespace espalier {

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "training/checkpoint.h"
-#include "base/atomic_file.h"
 #include "training/safetensors.h"
 
 namespace espalier {

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "tests/support/refusal.h"
 #include "data/text_file.h"
+#include "tests/support/refusal.h"
 #include "tests/support/temporary_folder.h"
 
 namespace espalier::data {

@@ -1,8 +1,8 @@
 // Bracket trees of both forms: what is read is written, and reads back as the same trees.
 #include <string>
 
-#include "data/treebank.h"
 #include "data/text_file.h"
+#include "data/treebank.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace espalier;

@@ -1,8 +1,8 @@
 // Vocabularies: what is read has an id for each token, and reads back as the same from its tokens.
 #include <string>
 
-#include "data/vocabulary.h"
 #include "data/text_file.h"
+#include "data/vocabulary.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace espalier;

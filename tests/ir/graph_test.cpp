@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "ir/op.h"
@@ -28,7 +29,7 @@ class Building : public testing::Test {
   }
   std::string refused(std::string_view op, std::initializer_list<Value> operands,
                       Attributes attributes = {}) {
-    return refusal([&] { b_.apply(op, operands, attributes); });
+    return refusal([&] { b_.apply(ir::op(op), std::vector(operands), attributes); });
   }
   static Attributes axis(int axis) { return {.ints = {axis, 0}}; }
 

@@ -210,7 +210,7 @@ class Refusals {
     GraphBuilder builder(GraphBuilder::Mode::record, "in cell 'c'");
     std::vector<Value> values;
     for (std::size_t i = 0; i < operands.size(); ++i)
-      values.push_back(builder.leaf(operands[i].dtype == DType::i32 ? "port" : "cotangent",
+      values.push_back(builder.leaf(operands[i].dtype == DType::i32 ? OpId::port : OpId::cotangent,
                                     operands[i], {.ints = {int(i), 0}}));
     std::string text;
     for (const Type& type : operands) text += to_string(type) + " ";

@@ -282,7 +282,7 @@ ir::Cell in_order(ir::Cell cell) {
     std::vector<ir::Value> operands;
     for (const ir::NodeId operand : node.operands) operands.push_back(copy(operand));
     const ir::Value value = node.op->kind == ir::OpClass::leaf
-                                ? builder.leaf(node.op->name, node.type, node.attributes)
+                                ? builder.leaf(*node.op, node.type, node.attributes)
                                 : builder.apply(*node.op, operands, node.attributes);
     return made.emplace(id, value).first->second;
   };

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/data/support.h"
 #include "base/atomic_file.h"
+#include "tests/data/support.h"
 #include "training/checkpoint.h"
 
 namespace espalier {
