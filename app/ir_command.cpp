@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,15 +16,14 @@
 #include "base/error.h"
 #include "codegen/cpu/host_targets.h"
 #include "codegen/cuda/emit.h"
+#include "codegen/cuda/form.h"
 #include "codegen/kernel/lower.h"
 #include "codegen/kernel/print.h"
 #include "codegen/kernel/target.h"
-#include "ir/access.h"
+#include "ir/build.h"
 #include "ir/passes/expand.h"
-#include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
 #include "ir/passes/hoist.h"
-#include "ir/passes/simplify.h"
+#include "ir/passes/pipeline.h"
 #include "ir/text/print.h"
 #include "ir/verify.h"
 #include "models/models.h"
@@ -39,10 +39,19 @@ std::vector<std::string> ir_targets() {
   return names;
 }
 
+std::vector<std::string> all_passes() {
+  std::vector<std::string> names{"trace", "hoist"};
+  for (const ir::Purpose purpose : {ir::Purpose::training, ir::Purpose::inference})
+    for (const std::string_view name : ir::pass_names(purpose))
+      if (std::ranges::find(names, name) == names.end()) names.emplace_back(name);
+  return names;
+}
+
 struct IrFlags {
   ModelFlags model;
   int vocabulary = 1000, classes = 5;
-  std::string granularity = "cell", pass, cell, target;
+  std::string granularity = "cell", purpose = "training", pass, cell, target;
+  std::string contractions = "cublas";
   bool hoist = EngineConfig().hoist, kernels = false;
 
   void add(CLI::App& parser);
@@ -60,12 +69,16 @@ void IrFlags::add(CLI::App& parser) {
       ->option_text("N");
   add_choice(parser, "--granularity", granularity, "cells as written, or one op each",
              {"cell", "op"}, granularity);
-  add_choice(parser, "--pass", pass, "only the program after this pass",
-             {"trace", "hoist", "fuse_contractions", "simplify", "differentiate"}, "all");
+  add_choice(parser, "--pass", pass, "only the program after this pass", all_passes(), "all");
+  add_choice(parser, "--for", purpose, "what the cells are made ready for",
+             {"training", "inference"}, purpose);
   add_switch(parser, "--hoist", hoist, "the pass that splits what depends on no state off a cell");
   parser.add_option("--cell", cell, "only this cell")->check(some_name())->option_text("NAME");
   parser.add_flag("--kernels", kernels, "the kernels of each cell too");
   add_choice(parser, "--target", target, "what to compile for", ir_targets(), "the first");
+  add_choice(parser, "--contractions", contractions,
+             "what a GPU multiplies by: tiles, or cuBLAS wherever it can", {"tiles", "cublas"},
+             contractions);
 }
 
 /// Prints the stages of the pipeline, in its order.
@@ -82,22 +95,35 @@ class Dump {
   }
 
   void run() {
-    show("trace");
+    show("trace", program_);
     program_ = hoisted(std::move(program_));
-    if (flags_.hoist) show("hoist");
-    // On the body as it was written, before slices move.
-    for (ir::Cell& cell : program_.cells) cell = ir::fuse_contractions(cell);
-    show("fuse_contractions");
-    for (ir::Cell& cell : program_.cells) cell = ir::simplify(cell);
-    show("simplify");
-    const bool wanted = heading("differentiate");
-    for (const ir::Cell& cell : program_.cells) {
-      if (!chosen(cell)) continue;
-      const ir::Differentiated both = ir::differentiate(program_, cell);
-      ir::verify(both, program_);
-      if (wanted) std::cout << ir::print(both, program_) << '\n';
-      if (flags_.kernels) show_kernels(cell, both);
+    if (flags_.hoist) show("hoist", program_);
+    const bool training = flags_.purpose == "training";
+    std::map<std::string_view, ir::Program> after;  // what each pass gave, but differentiation
+    std::vector<ir::Differentiated> differentiated;
+    for (std::size_t i = 0; i < program_.cells.size(); ++i) {
+      const ir::PassObserver collect{[&](std::string_view pass, const ir::Cell& cell) {
+                                       after.try_emplace(pass, program_).first->second.cells[i] =
+                                           cell;
+                                     },
+                                     {}};
+      if (training)
+        differentiated.push_back(ir::training_cells(program_, program_.cells[i], collect));
+      else
+        ir::inference_cell(program_.cells[i], collect);
     }
+    for (const std::string_view pass :
+         ir::pass_names(training ? ir::Purpose::training : ir::Purpose::inference)) {
+      const auto found = after.find(pass);
+      if (found != after.end())
+        show(pass, found->second);
+      else
+        show(pass, differentiated);
+    }
+    if (!training && flags_.kernels)
+      for (const ir::Cell& cell : after[ir::pass_names(ir::Purpose::inference).back()].cells)
+        if (chosen(cell) && !ir::is_input(cell))
+          print_kernel("inference", cell, codegen::lower_forward(program_, cell, target()));
     std::cout << std::flush;
   }
 
@@ -118,32 +144,51 @@ class Dump {
     return true;
   }
 
-  void show(std::string_view pass) const {
-    ir::verify(program_);
+  void show(std::string_view pass, const ir::Program& program) const {
+    ir::verify(program);
     if (!heading(pass)) return;
-    if (flags_.cell.empty()) std::cout << ir::print(program_) << '\n';
-    for (const ir::Cell& cell : program_.cells)
-      if (cell.name == flags_.cell) std::cout << ir::print(cell, program_) << '\n';
+    if (flags_.cell.empty()) std::cout << ir::print(program) << '\n';
+    for (const ir::Cell& cell : program.cells)
+      if (cell.name == flags_.cell) std::cout << ir::print(cell, program) << '\n';
   }
 
-  void show_kernels(const ir::Cell& cell, const ir::Differentiated& both) {
-    const bool cuda = flags_.target.starts_with("sm_");
-    const codegen::Target target =
-        cuda ? codegen::cuda_target(flags_.target) : codegen::host_target(flags_.target);
-    const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-    const auto print = [&](std::string_view what, const codegen::Kernel& kernel) {
-      std::cout << fmt::format("# {} kernel of cell {} for {}\n{}\n", what, cell.name, target.name,
-                               codegen::print_kernel(kernel));
-      if (!cuda) return;
-      if (!std::exchange(prelude_shown_, true))
-        std::cout << "# before the stages of CUDA kernels\n" << codegen::cuda_prelude() << '\n';
-      std::cout << fmt::format("# {} kernel of cell {} in CUDA C++\n{}\n", what, cell.name,
-                               codegen::print_cuda_stages(kernel, "").source);
-    };
-    print("forward", codegen::lower_forward(program_, both.forward, accesses, target));
-    print("backward", codegen::lower_backward(cell, both.backward, accesses, target));
+  void show(std::string_view pass, const std::vector<ir::Differentiated>& cells) {
+    const bool wanted = heading(pass);
+    for (const ir::Differentiated& both : cells) {
+      if (!chosen(both.forward)) continue;
+      ir::verify(both, program_);
+      if (wanted) std::cout << ir::print(both, program_) << '\n';
+      if (flags_.kernels) show_kernels(both);
+    }
+  }
+
+  bool on_gpu() const { return flags_.target.starts_with("sm_"); }
+  codegen::Target target() const {
+    return on_gpu() ? codegen::cuda_target(flags_.target) : codegen::host_target(flags_.target);
+  }
+
+  /// In the form that the target gets.
+  void print_kernel(std::string_view what, const ir::Cell& cell, codegen::Kernel kernel) {
+    if (on_gpu())
+      kernel = codegen::cuda_form(std::move(kernel), [this](const codegen::ContractionShape&) {
+        return flags_.contractions == "cublas";
+      });
+    std::cout << fmt::format("# {} kernel of cell {} for {}\n{}\n", what, cell.name, target().name,
+                             codegen::print_kernel(kernel));
+    if (!on_gpu()) return;
+    if (!std::exchange(prelude_shown_, true))
+      std::cout << "# before the stages of CUDA kernels\n" << codegen::cuda_prelude() << '\n';
+    std::cout << fmt::format("# {} kernel of cell {} in CUDA C++\n{}\n", what, cell.name,
+                             codegen::print_cuda_stages(kernel, "").source);
+  }
+
+  void show_kernels(const ir::Differentiated& both) {
+    const ir::Cell& cell = both.forward;
+    print_kernel("forward", cell, codegen::lower_forward(program_, cell, target()));
+    print_kernel("backward", cell, codegen::lower_backward(cell, both.backward, target()));
     const std::vector<bool> stores(both.backward.contributions.size(), false);
-    print("weight gradient", codegen::lower_weight_gradient(cell, both.backward, stores));
+    print_kernel("weight gradient", cell,
+                 codegen::lower_weight_gradient(cell, both.backward, stores));
   }
 
   const IrFlags& flags_;

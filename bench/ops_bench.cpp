@@ -17,8 +17,7 @@
 #include "bench/measure/machine.h"
 #include "bench/measure/step_work.h"
 #include "ir/op.h"
-#include "ir/passes/gradient.h"
-#include "ir/passes/simplify.h"
+#include "ir/passes/pipeline.h"
 #include "runtime/engine.h"
 #include "runtime/step/cell_kernels.h"
 
@@ -85,12 +84,12 @@ ir::Program program_of(const Call& call) {
     const std::string name = fmt::format("x{}", i);
     if (type.dtype == ir::DType::i32) {
       cell.ports.push_back({name, ir::PortKind::index, -1});
-      operands.push_back(builder.leaf("port", type, {.ints = {port, 0}}));
+      operands.push_back(builder.leaf(ir::OpId::port, type, {.ints = {port, 0}}));
       continue;
     }
     if (call.weights == static_cast<int>(i)) {
-      operands.push_back(
-          builder.leaf("param", type, {.ints = {static_cast<int>(program.params.size()), 0}}));
+      operands.push_back(builder.leaf(ir::OpId::param, type,
+                                      {.ints = {static_cast<int>(program.params.size()), 0}}));
       program.params.push_back({name, type.shape, ir::Initializer::uniform(0.5)});
       continue;
     }
@@ -100,20 +99,21 @@ ir::Program program_of(const Call& call) {
     program.states.push_back({name, {stored}});
     cell.ports.push_back({name, kids ? ir::PortKind::children : ir::PortKind::child, state});
     if (kids) type.children = static_cast<std::int8_t>(port);
-    operands.push_back(builder.leaf("port", type, {.ints = {port, 0}}));
+    operands.push_back(builder.leaf(ir::OpId::port, type, {.ints = {port, 0}}));
 
     ir::Cell leaf{"leaf_" + name, {{"i", ir::PortKind::index, -1}}, state, {}, {}};
     ir::GraphBuilder rows(ir::GraphBuilder::Mode::record, "in a leaf");
     const Type table{type.dtype, type.shape.prepend(table_rows), ir::per_instance};
-    const Value of = rows.leaf("param", table, {.ints = {int(program.params.size()), 0}});
-    const Value index = rows.leaf("port", {ir::DType::i32, {}, ir::per_instance}, {});
-    leaf.outputs = {rows.apply("row", {of, index}).id};
+    const Value of = rows.leaf(ir::OpId::param, table, {.ints = {int(program.params.size()), 0}});
+    const Value index = rows.leaf(ir::OpId::port, {ir::DType::i32, {}, ir::per_instance}, {});
+    leaf.outputs = {rows.apply(ir::OpId::row, {of, index}).id};
     leaf.graph = rows.finish(leaf.outputs);
     program.params.push_back({"table_" + name, table.shape, ir::Initializer::uniform(0.5)});
     program.cells.push_back(std::move(leaf));
   }
   Value result = builder.apply(*call.op, operands, call.attributes);
-  if (result.type().children != ir::per_instance) result = builder.apply("sum_children", {result});
+  if (result.type().children != ir::per_instance)
+    result = builder.apply(ir::OpId::sum_children, {result});
   const Type out = result.type();
   cell.state = static_cast<ir::StateId>(program.states.size());
   cell.outputs = {result.id};
@@ -123,9 +123,9 @@ ir::Program program_of(const Call& call) {
 
   ir::Cell loss{"loss", {{"y", ir::PortKind::child, program.cells.back().state}}, -1, {}, {}};
   ir::GraphBuilder sum(ir::GraphBuilder::Mode::record, "in the loss");
-  const Value y = sum.leaf("port", out, {});
-  const Value flat = sum.apply("reshape", {y}, {.shape = {out.shape.size()}});
-  loss.outputs = {sum.apply("sum", {flat * flat}).id};
+  const Value y = sum.leaf(ir::OpId::port, out, {});
+  const Value flat = sum.apply(ir::OpId::reshape, {y}, {.shape = {out.shape.size()}});
+  loss.outputs = {sum.apply(ir::OpId::sum, {flat * flat}).id};
   loss.graph = sum.finish(loss.outputs);
   loss.state = static_cast<ir::StateId>(program.states.size());
   program.states.push_back({"loss", {{ir::DType::f32, {}, ir::per_instance}}});
@@ -174,9 +174,9 @@ Work work_of(const ir::Graph& graph) {
     const double size = double(node.type.shape.size()) * each;
     switch (node.op->kind) {
       case ir::OpClass::leaf:
-        if (node.op->name == "param")
+        if (node.op->id == ir::OpId::param)
           work.shared_bytes += 4 * size;
-        else if (node.op->name != "constant" && node.op->name != "iota")
+        else if (node.op->id != ir::OpId::constant && node.op->id != ir::OpId::iota)
           work.add_bytes(node.type);
         break;
       case ir::OpClass::elementwise: {
@@ -209,8 +209,7 @@ Work work_of(const ir::Graph& graph) {
 
 /// By part of the op's cell.
 std::map<Part, Work> works_of(const ir::Program& program, const ir::Cell& source) {
-  const ir::Cell cell = runtime::prepare(source);
-  const ir::Differentiated d = ir::differentiate(program, cell);
+  const ir::Differentiated d = ir::training_cells(program, source);
   std::map<Part, Work> works;
   Work& forward = works[Part::forward] = work_of(d.forward.graph);
   for (const NodeId output : d.forward.outputs) forward.add_bytes(d.forward.graph[output].type);

@@ -40,7 +40,7 @@ struct Compiler::Impl {
         ++statistics.disk_hits;
         return;
       } catch (const InternalError&) {
-        // It was whole but no object of this kernel: made anew below.
+        // The file is intact but not an object of this kernel: compile it again.
       }
     }
     std::string object = backend->compile(compiled.kernel);

@@ -25,7 +25,8 @@ Tensor::Tensor(const Param& param) {
                     record.name, param.model_->program.name));
   shape_ = record.shape;
   node_ = trace_->builder
-              .leaf("param", {ir::DType::f32, shape_, ir::per_instance}, {.ints = {param.id_, 0}})
+              .leaf(ir::OpId::param, {ir::DType::f32, shape_, ir::per_instance},
+                    {.ints = {param.id_, 0}})
               .id;
 }
 
@@ -105,7 +106,7 @@ Tensor trace_op(std::string_view name, const ir::Attributes& attributes,
                 std::span<const Tensor> operands) {
   const ir::Op& op = ir::op(name);
   std::shared_ptr<Trace> trace;
-  bool draws = op.name == "dropout";
+  bool draws = op.id == ir::OpId::dropout;
   for (const Tensor& operand : operands) {
     const auto& other = Inside::trace(operand);
     if (!other) {

@@ -47,8 +47,8 @@ CellTracer::~CellTracer() {
 
 std::string CellTracer::describe(const ir::Node& node) const {
   const auto& ints = node.attributes.ints;
-  if (node.op->name == "param") return "param '" + model_.program.params[ints[0]].name + "'";
-  if (node.op->name != "port") return "";
+  if (node.op->id == ir::OpId::param) return "param '" + model_.program.params[ints[0]].name + "'";
+  if (node.op->id != ir::OpId::port) return "";
   const ir::Port& port = cell_.ports[ints[0]];
   const std::string name = "port '" + port.name + "'";
   const bool one_field =
@@ -59,8 +59,9 @@ std::string CellTracer::describe(const ir::Node& node) const {
 Index CellTracer::index_port() {
   const int port = ir::add_port(cell_, ir::PortKind::index, -1);
   return Inside::index(
-      trace_,
-      trace_->builder.leaf("port", {ir::DType::i32, {}, ir::per_instance}, {.ints = {port, 0}}).id);
+      trace_, trace_->builder
+                  .leaf(ir::OpId::port, {ir::DType::i32, {}, ir::per_instance}, {.ints = {port, 0}})
+                  .id);
 }
 
 std::vector<Tensor> CellTracer::state_port(ir::PortKind kind, ir::StateId state) {
@@ -69,8 +70,8 @@ std::vector<Tensor> CellTracer::state_port(ir::PortKind kind, ir::StateId state)
   for (ir::Type type : model_.program.states[state].fields) {
     if (kind == ir::PortKind::children) type.children = static_cast<std::int8_t>(port);
     const int field = static_cast<int>(fields.size());
-    fields.push_back(
-        Inside::tensor(trace_, trace_->builder.leaf("port", type, {.ints = {port, field}}).id));
+    fields.push_back(Inside::tensor(
+        trace_, trace_->builder.leaf(ir::OpId::port, type, {.ints = {port, field}}).id));
   }
   return fields;
 }

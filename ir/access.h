@@ -1,4 +1,5 @@
-// How a batch reads an operand of its instances: part of a kernel's key, known from the layout.
+// How a batch reads an operand of its instances: known from the layout, shown in reports. Kernels
+// read all operands as gathered rows.
 #pragma once
 
 #include <cstdint>

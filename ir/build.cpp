@@ -49,7 +49,7 @@ bool is_input(const Cell& cell) {
   if (cell.graph.size() != static_cast<NodeId>(cell.outputs.size())) return false;
   for (std::size_t field = 0; field < cell.outputs.size(); ++field) {
     const Node& node = cell.graph[cell.outputs[field]];
-    if (node.op->name != "input" || node.attributes.ints[0] != static_cast<int>(field))
+    if (node.op->id != OpId::input || node.attributes.ints[0] != static_cast<int>(field))
       return false;
   }
   return true;

@@ -119,9 +119,9 @@ void reduce_children(const Node& node, const Array& x, std::span<double> out) {
 }
 
 std::vector<double> leaf_data(const Node& node, std::size_t size, const LeafData& leaf) {
-  if (node.op->name == "constant") return std::vector<double>(size, node.attributes.number);
+  if (node.op->id == OpId::constant) return std::vector<double>(size, node.attributes.number);
   std::vector<double> data;
-  if (node.op->name == "iota") {
+  if (node.op->id == OpId::iota) {
     data.resize(size);
     std::iota(data.begin(), data.end(), 0.0);
   } else {

@@ -82,7 +82,8 @@ Shape broadcast_shape(const ShapeContext& operands) {
 void Graph::append(Node node) {
   bool shared = false;
   if (node.op && node.op->kind == OpClass::leaf)
-    shared = node.op->name == "param" || node.op->name == "constant" || node.op->name == "iota";
+    shared =
+        node.op->id == OpId::param || node.op->id == OpId::constant || node.op->id == OpId::iota;
   else if (node.op && node.op->kind == OpClass::movement && !node.op->takes_index)
     shared = std::ranges::all_of(node.operands,
                                  [&](NodeId o) { return o >= 0 && o < size() && shared_[o]; });
@@ -91,16 +92,17 @@ void Graph::append(Node node) {
 }
 
 int index_port(const Graph& graph, NodeId id) {
-  const auto looks_through = [](std::string_view op) {
-    return op == "reshape" || op == "broadcast" || op == "per_child";
+  const auto looks_through = [](OpId op) {
+    return op == OpId::reshape || op == OpId::broadcast || op == OpId::per_child;
   };
-  while (looks_through(graph[id].op->name)) id = graph[id].operands[0];
+  while (looks_through(graph[id].op->id)) id = graph[id].operands[0];
   const Node& node = graph[id];
-  const bool is_index = node.op->name == "port" && node.type.dtype == DType::i32;
+  const bool is_index = node.op->id == OpId::port && node.type.dtype == DType::i32;
   return is_index ? node.attributes.ints[0] : -1;
 }
 
 const Node& Value::node() const { return builder->node(id); }
+bool Value::is(OpId op) const { return node().op->id == op; }
 
 GraphBuilder::GraphBuilder(Mode mode, std::string context)
     : mode_(mode), context_(std::move(context)) {}
@@ -119,18 +121,20 @@ Value GraphBuilder::intern(Node node) {
   return {this, graph_.size() - 1};
 }
 
-Value GraphBuilder::leaf(std::string_view name, Type type, Attributes attributes) {
-  const Op& op = ir::op(name);
+Value GraphBuilder::leaf(OpId id, Type type, Attributes attributes) {
+  return leaf(ir::op(id), type, attributes);
+}
+
+Value GraphBuilder::leaf(const Op& op, Type type, Attributes attributes) {
   return intern({&op, type, {}, canonical(op, attributes, type)});
 }
 
 Value GraphBuilder::constant(double value, Shape shape) {
-  return leaf("constant", {DType::f32, shape, per_instance}, {{}, value, shape});
+  return leaf(OpId::constant, {DType::f32, shape, per_instance}, {{}, value, shape});
 }
 
-Value GraphBuilder::apply(std::string_view name, std::initializer_list<Value> operands,
-                          Attributes attributes) {
-  return apply(ir::op(name), std::span(operands.begin(), operands.size()), attributes);
+Value GraphBuilder::apply(OpId id, std::span<const Value> operands, Attributes attributes) {
+  return apply(ir::op(id), operands, attributes);
 }
 
 void GraphBuilder::fit(const Op& op, const Attributes& attributes, std::vector<Value>& operands) {
@@ -143,13 +147,13 @@ void GraphBuilder::fit(const Op& op, const Attributes& attributes, std::vector<V
   if (op.kind == OpClass::elementwise) {
     const Shape shape = broadcast_shape(given);
     for (Value& value : operands)
-      if (value.shape() != shape) value = apply("broadcast", {value}, {.shape = shape});
+      if (value.shape() != shape) value = apply(OpId::broadcast, {value}, {.shape = shape});
   }
   if (!maps_over_children(op) || children == per_instance) return;
   for (Value& value : operands) {
     const bool as_it_is = op.kind == OpClass::contraction && is_shared(graph_, value.id);
     if (value.type().children == per_instance && !as_it_is)
-      value = apply("per_child", {value}, {.ints = {children, 0}});
+      value = apply(OpId::per_child, {value}, {.ints = {children, 0}});
   }
 }
 
@@ -240,19 +244,17 @@ Graph GraphBuilder::finish(std::span<NodeId> outputs) const {
 }
 
 namespace {
-Value binary(std::string_view name, Value a, Value b) {
-  return (a.builder ? a : b).builder->apply(name, {a, b});
-}
+Value binary(OpId op, Value a, Value b) { return (a.builder ? a : b).builder->apply(op, {a, b}); }
 Value constant(Value like, double value) { return like.builder->constant(value); }
-Value unary(std::string_view name, Value x) { return x.builder->apply(name, {x}); }
+Value unary(OpId op, Value x) { return x.builder->apply(op, {x}); }
 }  // namespace
 
 // clang-format off
-Value operator+(Value a, Value b) { return binary("add", a, b); }
-Value operator-(Value a, Value b) { return binary("sub", a, b); }
-Value operator*(Value a, Value b) { return binary("mul", a, b); }
-Value operator/(Value a, Value b) { return binary("div", a, b); }
-Value operator-(Value a) { return unary("neg", a); }
+Value operator+(Value a, Value b) { return binary(OpId::add, a, b); }
+Value operator-(Value a, Value b) { return binary(OpId::sub, a, b); }
+Value operator*(Value a, Value b) { return binary(OpId::mul, a, b); }
+Value operator/(Value a, Value b) { return binary(OpId::div, a, b); }
+Value operator-(Value a) { return unary(OpId::neg, a); }
 Value operator+(Value a, double b) { return a + constant(a, b); }
 Value operator-(Value a, double b) { return a - constant(a, b); }
 Value operator*(Value a, double b) { return a * constant(a, b); }
@@ -261,15 +263,15 @@ Value operator+(double a, Value b) { return constant(b, a) + b; }
 Value operator-(double a, Value b) { return constant(b, a) - b; }
 Value operator*(double a, Value b) { return constant(b, a) * b; }
 Value operator/(double a, Value b) { return constant(b, a) / b; }
-Value exp(Value x) { return unary("exp", x); }
-Value log(Value x) { return unary("log", x); }
-Value sqrt(Value x) { return unary("sqrt", x); }
-Value tanh(Value x) { return unary("tanh", x); }
-Value abs(Value x) { return unary("abs", x); }
-Value less(Value a, Value b) { return binary("less", a, b); }
+Value exp(Value x) { return unary(OpId::exp, x); }
+Value log(Value x) { return unary(OpId::log, x); }
+Value sqrt(Value x) { return unary(OpId::sqrt, x); }
+Value tanh(Value x) { return unary(OpId::tanh, x); }
+Value abs(Value x) { return unary(OpId::abs, x); }
+Value less(Value a, Value b) { return binary(OpId::less, a, b); }
 Value less(double a, Value b) { return less(constant(b, a), b); }
-Value equal(Value a, Value b) { return binary("equal", a, b); }
-Value where(Value c, Value a, Value b) { return c.builder->apply("where", {c, a, b}); }
+Value equal(Value a, Value b) { return binary(OpId::equal, a, b); }
+Value where(Value c, Value a, Value b) { return c.builder->apply(OpId::where, {c, a, b}); }
 // clang-format on
 
 }  // namespace espalier::ir

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ir/op_id.h"
 #include "ir/type.h"
 
 namespace espalier::ir {
@@ -85,6 +86,8 @@ struct Value {
   const Node& node() const;
   Type type() const { return node().type; }
   Shape shape() const { return type().shape; }
+  bool is(OpId op) const;
+  Value operand(std::size_t i) const { return {builder, node().operands[i]}; }
 };
 
 class GraphBuilder {
@@ -101,11 +104,14 @@ class GraphBuilder {
   /// Adds an op, expanding composites. Element-wise operands are broadcast against each other.
   /// Throws UserError where the op's shape rule does not hold.
   Value apply(const Op& op, std::span<const Value> operands, Attributes attributes = {});
-  Value apply(std::string_view op, std::initializer_list<Value> operands,
-              Attributes attributes = {});
+  Value apply(OpId op, std::span<const Value> operands, Attributes attributes = {});
+  Value apply(OpId op, std::initializer_list<Value> operands, Attributes attributes = {}) {
+    return apply(op, std::span(operands.begin(), operands.size()), attributes);
+  }
 
   /// A leaf of the given type (port, param, cotangent, …).
-  Value leaf(std::string_view op, Type type, Attributes attributes);
+  Value leaf(const Op& op, Type type, Attributes attributes);
+  Value leaf(OpId op, Type type, Attributes attributes);
   Value constant(double value, Shape shape = {});
 
   const Graph& graph() const { return graph_; }

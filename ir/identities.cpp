@@ -8,15 +8,9 @@
 namespace espalier::ir {
 namespace {
 
-bool is(const Value& value, std::string_view name) { return value.node().op->name == name; }
-
 std::optional<double> constant_of(const Value& value) {
-  if (is(value, "constant")) return value.node().attributes.number;
+  if (value.is(OpId::constant)) return value.node().attributes.number;
   return std::nullopt;
-}
-
-Value operand(const Value& value, std::size_t i) {
-  return {value.builder, value.node().operands[i]};
 }
 
 std::vector<Value> operands_of(const Value& value) {
@@ -26,11 +20,11 @@ std::vector<Value> operands_of(const Value& value) {
 }
 
 Value constant_like(GraphBuilder& b, double number, const Type& type) {
-  return b.leaf("constant", type, {{}, number, type.shape});
+  return b.leaf(OpId::constant, type, {{}, number, type.shape});
 }
 
 Value cut(GraphBuilder& b, Value x, int axis, int begin, int length) {
-  return b.apply("slice", {x}, {.ints = {axis, begin}, .shape = x.shape().with(axis, length)});
+  return b.apply(OpId::slice, {x}, {.ints = {axis, begin}, .shape = x.shape().with(axis, length)});
 }
 
 Value simplify_elementwise(GraphBuilder& b, const Op& op, std::span<const Value> x,
@@ -40,12 +34,12 @@ Value simplify_elementwise(GraphBuilder& b, const Op& op, std::span<const Value>
     if (const auto number = constant_of(value)) numbers.push_back(*number);
   if (numbers.size() == x.size()) return constant_like(b, op.evaluate(numbers.data()), type);
   const std::optional<double> a = constant_of(x[0]), c = constant_of(x[x.size() > 1]);
-  if (op.name == "add") {
+  if (op.id == OpId::add) {
     if (a == 0.0) return x[1];
     if (c == 0.0) return x[0];
-    if (is(x[1], "neg")) return x[0] - operand(x[1], 0);
-    if (is(x[0], "neg")) return x[1] - operand(x[0], 0);
-    if (is(x[0], "concat") && is(x[1], "concat") &&
+    if (x[1].is(OpId::neg)) return x[0] - x[1].operand(0);
+    if (x[0].is(OpId::neg)) return x[1] - x[0].operand(0);
+    if (x[0].is(OpId::concat) && x[1].is(OpId::concat) &&
         x[0].node().attributes == x[1].node().attributes) {
       const auto left = operands_of(x[0]), right = operands_of(x[1]);
       const bool aligned = std::ranges::equal(
@@ -53,26 +47,26 @@ Value simplify_elementwise(GraphBuilder& b, const Op& op, std::span<const Value>
       if (aligned) {
         std::vector<Value> parts;
         for (std::size_t i = 0; i < left.size(); ++i) parts.push_back(left[i] + right[i]);
-        return b.apply(ir::op("concat"), parts, x[0].node().attributes);
+        return b.apply(OpId::concat, parts, x[0].node().attributes);
       }
     }
-  } else if (op.name == "sub") {
+  } else if (op.id == OpId::sub) {
     if (c == 0.0) return x[0];
     if (a == 0.0) return -x[1];
-    if (is(x[1], "neg")) return x[0] + operand(x[1], 0);
-  } else if (op.name == "mul") {
+    if (x[1].is(OpId::neg)) return x[0] + x[1].operand(0);
+  } else if (op.id == OpId::mul) {
     if (a == 0.0 || c == 0.0) return constant_like(b, 0, type);
     if (a == 1.0) return x[1];
     if (c == 1.0) return x[0];
     if (a == -1.0) return -x[1];
     if (c == -1.0) return -x[0];
-  } else if (op.name == "div") {
+  } else if (op.id == OpId::div) {
     if (a == 0.0) return constant_like(b, 0, type);
     if (c == 1.0) return x[0];
-  } else if (op.name == "neg") {
-    if (is(x[0], "neg")) return operand(x[0], 0);
-    if (is(x[0], "sub")) return operand(x[0], 1) - operand(x[0], 0);
-  } else if (op.name == "where" && a) {
+  } else if (op.id == OpId::neg) {
+    if (x[0].is(OpId::neg)) return x[0].operand(0);
+    if (x[0].is(OpId::sub)) return x[0].operand(1) - x[0].operand(0);
+  } else if (op.id == OpId::where && a) {
     return *a != 0 ? x[1] : x[2];
   }
   return {};
@@ -84,14 +78,14 @@ Value simplify_slice(GraphBuilder& b, Value x, const Attributes& attributes, con
   const int length = type.shape[axis];
   if (x.shape() == type.shape) return x;
   const Op& from = *x.node().op;
-  if (from.name == "slice" && x.node().attributes.ints[0] == axis)
-    return cut(b, operand(x, 0), axis, begin + x.node().attributes.ints[1], length);
+  if (from.id == OpId::slice && x.node().attributes.ints[0] == axis)
+    return cut(b, x.operand(0), axis, begin + x.node().attributes.ints[1], length);
   if (from.kind == OpClass::elementwise) {
     std::vector<Value> parts;
     for (const Value& value : operands_of(x)) parts.push_back(cut(b, value, axis, begin, length));
     return b.apply(from, parts, x.node().attributes);
   }
-  if (from.name == "concat" && x.node().attributes.ints[0] == axis) {
+  if (from.id == OpId::concat && x.node().attributes.ints[0] == axis) {
     std::vector<Value> parts;
     int position = 0;
     for (const Value& part : operands_of(x)) {
@@ -102,22 +96,23 @@ Value simplify_slice(GraphBuilder& b, Value x, const Attributes& attributes, con
     }
     return parts.size() == 1 ? parts[0] : b.apply(from, parts, x.node().attributes);
   }
-  if (from.name == "broadcast") {
-    const Value source = operand(x, 0);
+  if (from.id == OpId::broadcast) {
+    const Value source = x.operand(0);
     const int source_axis = axis - (x.shape().rank() - source.shape().rank());
     const bool repeated = source_axis < 0 || source.shape()[source_axis] == 1;
-    return b.apply("broadcast", {repeated ? source : cut(b, source, source_axis, begin, length)},
+    return b.apply(OpId::broadcast,
+                   {repeated ? source : cut(b, source, source_axis, begin, length)},
                    {.shape = type.shape});
   }
-  if (from.name == "per_child")
-    return b.apply("per_child", {cut(b, operand(x, 0), axis, begin, length)},
+  if (from.id == OpId::per_child)
+    return b.apply(OpId::per_child, {cut(b, x.operand(0), axis, begin, length)},
                    {.ints = x.node().attributes.ints});
-  if (from.name == "transpose")
-    return b.apply("transpose", {cut(b, operand(x, 0), 1 - axis, begin, length)});
-  if (from.name == "outer")
-    return axis == 0
-               ? b.apply("outer", {cut(b, operand(x, 0), 0, begin, length), operand(x, 1)})
-               : b.apply("outer", {operand(x, 0), cut(b, operand(x, 1), axis - 1, begin, length)});
+  if (from.id == OpId::transpose)
+    return b.apply(OpId::transpose, {cut(b, x.operand(0), 1 - axis, begin, length)});
+  if (from.id == OpId::outer)
+    return axis == 0 ? b.apply(OpId::outer, {cut(b, x.operand(0), 0, begin, length), x.operand(1)})
+                     : b.apply(OpId::outer,
+                               {x.operand(0), cut(b, x.operand(1), axis - 1, begin, length)});
   return {};
 }
 
@@ -135,13 +130,13 @@ Value join_outers(GraphBuilder& b, std::span<const Value> parts, int axis) {
       operands.push_back(constant_like(b, 0, zeros));
       continue;
     }
-    if (!is(part, "outer") || (kept && kept.id != operand(part, 1 - joined).id)) return {};
-    kept = operand(part, 1 - joined);
-    operands.push_back(operand(part, joined));
+    if (!part.is(OpId::outer) || (kept && kept.id != part.operand(1 - joined).id)) return {};
+    kept = part.operand(1 - joined);
+    operands.push_back(part.operand(joined));
   }
   if (!kept) return {};
-  const Value whole = b.apply(op("concat"), operands, {.ints = {joined == 0 ? 0 : axis - 1, 0}});
-  return joined == 0 ? b.apply("outer", {whole, kept}) : b.apply("outer", {kept, whole});
+  const Value whole = b.apply(OpId::concat, operands, {.ints = {joined == 0 ? 0 : axis - 1, 0}});
+  return joined == 0 ? b.apply(OpId::outer, {whole, kept}) : b.apply(OpId::outer, {kept, whole});
 }
 
 /// One row of something computed is computed alone: the label's element of a softmax.
@@ -155,8 +150,8 @@ Value simplify_row(GraphBuilder& b, const Op& row, Value x, Value index, const T
     }
     return b.apply(from, rows, x.node().attributes);
   }
-  if (from.name == "broadcast" && type.shape.rank() == 0)
-    return b.apply("reshape", {operand(x, 0)}, {.shape = type.shape});
+  if (from.id == OpId::broadcast && type.shape.rank() == 0)
+    return b.apply(OpId::reshape, {x.operand(0)}, {.shape = type.shape});
   return {};
 }
 
@@ -165,22 +160,23 @@ Value simplify_movement(GraphBuilder& b, const Op& op, std::span<const Value> op
   const Value x = operands[0];
   if (const auto number = constant_of(x); number && !op.assembles)
     return constant_like(b, *number, type);
-  if (op.name == "slice") return simplify_slice(b, x, attributes, type);
+  if (op.id == OpId::slice) return simplify_slice(b, x, attributes, type);
   if (op.takes_index) return simplify_row(b, op, x, operands[1], type);
-  if (op.name == "reshape") {
+  if (op.id == OpId::reshape) {
     if (x.shape() == type.shape) return x;
-    if (is(x, "reshape")) return b.apply("reshape", {operand(x, 0)}, {.shape = type.shape});
-  } else if (op.name == "broadcast") {
+    if (x.is(OpId::reshape)) return b.apply(OpId::reshape, {x.operand(0)}, {.shape = type.shape});
+  } else if (op.id == OpId::broadcast) {
     if (x.shape() == type.shape) return x;
-    if (is(x, "broadcast")) return b.apply("broadcast", {operand(x, 0)}, {.shape = type.shape});
-  } else if (op.name == "transpose") {
-    if (is(x, "transpose")) return operand(x, 0);
-    if (is(x, "outer") && operand(x, 1).shape().rank() == 1)
-      return b.apply("outer", {operand(x, 1), operand(x, 0)});
-    if (is(x, "concat")) {
+    if (x.is(OpId::broadcast))
+      return b.apply(OpId::broadcast, {x.operand(0)}, {.shape = type.shape});
+  } else if (op.id == OpId::transpose) {
+    if (x.is(OpId::transpose)) return x.operand(0);
+    if (x.is(OpId::outer) && x.operand(1).shape().rank() == 1)
+      return b.apply(OpId::outer, {x.operand(1), x.operand(0)});
+    if (x.is(OpId::concat)) {
       std::vector<Value> parts;
-      for (const Value& part : operands_of(x)) parts.push_back(b.apply("transpose", {part}));
-      return b.apply(ir::op("concat"), parts, {.ints = {1 - x.node().attributes.ints[0], 0}});
+      for (const Value& part : operands_of(x)) parts.push_back(b.apply(OpId::transpose, {part}));
+      return b.apply(OpId::concat, parts, {.ints = {1 - x.node().attributes.ints[0], 0}});
     }
   } else if (op.assembles) {
     if (operands.size() == 1) return x;
@@ -210,7 +206,7 @@ Value simplify(GraphBuilder& b, const Op& op, std::span<const Value> operands,
     case OpClass::reduction:
       if (op.combine == Combine::sum && any_zero()) return constant_like(b, 0, type);
       if (!op.over_children && operands[0].shape()[attributes.ints[0]] == 1)
-        return b.apply("reshape", {operands[0]}, {.shape = type.shape});
+        return b.apply(OpId::reshape, {operands[0]}, {.shape = type.shape});
       return {};
     case OpClass::leaf:
     case OpClass::composite:

@@ -31,6 +31,16 @@ const Op& op(std::string_view name) {
       fmt::format("no op is called '{}'; the nearest is '{}'", name, nearest_name(name, names)));
 }
 
+const Op& op(OpId id) {
+  static const auto by_id = [] {
+    std::array<const Op*, std::size_t(OpId::count)> records{};
+    for (const Op& op : ops()) records[std::size_t(op.id)] = &op;
+    return records;
+  }();
+  internal_check(id != OpId::other && by_id[std::size_t(id)], "op {} has no record", int(id));
+  return *by_id[std::size_t(id)];
+}
+
 std::string ShapeContext::describe(int i) const {
   const auto name = [&](std::size_t j) {
     return builder && builder->describe ? builder->describe(builder->node(nodes[j])) : "";

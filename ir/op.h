@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/op_id.h"
 #include "ir/scalar.h"
 
 namespace espalier::ir {
@@ -86,8 +87,16 @@ struct AttributeNames {
   bool shape = false;  ///< reads `shape`, which is that of its result
 };
 
+/// What a record is called in texts and, if code refers to it, in code.
+struct OpName {
+  OpName(const char* text, OpId id = OpId::other) : text(text), id(id) {}
+  std::string_view text;
+  OpId id;
+};
+
 struct Op {
   std::string_view name;
+  OpId id = OpId::other;  ///< for code that refers to the op
   OpClass kind = OpClass::leaf;
   std::string_view summary;                ///< one line for the reference: what it computes
   std::vector<std::string_view> operands;  ///< names, for error texts and the reference
@@ -133,6 +142,7 @@ Attributes canonical(const Op& op, const Attributes& attributes, const Type& res
 std::span<const Op> ops();
 /// The op of that name; throws UserError with the nearest name if there is none.
 const Op& op(std::string_view name);
+const Op& op(OpId id);
 
 // The parts of the table, one source per class.
 std::vector<Op> leaf_ops();

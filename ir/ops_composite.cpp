@@ -18,12 +18,12 @@ const Type vec_per_child{DType::f32, {6}, 0};
 
 using Expand = V (*)(GraphBuilder&, std::span<const V>, const Attributes&);
 
-Op composite(std::string_view name, std::string_view summary,
-             std::vector<std::string_view> operands, Type (*type)(const ShapeContext&),
-             Expand expand, std::vector<Op::Example> examples, double ulp,
-             AttributeNames attributes = {}) {
+Op composite(OpName name, std::string_view summary, std::vector<std::string_view> operands,
+             Type (*type)(const ShapeContext&), Expand expand, std::vector<Op::Example> examples,
+             double ulp, AttributeNames attributes = {}) {
   Op op;
-  op.name = name;
+  op.name = name.text;
+  op.id = name.id;
   op.kind = OpClass::composite;
   op.summary = summary;
   op.domain.assign(operands.size(), Interval{-3, 3});
@@ -67,37 +67,37 @@ Type element_by_element(const ShapeContext& c) {
 }
 
 /// `op` over the last axis of x, with that axis kept at extent 1.
-V over_last(V x, std::string_view op) {
+V over_last(V x, OpId op) {
   const int axis = x.shape().rank() - 1;
   const V reduced = x.builder->apply(op, {x}, {.ints = {axis, 0}});
-  return x.builder->apply("reshape", {reduced}, {.shape = x.shape().with(axis, 1)});
+  return x.builder->apply(OpId::reshape, {reduced}, {.shape = x.shape().with(axis, 1)});
 }
 
 /// What e^x is taken of in a softmax, whose gradient does not depend on the shift.
-V shift(V x, V largest) { return x - x.builder->apply("stop_gradient", {largest}); }
+V shift(V x, V largest) { return x - x.builder->apply(OpId::stop_gradient, {largest}); }
 
-V shifted(V x) { return shift(x, over_last(x, "max_over")); }
+V shifted(V x) { return shift(x, over_last(x, OpId::max_over)); }
 
 V log_softmax(V x) {
   const V y = shifted(x);
-  return y - log(over_last(exp(y), "sum"));
+  return y - log(over_last(exp(y), OpId::sum));
 }
 
-V mean_last(V x) { return over_last(x, "sum") * (1.0 / x.shape()[x.shape().rank() - 1]); }
+V mean_last(V x) { return over_last(x, OpId::sum) * (1.0 / x.shape()[x.shape().rank() - 1]); }
 
 V children_count(V x) {
   const V one =
-      x.builder->apply("per_child", {x.builder->constant(1)}, {.ints = {x.type().children, 0}});
-  const V count = x.builder->apply("sum_children", {one});
-  return x.builder->apply("max", {count, x.builder->constant(1)});
+      x.builder->apply(OpId::per_child, {x.builder->constant(1)}, {.ints = {x.type().children, 0}});
+  const V count = x.builder->apply(OpId::sum_children, {one});
+  return x.builder->apply(OpId::max, {count, x.builder->constant(1)});
 }
 
 V bilinear(GraphBuilder& b, V form, V x, V y) {
   const Shape& shape = form.shape();
   const std::int64_t pairs = std::int64_t(shape[1]) * shape[2];
-  const V flat = b.apply("reshape", {form}, {.shape = {shape[0], pairs}});
-  const V products = b.apply("reshape", {b.apply("outer", {x, y})}, {.shape = {pairs}});
-  return b.apply("matmul", {flat, products});
+  const V flat = b.apply(OpId::reshape, {form}, {.shape = {shape[0], pairs}});
+  const V products = b.apply(OpId::reshape, {b.apply(OpId::outer, {x, y})}, {.shape = {pairs}});
+  return b.apply(OpId::matmul, {flat, products});
 }
 
 V layer_norm(V x, V gain, V bias) {
@@ -109,8 +109,8 @@ V layer_norm(V x, V gain, V bias) {
 V dropout(GraphBuilder& b, V x, double rate) {
   if (rate == 0) return x;
   int masks = 0;  // each call of a cell's body draws a mask of its own
-  for (NodeId id = 0; id < b.size(); ++id) masks += b.node(id).op->name == "dropout_mask";
-  const V mask = b.leaf("dropout_mask", x.type(), {.ints = {masks, 0}, .number = rate});
+  for (NodeId id = 0; id < b.size(); ++id) masks += b.node(id).op->id == OpId::dropout_mask;
+  const V mask = b.leaf(OpId::dropout_mask, x.type(), {.ints = {masks, 0}, .number = rate});
   return x * mask;
 }
 
@@ -122,7 +122,7 @@ std::vector<Op> composite_ops() {
           "softmax", "eˣ / Σ eˣ over the last axis", {"x"}, last_axis,
           [](GraphBuilder&, std::span<const V> x, const Attributes&) {
             const V e = exp(shifted(x[0]));
-            return e / over_last(e, "sum");
+            return e / over_last(e, OpId::sum);
           },
           {{{vec}, {}}, {{mat}, {}}}, 16),
       composite(
@@ -133,8 +133,8 @@ std::vector<Op> composite_ops() {
           "softmax_children", "eˣ / Σ eˣ over the children, element by element", {"x"},
           over_children,
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
-            const V e = exp(shift(x[0], b.apply("max_children", {x[0]})));
-            return e / b.apply("sum_children", {e});
+            const V e = exp(shift(x[0], b.apply(OpId::max_children, {x[0]})));
+            return e / b.apply(OpId::sum_children, {e});
           },
           {{{vec_per_child}, {}}}, 16),
       composite(
@@ -148,7 +148,7 @@ std::vector<Op> composite_ops() {
           },
           [](GraphBuilder& b, std::span<const V> x, const Attributes& a) {
             const double extent = x[0].shape()[a.ints[0]];
-            return b.apply("sum", {x[0]}, {.ints = a.ints}) * (1.0 / extent);
+            return b.apply(OpId::sum, {x[0]}, {.ints = a.ints}) * (1.0 / extent);
           },
           {{{vec}, {}}, {{mat}, {.ints = {1, 0}}}}, 8, {.ints = {"axis"}}),
       composite(
@@ -157,11 +157,11 @@ std::vector<Op> composite_ops() {
             return {DType::f32, over_children(c).shape, per_instance};
           },
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
-            return b.apply("sum_children", {x[0]}) / children_count(x[0]);
+            return b.apply(OpId::sum_children, {x[0]}) / children_count(x[0]);
           },
           {{{vec_per_child}, {}}}, 8),
       composite(
-          "one_hot", "1 at `index`, 0 elsewhere; `shape` is [n]", {"index"},
+          {"one_hot", OpId::one_hot}, "1 at `index`, 0 elsewhere; `shape` is [n]", {"index"},
           [](const ShapeContext& c) -> Type {
             c.check(c.operands[0].dtype == DType::i32 && c.shape(0).rank() == 0,
                     "expected an index: " + c.describe(0));
@@ -170,7 +170,8 @@ std::vector<Op> composite_ops() {
             return {DType::f32, c.attributes.shape, c.operands[0].children};
           },
           [](GraphBuilder& b, std::span<const V> x, const Attributes& a) {
-            const V iota = b.leaf("iota", {DType::i32, a.shape, per_instance}, {.shape = a.shape});
+            const V iota =
+                b.leaf(OpId::iota, {DType::i32, a.shape, per_instance}, {.shape = a.shape});
             return equal(iota, x[0]);
           },
           {{{index_type}, {.shape = {7}}}}, 0, {.shape = true}),
@@ -185,7 +186,7 @@ std::vector<Op> composite_ops() {
             return number(c, {});
           },
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
-            return -b.apply("row", {log_softmax(x[0]), x[1]});
+            return -b.apply(OpId::row, {log_softmax(x[0]), x[1]});
           },
           {{{vec, index_type}, {}}}, 32),
       composite(
@@ -193,7 +194,7 @@ std::vector<Op> composite_ops() {
           "softplus(logit) − target · logit; targets lie in 0 … 1, element by element",
           {"logit", "target"}, element_by_element,
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
-            return b.apply("softplus", {x[0]}) - x[1] * x[0];
+            return b.apply(OpId::softplus, {x[0]}) - x[1] * x[0];
           },
           {{{vec, vec}, {}}, {{scalar, scalar}, {}}}, 16),
       composite(
@@ -243,7 +244,7 @@ std::vector<Op> composite_ops() {
             {}}},
           1),
       composite(
-          "dropout",
+          {"dropout", OpId::dropout},
           "x with each element kept with probability 1 − `rate` and scaled by its inverse; "
           "x itself outside training (Srivastava et al. 2014)",
           {"x"},

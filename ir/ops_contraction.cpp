@@ -30,9 +30,11 @@ std::vector<V> matmul_gradient(const GradientContext& c) {
   const V a = c.operands[0], x = c.operands[1], g = c.cotangent;
   GraphBuilder& b = *g.builder;
   if (a.shape().rank() == 1) return {g * x, g * a};
-  const V transposed = b.apply("transpose", {a});
-  if (x.shape().rank() == 1) return {b.apply("outer", {g, x}), b.apply("matmul", {transposed, g})};
-  return {b.apply("matmul", {g, b.apply("transpose", {x})}), b.apply("matmul", {transposed, g})};
+  const V transposed = b.apply(OpId::transpose, {a});
+  if (x.shape().rank() == 1)
+    return {b.apply(OpId::outer, {g, x}), b.apply(OpId::matmul, {transposed, g})};
+  return {b.apply(OpId::matmul, {g, b.apply(OpId::transpose, {x})}),
+          b.apply(OpId::matmul, {transposed, g})};
 }
 
 Type outer_type(const ShapeContext& c) {
@@ -48,11 +50,11 @@ std::vector<V> outer_gradient(const GradientContext& c) {
   const V x = c.operands[0], y = c.operands[1], g = c.cotangent;
   GraphBuilder& b = *g.builder;
   const std::int64_t inner = y.shape().size();
-  const V flat = b.apply("reshape", {g}, {.shape = {x.shape()[0], inner}});
-  const V flat_y = b.apply("reshape", {y}, {.shape = {inner}});
-  const V gx = b.apply("matmul", {flat, flat_y});
-  const V gy = b.apply("matmul", {b.apply("transpose", {flat}), x});
-  return {gx, b.apply("reshape", {gy}, {.shape = y.shape()})};
+  const V flat = b.apply(OpId::reshape, {g}, {.shape = {x.shape()[0], inner}});
+  const V flat_y = b.apply(OpId::reshape, {y}, {.shape = {inner}});
+  const V gx = b.apply(OpId::matmul, {flat, flat_y});
+  const V gy = b.apply(OpId::matmul, {b.apply(OpId::transpose, {flat}), x});
+  return {gx, b.apply(OpId::reshape, {gy}, {.shape = y.shape()})};
 }
 
 }  // namespace
@@ -60,6 +62,7 @@ std::vector<V> outer_gradient(const GradientContext& c) {
 std::vector<Op> contraction_ops() {
   Op matmul;
   matmul.name = "matmul";
+  matmul.id = OpId::matmul;
   matmul.kind = OpClass::contraction;
   matmul.summary = "[m, k] × [k] → [m], [m, k] × [k, n] → [m, n], [k] × [k] → scalar";
   matmul.operands = {"a", "b"};
@@ -72,6 +75,7 @@ std::vector<Op> contraction_ops() {
   matmul.examples = {{{mat, vec}, {}}, {{mat, wide}, {}}, {{vec, vec}, {}}};
   Op outer;
   outer.name = "outer";
+  outer.id = OpId::outer;
   outer.kind = OpClass::contraction;
   outer.summary = "[m] × [n, …] → [m, n, …], every product";
   outer.operands = {"a", "b"};

@@ -33,7 +33,7 @@ std::vector<Value> differentiate(const GradientContext& context) {
 }
 
 Type elementwise_type(const ShapeContext& context) {
-  if (context.op.name == "equal")
+  if (context.op.id == OpId::equal)
     context.check(context.operands[0].dtype == context.operands[1].dtype,
                   "found an index and a number, expected two of a kind: " + context.describe(0) +
                       ", " + context.describe(1));
@@ -46,10 +46,11 @@ Type elementwise_type(const ShapeContext& context) {
 struct NoGradient {};
 
 template <int arity, class Body, class Gradient>
-Op record(std::string_view name, std::string_view summary, std::vector<std::string_view> operands,
-          Body, Gradient, std::vector<Interval> domain, double ulp) {
+Op record(OpName name, std::string_view summary, std::vector<std::string_view> operands, Body,
+          Gradient, std::vector<Interval> domain, double ulp) {
   Op op;
-  op.name = name;
+  op.name = name.text;
+  op.id = name.id;
   op.kind = OpClass::elementwise;
   op.summary = summary;
   op.operands = std::move(operands);
@@ -65,13 +66,13 @@ Op record(std::string_view name, std::string_view summary, std::vector<std::stri
 }
 
 template <class Body, class Gradient>
-Op unary(std::string_view name, std::string_view summary, Body body, Gradient gradient,
-         Interval domain, double ulp) {
+Op unary(OpName name, std::string_view summary, Body body, Gradient gradient, Interval domain,
+         double ulp) {
   return record<1>(name, summary, {"x"}, body, gradient, {domain}, ulp);
 }
 
 template <class Body, class Gradient>
-Op binary(std::string_view name, std::string_view summary, Body body, Gradient gradient, Interval a,
+Op binary(OpName name, std::string_view summary, Body body, Gradient gradient, Interval a,
           Interval b, double ulp) {
   return record<2>(name, summary, {"a", "b"}, body, gradient, {a, b}, ulp);
 }
@@ -84,19 +85,19 @@ std::vector<Op> elementwise_ops() {
   const Interval any{-10, 10}, wide{-30, 30};
   return {
       binary(
-          "add", "a + b", [](auto a, auto b) { return a + b; },
+          {"add", OpId::add}, "a + b", [](auto a, auto b) { return a + b; },
           [](V g, V, V, V) { return std::array{g, g}; }, any, any, 0.5),
       binary(
-          "sub", "a − b", [](auto a, auto b) { return a - b; },
+          {"sub", OpId::sub}, "a − b", [](auto a, auto b) { return a - b; },
           [](V g, V, V, V) { return std::array{g, -g}; }, any, any, 0.5),
       binary(
-          "mul", "a · b", [](auto a, auto b) { return a * b; },
+          {"mul", OpId::mul}, "a · b", [](auto a, auto b) { return a * b; },
           [](V g, V, V a, V b) { return std::array{g * b, g * a}; }, any, any, 0.5),
       binary(
-          "div", "a / b", [](auto a, auto b) { return a / b; },
+          {"div", OpId::div}, "a / b", [](auto a, auto b) { return a / b; },
           [](V g, V y, V, V b) { return std::array{g / b, -(g * y / b)}; }, any, {0.1, 10}, 0.5),
       binary(
-          "max", "the larger of a and b; where equal, the gradient goes to a",
+          {"max", OpId::max}, "the larger of a and b; where equal, the gradient goes to a",
           [](auto a, auto b) { return max(a, b); },
           [](V g, V, V a, V b) {
             const V second = less(a, b);
@@ -112,34 +113,35 @@ std::vector<Op> elementwise_ops() {
           },
           any, any, 0),
       unary(
-          "neg", "−x", [](auto x) { return -x; }, [](V g, V, V) { return std::array{-g}; }, any, 0),
+          {"neg", OpId::neg}, "−x", [](auto x) { return -x; },
+          [](V g, V, V) { return std::array{-g}; }, any, 0),
       unary(
-          "abs", "|x|; gradient 0 at 0", [](auto x) { return abs(x); },
+          {"abs", OpId::abs}, "|x|; gradient 0 at 0", [](auto x) { return abs(x); },
           [](V g, V, V x) {
             return std::array{g * (less(0.0, x) - less(x, x.builder->constant(0)))};
           },
           any, 0),
       unary(
-          "exp", "eˣ", [](auto x) { return exp(x); }, [](V g, V y, V) { return std::array{g * y}; },
-          wide, 4),
+          {"exp", OpId::exp}, "eˣ", [](auto x) { return exp(x); },
+          [](V g, V y, V) { return std::array{g * y}; }, wide, 4),
       unary(
-          "log", "natural logarithm", [](auto x) { return log(x); },
+          {"log", OpId::log}, "natural logarithm", [](auto x) { return log(x); },
           [](V g, V, V x) { return std::array{g / x}; }, {1e-3, 1e3}, 4),
       unary(
-          "sqrt", "square root", [](auto x) { return sqrt(x); },
+          {"sqrt", OpId::sqrt}, "square root", [](auto x) { return sqrt(x); },
           [](V g, V y, V) { return std::array{g * 0.5 / y}; }, {1e-3, 1e3}, 0.5),
       unary(
-          "tanh", "hyperbolic tangent", [](auto x) { return tanh(x); },
+          {"tanh", OpId::tanh}, "hyperbolic tangent", [](auto x) { return tanh(x); },
           [](V g, V y, V) { return std::array{g * (1.0 - y * y)}; }, any, 4),
       unary(
-          "sigmoid", "1 / (1 + e⁻ˣ)", [](auto x) { return 1.0 / (1.0 + exp(-x)); },
+          {"sigmoid", OpId::sigmoid}, "1 / (1 + e⁻ˣ)", [](auto x) { return 1.0 / (1.0 + exp(-x)); },
           [](V g, V y, V) { return std::array{g * y * (1.0 - y)}; }, wide, 6),
       unary(
           "relu", "max(x, 0); gradient 0 at 0", [](auto x) { return max(x, 0.0); },
           [](V g, V, V x) { return std::array{g * less(0.0, x)}; }, any, 0),
       // log1p(u) = log(1 + u) · u / ((1 + u) − 1), exact to rounding (Kahan)
       unary(
-          "softplus", "log(1 + eˣ)",
+          {"softplus", OpId::softplus}, "log(1 + eˣ)",
           [](auto x) {
             const auto u = exp(-abs(x));
             const auto v = 1.0 + u;
@@ -147,29 +149,30 @@ std::vector<Op> elementwise_ops() {
                 where(equal(v, 1.0), u, log(v) * u / where(equal(v, 1.0), v, v - 1.0));
             return max(x, 0.0) + log1p;
           },
-          [](V g, V, V x) { return std::array{g * x.builder->apply("sigmoid", {x})}; }, wide, 10),
+          [](V g, V, V x) { return std::array{g * x.builder->apply(OpId::sigmoid, {x})}; }, wide,
+          10),
       // Hendrycks and Gimpel 2016, the tanh form: 0.5 (1 + tanh u) = 1 / (1 + e^(−2u))
       unary(
           "gelu", "x / (1 + e^(−2u)), u = √(2/π) (x + 0.044715 x³)",
           [](auto x) { return x / (1.0 + exp(x * (x * x * -0.0713548162726 - 1.59576912160573))); },
           [](V g, V, V x) {
             const V s =
-                x.builder->apply("sigmoid", {x * (x * x * 0.0713548162726 + 1.59576912160573)});
+                x.builder->apply(OpId::sigmoid, {x * (x * x * 0.0713548162726 + 1.59576912160573)});
             return std::array{
                 g * (s + x * s * (1.0 - s) * (x * x * 0.2140644488178 + 1.59576912160573))};
           },
           {-4, 10}, 32),
       record<1>(
-          "stop_gradient", "x; no gradient flows", {"x"}, [](auto x) { return x; }, NoGradient{},
-          {any}, 0),
+          {"stop_gradient", OpId::stop_gradient}, "x; no gradient flows", {"x"},
+          [](auto x) { return x; }, NoGradient{}, {any}, 0),
       record<2>(
-          "less", "1 where a < b, else 0; no gradient", {"a", "b"},
+          {"less", OpId::less}, "1 where a < b, else 0; no gradient", {"a", "b"},
           [](auto a, auto b) { return less(a, b); }, NoGradient{}, {any, any}, 0),
       record<2>(
-          "equal", "1 where a = b, else 0; no gradient; also compares indices", {"a", "b"},
-          [](auto a, auto b) { return equal(a, b); }, NoGradient{}, {any, any}, 0),
+          {"equal", OpId::equal}, "1 where a = b, else 0; no gradient; also compares indices",
+          {"a", "b"}, [](auto a, auto b) { return equal(a, b); }, NoGradient{}, {any, any}, 0),
       record<3>(
-          "where", "a where the condition is not 0, else b", {"condition", "a", "b"},
+          {"where", OpId::where}, "a where the condition is not 0, else b", {"condition", "a", "b"},
           [](auto c, auto a, auto b) { return where(c, a, b); },
           [](V g, V, V c, V, V) {
             const V zero = g.builder->constant(0);

@@ -13,9 +13,10 @@ const Type vec{DType::f32, {6}, per_instance};
 const Type mat{DType::f32, {4, 6}, per_instance};
 const Type index_type{DType::i32, {}, per_instance};
 
-Op leaf(std::string_view name, std::string_view summary, AttributeNames attributes) {
+Op leaf(OpName name, std::string_view summary, AttributeNames attributes) {
   Op op;
-  op.name = name;
+  op.name = name.text;
+  op.id = name.id;
   op.kind = OpClass::leaf;
   op.summary = summary;
   op.attributes = attributes;
@@ -34,9 +35,10 @@ Type with_shape(const ShapeContext& c, Shape shape) {
   return {c.operands[0].dtype, shape, c.operands[0].children};
 }
 
-Op reduction(std::string_view name, std::string_view summary, Combine combine, bool over_children) {
+Op reduction(OpName name, std::string_view summary, Combine combine, bool over_children) {
   Op op;
-  op.name = name;
+  op.name = name.text;
+  op.id = name.id;
   op.kind = OpClass::reduction;
   op.summary = summary;
   op.operands = {"x"};
@@ -67,9 +69,9 @@ Op reduction(std::string_view name, std::string_view summary, Combine combine, b
 /// `x`, which lacks the reduced axis (or the children), spread back over `like`.
 V spread(V x, V like, const Attributes& attributes, bool over_children) {
   GraphBuilder& b = *x.builder;
-  if (over_children) return b.apply("per_child", {x}, {.ints = {like.type().children, 0}});
-  const V kept = b.apply("reshape", {x}, {.shape = like.shape().with(attributes.ints[0], 1)});
-  return b.apply("broadcast", {kept}, {.shape = like.shape()});
+  if (over_children) return b.apply(OpId::per_child, {x}, {.ints = {like.type().children, 0}});
+  const V kept = b.apply(OpId::reshape, {x}, {.shape = like.shape().with(attributes.ints[0], 1)});
+  return b.apply(OpId::broadcast, {kept}, {.shape = like.shape()});
 }
 
 template <bool over_children>
@@ -82,15 +84,17 @@ template <bool over_children>
 std::vector<V> max_gradient(const GradientContext& c) {
   const V x = c.operands[0];
   const V largest = equal(x, spread(c.result, x, c.attributes, over_children));
-  const V count = x.builder->apply(over_children ? "sum_children" : "sum", {largest}, c.attributes);
+  const V count =
+      x.builder->apply(over_children ? OpId::sum_children : OpId::sum, {largest}, c.attributes);
   return {largest * spread(c.cotangent / count, x, c.attributes, over_children)};
 }
 
-Op movement(std::string_view name, std::string_view summary, AttributeNames attributes,
+Op movement(OpName name, std::string_view summary, AttributeNames attributes,
             Type (*type)(const ShapeContext&), std::vector<int> (*source)(const MovementContext&),
             std::vector<V> (*gradient)(const GradientContext&), std::vector<Op::Example> examples) {
   Op op;
-  op.name = name;
+  op.name = name.text;
+  op.id = name.id;
   op.kind = OpClass::movement;
   op.summary = summary;
   op.operands = {"x"};
@@ -116,7 +120,7 @@ std::vector<V> slice_gradient(const GradientContext& c) {
   if (begin > 0) parts.push_back(zeros(x, axis, begin));
   parts.push_back(c.cotangent);
   if (begin + length < whole) parts.push_back(zeros(x, axis, whole - begin - length));
-  return {x.builder->apply(op("concat"), parts, {.ints = {axis, 0}})};
+  return {x.builder->apply(OpId::concat, parts, {.ints = {axis, 0}})};
 }
 
 std::vector<V> concat_gradient(const GradientContext& c) {
@@ -124,7 +128,7 @@ std::vector<V> concat_gradient(const GradientContext& c) {
   std::vector<V> gradients;
   int begin = 0;
   for (const V& part : c.operands) {
-    gradients.push_back(c.cotangent.builder->apply("slice", {c.cotangent},
+    gradients.push_back(c.cotangent.builder->apply(OpId::slice, {c.cotangent},
                                                    {.ints = {axis, begin}, .shape = part.shape()}));
     begin += part.shape()[axis];
   }
@@ -174,37 +178,43 @@ std::vector<V> broadcast_gradient(const GradientContext& c) {
   GraphBuilder& b = *g.builder;
   const int missing = c.result.shape().rank() - from.rank();
   for (int axis = c.result.shape().rank() - 1; axis >= 0; --axis)
-    if (axis < missing || from[axis - missing] == 1) g = b.apply("sum", {g}, {.ints = {axis, 0}});
-  return {b.apply("reshape", {g}, {.shape = from})};
+    if (axis < missing || from[axis - missing] == 1)
+      g = b.apply(OpId::sum, {g}, {.ints = {axis, 0}});
+  return {b.apply(OpId::reshape, {g}, {.shape = from})};
 }
 
 }  // namespace
 
 std::vector<Op> leaf_ops() {
-  return {leaf("port", "field `field` of port `port`", {.ints = {"port", "field"}}),
-          leaf("param", "a param", {.ints = {"param"}}),
-          leaf("constant", "`value` at every coordinate", {.number = "value", .shape = true}),
-          leaf("iota", "0, 1, 2, … along its only axis, as indices", {.shape = true}),
-          leaf("dropout_mask",
-               "0 with probability `rate`, else 1 / (1 − rate); the `mask`-th mask of its cell",
-               {.ints = {"mask"}, .number = "rate"}),
-          leaf("input", "field `field` of what was recorded with the instance (input cells)",
-               {.ints = {"field"}}),
-          leaf("output", "field `field` of the instance's own outputs (backward cells)",
-               {.ints = {"field"}}),
-          leaf("cotangent", "gradient of the loss by output field `field` (backward cells)",
-               {.ints = {"field"}}),
-          leaf("residual", "value `residual` kept by the forward kernel (backward cells)",
-               {.ints = {"residual"}})};
+  return {
+      leaf({"port", OpId::port}, "field `field` of port `port`", {.ints = {"port", "field"}}),
+      leaf({"param", OpId::param}, "a param", {.ints = {"param"}}),
+      leaf({"constant", OpId::constant}, "`value` at every coordinate",
+           {.number = "value", .shape = true}),
+      leaf({"iota", OpId::iota}, "0, 1, 2, … along its only axis, as indices", {.shape = true}),
+      leaf({"dropout_mask", OpId::dropout_mask},
+           "0 with probability `rate`, else 1 / (1 − rate); the `mask`-th mask of its cell",
+           {.ints = {"mask"}, .number = "rate"}),
+      leaf({"input", OpId::input},
+           "field `field` of what was recorded with the instance (input cells)",
+           {.ints = {"field"}}),
+      leaf({"output", OpId::output}, "field `field` of the instance's own outputs (backward cells)",
+           {.ints = {"field"}}),
+      leaf({"cotangent", OpId::cotangent},
+           "gradient of the loss by output field `field` (backward cells)", {.ints = {"field"}}),
+      leaf({"residual", OpId::residual},
+           "value `residual` kept by the forward kernel (backward cells)", {.ints = {"residual"}})};
 }
 
 std::vector<Op> reduction_ops() {
   std::vector<Op> ops = {
-      reduction("sum", "sum over axis `axis`", Combine::sum, false),
-      reduction("max_over", "largest along axis `axis`; where equal, the gradient is shared evenly",
+      reduction({"sum", OpId::sum}, "sum over axis `axis`", Combine::sum, false),
+      reduction({"max_over", OpId::max_over},
+                "largest along axis `axis`; where equal, the gradient is shared evenly",
                 Combine::max, false),
-      reduction("sum_children", "sum over the children; 0 for none", Combine::sum, true),
-      reduction("max_children",
+      reduction({"sum_children", OpId::sum_children}, "sum over the children; 0 for none",
+                Combine::sum, true),
+      reduction({"max_children", OpId::max_children},
                 "largest over the children, the least float for none; gradient as for max_over",
                 Combine::max, true)};
   ops[0].gradient = sum_gradient<false>;
@@ -217,7 +227,8 @@ std::vector<Op> reduction_ops() {
 std::vector<Op> movement_ops() {
   std::vector<Op> ops;
   ops.push_back(movement(
-      "slice", "elements `begin`, begin + 1, … of axis `axis`, as many as `shape` says",
+      {"slice", OpId::slice},
+      "elements `begin`, begin + 1, … of axis `axis`, as many as `shape` says",
       {.ints = {"axis", "begin"}, .shape = true},
       [](const ShapeContext& c) {
         const std::int64_t axis = c.attributes.ints[0], begin = c.attributes.ints[1];
@@ -241,15 +252,15 @@ std::vector<Op> movement_ops() {
       {{{vec}, {.ints = {0, 2}, .shape = {3}}},
        {{mat}, {.ints = {1, 1}, .shape = {4, 4}}},
        {{mat}, {.ints = {0, 2}, .shape = {2, 6}}}}));
-  ops.push_back(movement("concat", "operands end to end along axis `axis`", {.ints = {"axis"}},
-                         concat_type, nullptr, concat_gradient,
+  ops.push_back(movement({"concat", OpId::concat}, "operands end to end along axis `axis`",
+                         {.ints = {"axis"}}, concat_type, nullptr, concat_gradient,
                          {{{vec, vec}, {.ints = {0, 0}}},
                           {{mat, mat}, {.ints = {1, 0}}},
                           {{mat, mat, mat}, {.ints = {0, 0}}}}));
   ops.back().variadic = true;
   ops.back().assembles = true;
   ops.push_back(movement(
-      "reshape", "the same elements in C order as `shape`", {.shape = true},
+      {"reshape", OpId::reshape}, "the same elements in C order as `shape`", {.shape = true},
       [](const ShapeContext& c) {
         c.check(c.attributes.shape.size() == c.shape(0).size(),
                 fmt::format("{} elements cannot be shaped as {}: {}", c.shape(0).size(),
@@ -258,24 +269,24 @@ std::vector<Op> movement_ops() {
       },
       reshape_source,
       [](const GradientContext& c) -> std::vector<V> {
-        return {
-            c.cotangent.builder->apply("reshape", {c.cotangent}, {.shape = c.operands[0].shape()})};
+        return {c.cotangent.builder->apply(OpId::reshape, {c.cotangent},
+                                           {.shape = c.operands[0].shape()})};
       },
       {{{vec}, {.shape = {2, 3}}}, {{mat}, {.shape = {24}}}, {{mat}, {.shape = {6, 4}}}}));
   ops.push_back(movement(
-      "transpose", "a matrix with its axes exchanged", {},
+      {"transpose", OpId::transpose}, "a matrix with its axes exchanged", {},
       [](const ShapeContext& c) {
         c.check(c.shape(0).rank() == 2, "expected a matrix: " + c.describe(0));
         return with_shape(c, {c.shape(0)[1], c.shape(0)[0]});
       },
       [](const MovementContext& m) { return std::vector<int>{m.coordinates[1], m.coordinates[0]}; },
       [](const GradientContext& c) -> std::vector<V> {
-        return {c.cotangent.builder->apply("transpose", {c.cotangent})};
+        return {c.cotangent.builder->apply(OpId::transpose, {c.cotangent})};
       },
       {{{mat}, {}}}));
   ops.push_back(movement(
-      "broadcast", "repeated to `shape`: axes aligned at the end, extents equal or 1",
-      {.shape = true},
+      {"broadcast", OpId::broadcast},
+      "repeated to `shape`: axes aligned at the end, extents equal or 1", {.shape = true},
       [](const ShapeContext& c) {
         const Shape &from = c.shape(0), &to = c.attributes.shape;
         const int missing = to.rank() - from.rank();
@@ -290,8 +301,8 @@ std::vector<Op> movement_ops() {
        {{vec}, {.shape = {4, 6}}},
        {{{DType::f32, {4, 1}, per_instance}}, {.shape = {4, 6}}}}));
   ops.push_back(movement(
-      "per_child", "an instance's value, once per element of Children port `port`",
-      {.ints = {"port"}},
+      {"per_child", OpId::per_child},
+      "an instance's value, once per element of Children port `port`", {.ints = {"port"}},
       [](const ShapeContext& c) -> Type {
         c.check(c.operands[0].children == per_instance,
                 "already a value per child: " + c.describe(0));
@@ -303,11 +314,11 @@ std::vector<Op> movement_ops() {
         return std::vector<int>(m.coordinates.begin(), m.coordinates.end());
       },
       [](const GradientContext& c) -> std::vector<V> {
-        return {c.cotangent.builder->apply("sum_children", {c.cotangent})};
+        return {c.cotangent.builder->apply(OpId::sum_children, {c.cotangent})};
       },
       {{{vec}, {.ints = {0, 0}}}}));
   ops.push_back(movement(
-      "row", "row `index` of x: an embedding, or the element a label names", {},
+      {"row", OpId::row}, "row `index` of x: an embedding, or the element a label names", {},
       [](const ShapeContext& c) {
         c.check(c.shape(0).rank() >= 1, "a scalar has no rows: " + c.describe(0));
         c.check(c.operands[1].dtype == DType::i32 && c.shape(1).rank() == 0 &&
@@ -323,9 +334,9 @@ std::vector<Op> movement_ops() {
       [](const GradientContext& c) -> std::vector<V> {
         GraphBuilder& b = *c.cotangent.builder;
         const V x = c.operands[0];
-        V hot = b.apply("one_hot", {c.operands[1]}, {.shape = {x.shape()[0]}});
+        V hot = b.apply(OpId::one_hot, {c.operands[1]}, {.shape = {x.shape()[0]}});
         if (x.shape().rank() == 1) return {hot * c.cotangent, V{}};
-        return {b.apply("outer", {hot, c.cotangent}), V{}};
+        return {b.apply(OpId::outer, {hot, c.cotangent}), V{}};
       },
       {{{vec, index_type}, {}}, {{mat, index_type}, {}}}));
   ops.back().operands = {"x", "index"};

@@ -5,8 +5,7 @@
 namespace espalier::ir {
 
 Value copy_node(GraphBuilder& builder, const Node& node, std::span<const Value> operands) {
-  if (node.op->kind == OpClass::leaf)
-    return builder.leaf(node.op->name, node.type, node.attributes);
+  if (node.op->kind == OpClass::leaf) return builder.leaf(*node.op, node.type, node.attributes);
   return builder.apply(*node.op, operands, node.attributes);
 }
 

@@ -76,26 +76,26 @@ class GraphVerifier {
   }
 
   void leaf(const Node& node) const {
-    const std::string_view name = node.op->name;
+    const OpId id = node.op->id;
     const int first = node.attributes.ints[0];
-    if (name == "port") {
+    if (id == OpId::port) {
       check(first >= 0 && first < int(cell_.ports.size()), "there is no port {}", first);
       port(node, cell_.ports[first]);
-    } else if (name == "param") {
+    } else if (id == OpId::param) {
       check(first >= 0 && first < int(program_.params.size()), "there is no param {}", first);
       has_type(node, {DType::f32, program_.params[first].shape, per_instance});
-    } else if (name == "iota") {
+    } else if (id == OpId::iota) {
       check(node.type.dtype == DType::i32 && node.type.shape.rank() == 1 &&
                 node.type.children == per_instance,
             "has type {}, expected indices along one axis", to_string(node.type));
     } else {
       check(node.type.dtype == DType::f32, "has type {}, expected numbers", to_string(node.type));
       const double rate = node.attributes.number;
-      check(name != "dropout_mask" || (rate >= 0 && rate < 1), "has rate {}", rate);
-      if (name == "input")
+      check(id != OpId::dropout_mask || (rate >= 0 && rate < 1), "has rate {}", rate);
+      if (id == OpId::input)
         check(is_input(cell_), "an input beside other things");
-      else if (name != "constant" && name != "dropout_mask")
-        backward_leaf(node, name, first);
+      else if (id != OpId::constant && id != OpId::dropout_mask)
+        backward_leaf(node, first);
     }
   }
 
@@ -113,12 +113,13 @@ class GraphVerifier {
     has_type(node, type);
   }
 
-  void backward_leaf(const Node& node, std::string_view name, int position) const {
+  void backward_leaf(const Node& node, int position) const {
     check(forward_, "a leaf of backward cells");
     const int fields = int(program_.states[cell_.state].fields.size());
-    const int count = name == "residual" ? int(forward_->outputs.size()) - fields : fields;
-    check(position >= 0 && position < count, "there is no {} {}", name, position);
-    const NodeId source = forward_->outputs[position + (name == "residual" ? fields : 0)];
+    const bool residual = node.op->id == OpId::residual;
+    const int count = residual ? int(forward_->outputs.size()) - fields : fields;
+    check(position >= 0 && position < count, "there is no {} {}", node.op->name, position);
+    const NodeId source = forward_->outputs[position + (residual ? fields : 0)];
     has_type(node, forward_->graph[source].type);
   }
 

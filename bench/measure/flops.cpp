@@ -23,7 +23,7 @@ std::vector<bool> differentiable(const Graph& graph) {
   std::vector<bool> flows(static_cast<std::size_t>(graph.size()));
   for (NodeId id = 0; id < graph.size(); ++id) {
     const Node& node = graph[id];
-    const bool source = node.op->name == "param" || node.op->name == "port";
+    const bool source = node.op->id == ir::OpId::param || node.op->id == ir::OpId::port;
     flows[static_cast<std::size_t>(id)] =
         node.type.dtype == DType::f32 &&
         (source || std::ranges::any_of(node.operands, [&](NodeId operand) {

@@ -1,4 +1,4 @@
-// LLVM IR for one stage: expressions, loops, tiles. Internal to codegen/cpu_*.cpp: the only header
+// LLVM IR for one stage: expressions, loops, tiles. Internal to codegen/cpu: the only header
 // with LLVM in it, and not installed. Vectors are explicit: while a lane variable is set, what
 // depends on it is a vector of one value a lane, anything else a scalar. A value is emitted once a
 // scope and, by hoist(), outside every loop on which it does not depend: LLVM could not move loads
@@ -152,8 +152,7 @@ class Emitter {
   // Outer products (outer.cpp).
   struct Product;
   void product_rows(const Product& product, Value* column, int lanes);
-  void contraction_tile_case(const Product& product, Value* row, int rows, Value* column,
-                             int lanes);
+  void outer_product_tile(const Product& product, Value* row, int rows, Value* column, int lanes);
   void product_epilogue(const Product& product, Value* rows);
 
   const Kernel& kernel_;

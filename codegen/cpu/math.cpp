@@ -1,7 +1,7 @@
 // exp, log and tanh as straight-line code on floats of any width. The reductions and polynomials
 // follow the Cephes library (S. L. Moshier, "Methods and Programs for Mathematical Functions",
 // 1989; expf and logf) with Cody and Waite's split of ln 2. tests/codegen/math_test.cpp scans the
-// whole range of floats for the bound that cpu_emitter.h states.
+// whole range of floats for the bound that emitter.h states.
 #include <cmath>
 #include <limits>
 

@@ -15,7 +15,7 @@ namespace espalier::codegen {
 
 struct Emitter::Product {
   OuterProduct parts;
-  ContractionTile tile;
+  OuterTile tile;
   std::int64_t left_stride;
   VarId i, j, row;
   std::int64_t columns;  ///< of the sums on the stack
@@ -32,8 +32,8 @@ struct Emitter::Product {
 };
 
 /// Adds a block of the reduction to a register tile of the sums, at `row` and `column`.
-void Emitter::contraction_tile_case(const Product& product, Value* row, int rows, Value* column,
-                                    int lanes) {
+void Emitter::outer_product_tile(const Product& product, Value* row, int rows, Value* column,
+                                 int lanes) {
   const int width = target_.width, vectors = (lanes + width - 1) / width;
   llvm::Type* type = floats(width);
   const auto mask = [&](int v) {
@@ -83,10 +83,10 @@ void Emitter::contraction_tile_case(const Product& product, Value* row, int rows
 void Emitter::product_rows(const Product& product, Value* column, int lanes) {
   const auto rest = static_cast<int>(stage_.extents[0] % product.tile.rows);
   loop(i64(0), product.whole_rows, product.tile.rows,
-       [&](Value* row) { contraction_tile_case(product, row, product.tile.rows, column, lanes); });
+       [&](Value* row) { outer_product_tile(product, row, product.tile.rows, column, lanes); });
   if (rest == 0) return;
   branch(product.last_rows,
-         [&] { contraction_tile_case(product, product.whole_rows, rest, column, lanes); });
+         [&] { outer_product_tile(product, product.whole_rows, rest, column, lanes); });
 }
 
 /// Stores the block: the sums are where the stage's expressions say.
@@ -112,7 +112,7 @@ void Emitter::emit_outer_product() {
   const auto parts = match_outer_product(kernel_, stage_, analysis_);
   internal_check(parts.has_value(), "kernel '{}': an outer product of another form", kernel_.name);
   const std::int64_t m = stage_.extents[0], k = stage_.extents[1];
-  const ContractionTile tile = codegen::contraction_tile_case(stage_, target_);
+  const OuterTile tile = codegen::outer_tile(stage_, target_);
   const std::int64_t tile_lanes = std::int64_t{tile.vectors} * target_.width;
   const std::int64_t block_columns = tile.block_tiles * tile_lanes;
   const std::int64_t whole = k / tile_lanes * tile_lanes;

@@ -1,4 +1,4 @@
-// CUDA C++ for one stage: expressions, loops, tiles. Internal to codegen/cuda_*.cpp. As in the
+// CUDA C++ for one stage: expressions, loops, tiles. Internal to codegen/cuda. As in the
 // CPU's emitter a value is printed once a scope and, by hoist(), outside every loop on which it
 // does not depend: the compiler could not move loads across the stores.
 #pragma once
@@ -23,7 +23,8 @@ inline constexpr int cuda_threads = 256;
 /// distance apart, work on each of `slots` elements and split its outermost reductions.
 struct CudaTeam {
   int slots = cuda_threads, members = 1;
-  /// The members meet in shared memory; else they are lanes of a warp, and meet by shuffles.
+  /// The members exchange values through shared memory; else they are lanes of a warp and use
+  /// shuffles.
   bool by_block = false;
 };
 

@@ -183,7 +183,7 @@ bool CudaEmitter::shared_reduce(const Expr& expr) const {
   return stage_.vector_reduce || !known;
 }
 
-/// A loop with an accumulator; where a team shares it, each member takes every so-manieth element,
+/// A loop with an accumulator; where a team shares it, each member takes every n-th element,
 /// and a tree joins what they have: a fixed order for a number of elements.
 void CudaEmitter::reduce(ExprId id) {
   const Expr& expr = kernel_[id];

@@ -1,5 +1,5 @@
-// Printing of products that are a library's: plain loops, which nobody runs where there is the
-// library, but which say on every machine what it is to compute.
+// Printing of a library's products as plain loops. They do not run where the library does; they
+// define what it computes, and tests run them.
 #include <fmt/format.h>
 
 #include "base/error.h"

@@ -1,7 +1,7 @@
 // Many kernels as one CUDA C++ text: a single kernel that walks an array of records on the device,
-// runs the stage that each names, and makes all blocks meet between records where a record says so.
-// Made and launched by the runtime's persistent path. A stage gives the same bits here as by
-// itself.
+// runs the stage that each record names, and waits at a barrier of all blocks where a record asks
+// for one. Made and launched by the runtime's persistent walk. A stage gives the same bits here as
+// in a launch of its own.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct alignas(16) WalkRecord {
   std::int32_t held_at = -1;
   std::int32_t held_width = 0;  ///< elements of a gate that a block holds
 
-  static constexpr std::int32_t barrier = 1;  ///< all blocks meet before it
+  static constexpr std::int32_t barrier = 1;  ///< all blocks wait for each other before it
   static constexpr std::int32_t fill = 2;     ///< the weights have to be brought there first
   /// Each block runs its share of the rows, the same of the same rows in all such records: what it
   /// wrote to them it may read without a barrier.

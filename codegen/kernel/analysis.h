@@ -1,7 +1,8 @@
 // What emitters, interpreter and verifier ask about a stage's expressions, computed once for all of
 // them (shared subexpressions make walks of one expression slow): which variables an expression
-// depends on, how large an integer can get, in which variables it is affine. It takes the time of
-// what the stage evaluates, not of the kernel, which may have thousands of stages.
+// depends on, how large an integer can get, in which variables it is affine. The cost is linear in
+// what the stage evaluates; the size of the kernel, which may have thousands of stages, adds
+// little.
 #pragma once
 
 #include <cstdint>
@@ -83,7 +84,7 @@ struct OuterProduct {
   ExprId sum = -1;       ///< the reduction, in blocks
   ExprId left = -1, right = -1;
 };
-/// Nothing if the stage has not the form that Stage::outer_product promises.
+/// Nothing if the stage lacks the form that Stage::outer_product promises.
 std::optional<OuterProduct> match_outer_product(const Kernel& kernel, const Stage& stage,
                                                 const StageAnalysis& analysis);
 

@@ -1,5 +1,5 @@
-// What differs between targets in a Compiler: how a kernel becomes an object, and an object what
-// the runtime calls. Internal to codegen; the compiler adds the caches.
+// What a Compiler does per kind of target: compile a kernel to an object, and load the object into
+// something that the runtime can call. Internal to codegen; the compiler adds the caches.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ class Backend {
   /// All that the kernel's object depends on. `text` is the kernel as printed.
   virtual std::string key(const Kernel& kernel, std::string_view text) const = 0;
   virtual std::string compile(const Kernel& kernel) = 0;
-  /// Fills in all but the kernel, which is there already. Throws InternalError if the object is
-  /// none of this kernel's.
+  /// Fills in everything but the kernel, which is set already. Throws InternalError if the object
+  /// was not made from this kernel.
   virtual void load(std::string object, CompiledKernel& into) = 0;
 };
 

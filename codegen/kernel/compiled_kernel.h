@@ -1,7 +1,7 @@
-// A kernel compiled for one target. For a CPU: one function per stage, to be called with pointers
-// to the kernel's buffers and a range of work; any split of the ranges, in any order and on any
-// threads, gives the same bits. For a GPU: a cubin with one kernel per stage. Made by Compiler, run
-// by the runtime's executor.
+// A kernel compiled for one target. For a CPU: one function per stage, called with pointers to the
+// kernel's buffers and a range of work. The bits do not depend on how the ranges are split, on
+// their order or on the threads. For a GPU: a cubin with one kernel per stage. Made by Compiler,
+// run by the runtime's executor.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +25,13 @@ struct CompiledStage {
   /// Contraction: panels of its weights. Outer product: tiles of its first axis. Other `once`
   /// stages: chunks of the first axis. Else 1.
   std::int64_t parts = 1;
-  /// Rows that run together; splits at multiples of it waste nothing.
+  /// Rows that run together. Split ranges at multiples of it.
   int row_tile = 1;
 };
 
-/// How to launch one stage, or all that are joined to it: `extern "C" __global__ void symbol(const
-/// EspalierLaunch*)`, where EspalierLaunch {void* const* buffers; long long row_begin, row_end;}
-/// lies in device memory, with one pointer a buffer of the kernel, as StageFunction takes them.
+/// How to launch one stage, or a stage and those joined to it: `extern "C" __global__ void
+/// symbol(const EspalierLaunch*)`, where EspalierLaunch {void* const* buffers; long long row_begin,
+/// row_end;} is in device memory, with one pointer per buffer as for StageFunction.
 struct CudaStage {
   std::string symbol;
   RowDomain rows = RowDomain::instances;

@@ -1,12 +1,12 @@
-// What a kernel moves without computing: the floats that a stage loads and stores as they are, be
-// it a gather, a concat or an output that is another's value. Counted from the kernel that runs.
+// Counts what a kernel copies: the floats that a stage loads and stores unchanged, for a gather, a
+// concat, or an output equal to another value.
 #pragma once
 
 #include "codegen/kernel/kernel.h"
 
 namespace espalier::codegen {
 
-/// Floats copied for each row of the stage (for the whole, if it runs once).
+/// Floats copied per row of the stage; in total if the stage runs once.
 std::int64_t copied_floats(const Kernel& kernel, const Stage& stage);
 
 }  // namespace espalier::codegen

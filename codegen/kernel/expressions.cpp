@@ -9,6 +9,7 @@ namespace espalier::codegen {
 using ir::Node;
 using ir::NodeId;
 using ir::OpClass;
+using ir::OpId;
 using ir::Shape;
 
 namespace {
@@ -67,14 +68,6 @@ ExprId Expressions::state_row(int port, const RowContext& rows) {
   const RowContext at = children ? rows : owner(rows);
   internal_check(!children || (rows.rows == RowDomain::children && rows.port == port),
                  "{}: port {} read outside its children", input_.name, port);
-  switch (children ? ir::Access::gathered : input_.accesses[port]) {
-    case ir::Access::shared:
-      return builder_.integer(0);
-    case ir::Access::contiguous:
-      return at.row;
-    case ir::Access::gathered:
-      break;
-  }
   return builder_.load_index(buffer(BufferRole::port_values, port), at.row);
 }
 
@@ -180,7 +173,7 @@ ExprId Expressions::reduction(const Node& node, const RowContext& rows,
 ExprId Expressions::contraction(const Node& node, const RowContext& rows,
                                 std::span<const ExprId> coordinates) {
   const NodeId a = node.operands[0], b = node.operands[1];
-  if (node.op->name == "outer") {
+  if (node.op->id == OpId::outer) {
     const ExprId left = value(a, rows, coordinates.first(1));
     const ExprId right = value(b, rows, coordinates.subspan(1));
     return builder_.emit(ir::Opcode::mul, std::array{left, right}, 0);
@@ -195,33 +188,54 @@ ExprId Expressions::contraction(const Node& node, const RowContext& rows,
   return builder_.reduce(Reduction::fma, variable, builder_.integer(0), extent, first, second);
 }
 
+std::optional<Expressions::LeafRow> Expressions::leaf_row(const Node& node,
+                                                          const RowContext& rows) {
+  const auto [a, b] = node.attributes.ints;
+  const std::int64_t stride = row_stride(node.type.shape.size());
+  const auto row_of = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
+    return LeafRow{buffer(role, a, field, stride, children), row, stride};
+  };
+  switch (node.op->id) {
+    case OpId::port:
+      if (node.type.dtype != ir::DType::f32) return std::nullopt;
+      return row_of(BufferRole::state_field, state_row(a, rows), b, ir::per_instance);
+    case OpId::output:
+      return row_of(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
+    case OpId::cotangent:
+      return row_of(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
+    case OpId::residual:
+      return row_of(BufferRole::residual, rows.row, 0, node.type.children);
+    default:
+      return std::nullopt;
+  }
+}
+
 ExprId Expressions::leaf(const Node& node, const RowContext& rows,
                          std::span<const ExprId> coordinates) {
-  const std::string_view name = node.op->name;
-  const auto [a, b] = node.attributes.ints;
   const Shape& shape = node.type.shape;
-  const auto in_rows = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
-    const std::int64_t stride = row_stride(shape.size());
-    const BufferId from = buffer(role, a, field, stride, children);
-    return builder_.load(from,
-                         builder_.add(builder_.multiply(row, stride), flat(shape, coordinates)));
-  };
-  if (name == "constant") return builder_.number(node.attributes.number);
-  if (name == "iota") return builder_.to_float(coordinates[0]);
-  if (name == "param")
-    return builder_.load(buffer(BufferRole::param, a, 0, shape.size()), flat(shape, coordinates));
-  if (name == "port") {
-    if (node.type.dtype == ir::DType::i32)
-      return builder_.to_float(
-          builder_.load_index(buffer(BufferRole::port_values, a), owner(rows).row));
-    return in_rows(BufferRole::state_field, state_row(a, rows), b, ir::per_instance);
+  const int position = node.attributes.ints[0];
+  if (const auto from = leaf_row(node, rows)) {
+    const ExprId element = flat(shape, coordinates);
+    return builder_.load(from->buffer,
+                         builder_.add(builder_.multiply(from->row, from->stride), element));
   }
-  if (name == "output") return in_rows(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
-  if (name == "cotangent")
-    return in_rows(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
-  if (name == "residual") return in_rows(BufferRole::residual, rows.row, 0, node.type.children);
-  if (name == "dropout_mask") return dropout_mask(node, rows, coordinates);
-  throw InternalError(fmt::format("{}: leaf '{}' cannot be lowered", input_.name, name));
+  switch (node.op->id) {
+    case OpId::constant:
+      return builder_.number(node.attributes.number);
+    case OpId::iota:
+      return builder_.to_float(coordinates[0]);
+    case OpId::param:
+      return builder_.load(buffer(BufferRole::param, position, 0, shape.size()),
+                           flat(shape, coordinates));
+    case OpId::port:  // an index
+      return builder_.to_float(
+          builder_.load_index(buffer(BufferRole::port_values, position), owner(rows).row));
+    case OpId::dropout_mask:
+      return dropout_mask(node, rows, coordinates);
+    default:
+      throw InternalError(
+          fmt::format("{}: leaf '{}' cannot be lowered", input_.name, node.op->name));
+  }
 }
 
 ExprId Expressions::dropout_mask(const Node& node, const RowContext& rows,
@@ -246,8 +260,8 @@ ExprId Expressions::dropout_mask(const Node& node, const RowContext& rows,
 ExprId Expressions::movement(const Node& node, const RowContext& rows,
                              std::span<const ExprId> coordinates) {
   const NodeId operand = node.operands[0];
-  if (node.op->name == "per_child") return value(operand, owner(rows), coordinates);
-  if (node.op->name == "slice" && plan_.treatment[operand] == Treatment::tile &&
+  if (node.op->id == OpId::per_child) return value(operand, owner(rows), coordinates);
+  if (node.op->id == OpId::slice && plan_.treatment[operand] == Treatment::tile &&
       plan_.gates[operand] > 1 && plan_.stage[operand] == stage_ && rows.row == stage_rows_.row &&
       std::ranges::equal(coordinates, stage_coordinates_))
     return builder_.accumulator(node.attributes.ints[1] / node.type.shape[0]);
@@ -271,32 +285,22 @@ const Place* Expressions::whole_place(NodeId id) {
 Segment Expressions::segment(const Piece& piece, const RowContext& reader) {
   const Node& node = graph_[piece.node];
   const RowContext rows = piece.of_owner ? owner(reader) : reader;
-  const std::int64_t n = node.type.shape.size();
-  const auto [a, b] = node.attributes.ints;
   const auto at = [&](BufferId buffer, ExprId first) {
     return Segment{buffer, builder_.add(first, builder_.integer(piece.begin)), piece.length};
   };
-  const auto row_of = [&](BufferRole role, ExprId row, int field, std::int8_t children) {
-    const std::int64_t stride = row_stride(n);
-    return at(buffer(role, a, field, stride, children), builder_.multiply(row, stride));
-  };
   if (piece.stored) {
     const Place* place = whole_place(piece.node);
-    internal_check(place, "{}: node {} ({}) lies nowhere in one piece", input_.name, piece.node,
+    internal_check(place, "{}: node {} ({}) is not stored in one piece", input_.name, piece.node,
                    node.op->name);
     const std::vector<ExprId> zero(node.type.shape.rank(), builder_.integer(0));
     return at(place->buffer, address(*place, rows, zero));
   }
-  const std::string_view name = node.op->name;
-  if (name == "port")
-    return row_of(BufferRole::state_field, state_row(a, rows), b, ir::per_instance);
-  if (name == "output") return row_of(BufferRole::own_field, own_row(rows), 0, ir::per_instance);
-  if (name == "cotangent") return row_of(BufferRole::cotangent, own_row(rows), 0, ir::per_instance);
-  if (name == "residual") return row_of(BufferRole::residual, rows.row, 0, node.type.children);
-  internal_check(name == "row", "{}: '{}' has no address", input_.name, name);
+  if (const auto from = leaf_row(node, rows))
+    return at(from->buffer, builder_.multiply(from->row, from->stride));
+  internal_check(node.op->id == OpId::row, "{}: '{}' has no address", input_.name, node.op->name);
   const Node& table = graph_[node.operands[0]];
   return at(buffer(BufferRole::param, table.attributes.ints[0], 0, table.type.shape.size()),
-            builder_.multiply(index_value(node.operands[1], rows), n));
+            builder_.multiply(index_value(node.operands[1], rows), node.type.shape.size()));
 }
 
 }  // namespace espalier::codegen

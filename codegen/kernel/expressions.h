@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "codegen/kernel/kernel.h"
@@ -35,7 +36,7 @@ struct Segment {
 
 class Expressions {
  public:
-  /// `deferred`: the kernel runs behind all batches, so own outputs are found by their state row.
+  /// `deferred`: the kernel runs after all batches, so own outputs are found by their state row.
   Expressions(const LowerInput& input, const StagePlan& plan, KernelBuilder& builder,
               bool deferred = false)
       : input_(input), graph_(input.graph), plan_(plan), builder_(builder), deferred_(deferred) {}
@@ -64,6 +65,13 @@ class Expressions {
 
  private:
   ExprId compute(ir::NodeId id, const RowContext& rows, std::span<const ExprId> coordinates);
+  /// The row of numbers that a leaf reads, if it reads one.
+  struct LeafRow {
+    BufferId buffer = -1;
+    ExprId row = -1;
+    std::int64_t stride = 0;
+  };
+  std::optional<LeafRow> leaf_row(const ir::Node& node, const RowContext& rows);
   ExprId leaf(const ir::Node& node, const RowContext& rows, std::span<const ExprId> coordinates);
   ExprId reduction(const ir::Node& node, const RowContext& rows,
                    std::span<const ExprId> coordinates);

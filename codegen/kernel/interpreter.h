@@ -1,5 +1,5 @@
 // The definition of kernel IR: runs a stage on buffers, one coordinate after another, by the rules
-// of kernel_ir.h and nothing else. The oracle of every emitter; much too slow for anything else.
+// of kernel.h and nothing else. The oracle of every emitter; much too slow for other uses.
 #pragma once
 
 #include <cstdint>

@@ -60,8 +60,9 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b 
 /// of neighbouring rows does not fall into the same few sets of the cache. Short rows lie densely.
 std::int64_t row_stride(std::int64_t n);
 
-/// Rows that a library is told of where there are `rows`: few different numbers, at most a quarter
-/// more and never none, so that products of many sizes are calls with the same arguments.
+/// `rows` rounded up to one of few different numbers, at most a quarter more and at least one: the
+/// rows that a library is asked for, so that products of many sizes are calls with the same
+/// arguments.
 std::int64_t padded_rows(std::int64_t rows);
 
 struct Buffer {
@@ -109,8 +110,9 @@ enum class Reduction : std::uint8_t {
   wide_sum,  ///< as sum, but in double; rounded to a float in the end
 };
 
-/// Rows of a partial sum where kernels sum over all rows of a minibatch: a sum of n rows has some
-/// n / row_block + row_block roundings behind it rather than n, and the same bits whoever adds it.
+/// Rows of a partial sum where kernels sum over all rows of a minibatch. A sum of n rows then goes
+/// through about n / row_block + row_block roundings rather than n, with the same bits on every
+/// target.
 inline constexpr std::int64_t row_block = 64;
 
 struct Expr {
@@ -225,10 +227,10 @@ struct Stage {
   /// load + that (accumulating), whose first factor depends on variables[0] and whose second on
   /// variables[1], with stride 1. Emitters use a register tile.
   bool outer_product = false;
-  /// May run at the same time as the stages before it, back to one that is not joined: none of them
-  /// touches what another stores, and this one has the rows of that first one, or none.
+  /// May run at the same time as the stages before it, back to the last one that is not joined:
+  /// none of them touches what another stores. It has the same rows as that one, or none.
   bool joined = false;
-  /// The same as the stage's stores, but for the order of sums (see contractions.h).
+  /// The same as the stage's stores, but for the order of sums (see library_calls.h).
   std::optional<LibraryContraction> library;
   std::vector<Store> stores;
 };

@@ -20,8 +20,8 @@ Kernel LibrarySplitter::run() {
     while (end < stages.size() && stages[end].joined) ++end;
     joined(std::span(stages).subspan(first, end - first));
   }
-  // Where one scratch buffer is padded all are, so that each lies at the same place for equally
-  // padded rows.
+  // If one scratch buffer is padded then all are, so that each has the same address for the same
+  // number of padded rows.
   const auto by_any = [](const Stage& stage) { return stage.library.has_value(); };
   if (std::ranges::any_of(kernel_.stages, by_any))
     for (Buffer& buffer : kernel_.buffers) buffer.padded = buffer.role == BufferRole::scratch;

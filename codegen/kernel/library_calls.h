@@ -1,10 +1,10 @@
-// Products that a library can do: a contraction becomes stages that gather its rows, multiply them
-// by the weights and read the sums; outer products become gathered factors and one product. Made
-// from lowered kernels for devices with such a library. What remains is ordinary kernel IR with the
-// same bits wherever products are summed in order; a stage with `library` may be left to it.
+// Rewrites a lowered kernel for devices with a matrix library. A contraction becomes stages that
+// gather its rows, multiply them by the weights and read the sums; outer products become gathered
+// factors and one product. The result is ordinary kernel IR, with the same bits wherever products
+// are summed in order. A stage with `library` may be replaced by a call of the library.
 //
-// Scratch rows beyond those there are belong to nobody: contractions leave anything there, which
-// nobody reads; outer products sum over them, so they are set to 0 first.
+// Scratch buffers are padded with rows that no instance has. Contractions may leave any numbers
+// there, which nobody reads; outer products sum over them, so they are set to 0 first.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@
 
 namespace espalier::codegen {
 
-/// What a library's product is chosen by. Not by its number of rows: a row must have the same bits
-/// among any others.
+/// By what it is decided whether a library does a product. Not by its number of rows: a row's bits
+/// must not depend on how many others there are.
 struct ContractionShape {
   bool over_rows = false;           ///< an outer product [m, k], else a contraction
   std::int64_t m = 0;               ///< results of a row, all gates
@@ -27,9 +27,9 @@ struct ContractionShape {
 /// `contraction [750, 150 + 150] of 5 gates`
 std::string to_string(const ContractionShape& shape);
 
-/// The kernel with those products split off that `by_library` says yes to; the same weights are
-/// either split wherever they are used or nowhere; what is a library's already stays. If `bf16`,
-/// factors are rounded to that.
+/// The kernel with the products split off that `by_library` accepts. Weights are split everywhere
+/// they are used or nowhere. Stages that have `library` already stay. If `bf16`, factors are
+/// rounded to bfloat16.
 Kernel split_library_contractions(Kernel kernel,
                                   const std::function<bool(const ContractionShape&)>& by_library,
                                   bool bf16 = false);

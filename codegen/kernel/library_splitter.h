@@ -1,5 +1,5 @@
-// Splitting products off a kernel, in two sources: contractions with what all need
-// (contractions.cpp), outer products (gemm_outer.cpp). Internal to codegen; made by
+// Splits a library's products off a kernel. library_calls.cpp handles contractions and what both
+// kinds share, library_outer.cpp outer products. Internal to codegen; made by
 // split_library_contractions.
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace espalier::codegen {
 
-/// Rows of a library's operands begin at 32 bytes, those of bfloat16 at 16, so that it may read
-/// vectors.
+/// Floats (or bfloat16 numbers) from one row of a library's operand to the next: rows begin at
+/// multiples of 32 bytes (16 for bfloat16), so that the library may load vectors.
 inline std::int64_t library_pitch(std::int64_t columns) { return (columns + 7) / 8 * 8; }
 
 class LibrarySplitter {
@@ -32,8 +32,8 @@ class LibrarySplitter {
   Kernel run();
 
  private:
-  /// An outer product as the splitter needs it: what it sums over, and its factors' rows as
-  /// expressions of a row variable that all of its kind share.
+  /// An outer product: what it sums over, and the rows of its factors as expressions of a row
+  /// variable that all products over rows of the same kind share.
   struct Factors {
     std::int8_t rows = ir::per_instance;
     ExprId end = -1;
@@ -52,14 +52,14 @@ class LibrarySplitter {
   };
 
   void choose_packings();
-  /// Stages that may run at the same time: products first, the rest together.
+  /// Handles stages that may run at the same time: products first, then the rest together.
   void joined(std::span<const Stage> stages);
   BufferId scratch(std::int64_t columns, std::int8_t children, bool bf16);
   ExprId element(ExprId row, std::int64_t columns, ExprId at);
   /// A stage over `extent` elements of each row, without stores yet.
   Stage map_stage(RowDomain rows, int port, VarId row, std::int64_t extent);
-  /// Copies pieces of rows, each from an element of a buffer on, side by side. Pieces of one length
-  /// share a stage.
+  /// Copies pieces of rows side by side. A piece begins at an element of a buffer. Pieces of one
+  /// length share a stage.
   struct Piece {
     BufferId from = -1;
     ExprId address = -1;
@@ -68,13 +68,13 @@ class LibrarySplitter {
   void gather(RowDomain rows, int port, VarId row, const std::vector<Piece>& pieces, BufferId to,
               std::int64_t columns);
 
-  /// Where an address lies in its rows: row · stride + first, with no index in between.
+  /// An address of the form row · stride + first, without an index load.
   struct InRow {
     std::int64_t stride = 0, first = 0;
   };
   std::optional<InRow> in_row(const Stage& stage, ExprId address, VarId element);
-  /// If stages of this kernel have just made all that would be gathered, row by row, they store it
-  /// to `to` as well.
+  /// If stages of this kernel have just computed, row by row, everything that would be gathered,
+  /// makes them store it to `to` as well.
   bool store_twice(const Stage& stage, const std::vector<Piece>& pieces, BufferId to,
                    std::int64_t columns);
   void contraction(const Stage& stage);
@@ -84,13 +84,15 @@ class LibrarySplitter {
   /// The integer expression with other expressions for some variables; equal ones get one id.
   ExprId with_variables(ExprId id, const std::map<VarId, ExprId>& variables);
 
-  /// Nothing if the outer product is none for a library: of another count of rows, or with a left
-  /// factor whose elements lie apart.
+  /// Nothing if a library cannot do the outer product: it sums over something else than rows, or
+  /// the elements of its left factor are not consecutive.
   std::optional<Factors> factors(const Stage& stage);
-  /// The first stages, pieces of one product, become that or the last ones of `rest`; how many.
+  /// Takes the leading stages that are pieces of one product. They become that product, or are
+  /// appended to `rest`. Gives how many there were.
   std::size_t outer_products(std::span<const Stage> stages, std::vector<Stage>& rest);
   void outer_product(const std::vector<Factors>& pieces, std::int64_t k);
-  /// The rows of a factor in scratch, gathered once for all products that read them; 0 behind.
+  /// The rows of a factor in scratch, gathered once for all products that read them; the rows
+  /// behind them, up to padded_rows, hold 0.
   BufferId factor(std::int8_t rows, const std::vector<Piece>& pieces, std::int64_t columns);
 
   Kernel kernel_;

@@ -141,9 +141,8 @@ Kernel lower(const LowerInput& input, const Target& target) {
   return Lowering(input, target).run();
 }
 
-Kernel lower_forward(const ir::Program& program, const ir::Cell& cell,
-                     const std::vector<ir::Access>& accesses, const Target& target) {
-  LowerInput input{cell.name + ".forward", cell.ports, cell.graph, {}, accesses};
+Kernel lower_forward(const ir::Program& program, const ir::Cell& cell, const Target& target) {
+  LowerInput input{cell.name + ".forward", cell.ports, cell.graph, {}};
   const int fields = int(program.states[std::size_t(cell.state)].fields.size());
   for (int i = 0; i < int(cell.outputs.size()); ++i) {
     if (i < fields)
@@ -155,8 +154,8 @@ Kernel lower_forward(const ir::Program& program, const ir::Cell& cell,
 }
 
 Kernel lower_backward(const ir::Cell& cell, const ir::BackwardCell& backward,
-                      const std::vector<ir::Access>& accesses, const Target& target) {
-  LowerInput input{cell.name + ".backward", cell.ports, backward.graph, {}, accesses};
+                      const Target& target) {
+  LowerInput input{cell.name + ".backward", cell.ports, backward.graph, {}};
   for (const ir::ChildGradient& gradient : backward.child_gradients)
     input.outputs.push_back(
         {gradient.output, BufferRole::child_gradient, gradient.port, gradient.field});

@@ -1,6 +1,6 @@
-// Lowering: a cell graph with roles for its outputs becomes a Kernel. Shared by all targets; the
-// target only decides tile shapes. The three kernels of a cell are made here: forward, backward and
-// weight gradients.
+// Lowering: a cell graph whose outputs have roles becomes a Kernel. Shared by all targets; the
+// target only decides tile shapes. Makes the three kernels of a cell: forward, backward and weight
+// gradients. Operands are read as gathered rows, so one kernel serves any batch of the cell.
 #pragma once
 
 #include <string>
@@ -8,7 +8,6 @@
 
 #include "codegen/kernel/kernel.h"
 #include "codegen/kernel/target.h"
-#include "ir/access.h"
 #include "ir/passes/gradient.h"
 #include "ir/program.h"
 
@@ -26,14 +25,12 @@ struct LowerInput {
   const std::vector<ir::Port>& ports;
   const ir::Graph& graph;
   std::vector<Output> outputs;
-  std::vector<ir::Access> accesses;  ///< per port; Children ports are always gathered
 };
 
 Kernel lower(const LowerInput& input, const Target& target);
 
 /// The forward kernel. Outputs of `cell` behind the fields of its state are residuals.
-Kernel lower_forward(const ir::Program& program, const ir::Cell& cell,
-                     const std::vector<ir::Access>& accesses, const Target& target);
+Kernel lower_forward(const ir::Program& program, const ir::Cell& cell, const Target& target);
 
 /// What a backward kernel keeps for the weight gradients.
 struct BackwardStorage {
@@ -45,12 +42,11 @@ struct BackwardStorage {
 BackwardStorage backward_storage(const ir::BackwardCell& backward);
 
 /// The backward kernel: gradients of the children and the contributions.
-Kernel lower_backward(const ir::Cell& cell, const ir::BackwardCell& backward,
-                      const std::vector<ir::Access>& accesses, const Target& target);
+Kernel lower_backward(const ir::Cell& cell, const ir::BackwardCell& backward, const Target& target);
 
-/// One deferred kernel over all instances of a cell: outer and sum contributions, each stored into
-/// its param's gradient or, if `accumulates[i]` for contribution i, added to it. Contributions of
-/// kind `rows` are the runtime's.
+/// One kernel over all instances of a cell, run once a step. Contribution i of kind `outer` or
+/// `sum` is stored into its param's gradient, or added to it if `accumulates[i]`. The runtime
+/// handles contributions of kind `rows`.
 Kernel lower_weight_gradient(const ir::Cell& cell, const ir::BackwardCell& backward,
                              const std::vector<bool>& accumulates);
 

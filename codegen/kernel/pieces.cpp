@@ -12,6 +12,7 @@ namespace {
 using ir::Graph;
 using ir::Node;
 using ir::NodeId;
+using ir::OpId;
 using Pieces = std::optional<std::vector<Piece>>;
 
 /// Elements [begin, begin + length) of what the pieces hold.
@@ -39,32 +40,37 @@ bool outermost(const ir::Shape& shape, int axis) {
 /// Where a view looks.
 Pieces source(const Graph& graph, const StagePlan& plan, NodeId id) {
   const Node& node = graph[id];
-  const std::string_view name = node.op->name;
-  const std::int64_t size = node.type.shape.size();
-  const auto row = [&](bool in_memory) {
-    return in_memory ? Pieces{{{id, 0, size}}} : std::nullopt;
-  };
-  if (name == "port") return row(node.type.dtype == ir::DType::f32);
-  if (name == "residual" || name == "output" || name == "cotangent") return row(true);
-  if (name == "row")
-    return row(graph[node.operands[0]].op->name == "param" &&
-               ir::index_port(graph, node.operands[1]) >= 0);
-  if (name == "reshape") return pieces(graph, plan, node.operands[0]);
-  if (name == "per_child") {
-    Pieces result = pieces(graph, plan, node.operands[0]);
-    if (result)
-      for (Piece& piece : *result) piece.of_owner = true;
-    return result;
+  const Pieces row{{{id, 0, node.type.shape.size()}}};
+  switch (node.op->id) {
+    case OpId::residual:
+    case OpId::output:
+    case OpId::cotangent:
+      return row;
+    case OpId::port:
+      return node.type.dtype == ir::DType::f32 ? row : std::nullopt;
+    case OpId::row: {
+      const bool of_param = graph[node.operands[0]].op->id == OpId::param;
+      return of_param && ir::index_port(graph, node.operands[1]) >= 0 ? row : std::nullopt;
+    }
+    case OpId::reshape:
+      return pieces(graph, plan, node.operands[0]);
+    case OpId::per_child: {
+      Pieces result = pieces(graph, plan, node.operands[0]);
+      if (result)
+        for (Piece& piece : *result) piece.of_owner = true;
+      return result;
+    }
+    case OpId::slice: {
+      const auto [axis, begin] = node.attributes.ints;
+      const ir::Shape& from = graph[node.operands[0]].type.shape;
+      if (!outermost(from, axis)) return std::nullopt;
+      const Pieces whole = pieces(graph, plan, node.operands[0]);
+      if (!whole) return std::nullopt;
+      return cut(*whole, begin * (from.size() / from[axis]), node.type.shape.size());
+    }
+    default:
+      return std::nullopt;
   }
-  if (name == "slice") {
-    const auto [axis, begin] = node.attributes.ints;
-    const ir::Shape& from = graph[node.operands[0]].type.shape;
-    if (!outermost(from, axis)) return std::nullopt;
-    const Pieces whole = pieces(graph, plan, node.operands[0]);
-    if (!whole) return std::nullopt;
-    return cut(*whole, begin * (from.size() / from[axis]), size);
-  }
-  return std::nullopt;
 }
 
 /// The parts of a concat that is not stored itself.

@@ -1,6 +1,6 @@
-// Weight gradients of few elements, for targets with many more threads than those have: sums over
-// all rows of a minibatch become sums over parts of the rows, side by side, and sums of the parts.
-// Made of what lower_weight_gradient gives; the bits depend on the number of rows alone. See
+// Spreads weight gradients of few elements over the many threads of a GPU: a sum over all rows of a
+// minibatch becomes sums over parts of the rows, side by side, and a sum of the parts. Applied to
+// what lower_weight_gradient gives. The bits depend on the number of rows alone. Tested by
 // tests/codegen/split_rows_test.cpp.
 #pragma once
 
@@ -11,9 +11,10 @@ namespace espalier::codegen {
 /// Rows that one partial sum goes over.
 inline constexpr std::int64_t usual_part_rows = 4 * row_block;
 
-/// The same kernel, with products of less than a GPU's worth of tiles in parts of `part_rows` rows
-/// (a multiple of row_block). Parts of all products come first, joined by twos, into buffers of
-/// role `partial`; then all sums of parts, in order, joined to what runs once.
+/// The kernel with products whose tiles do not fill a GPU split into parts of `part_rows` rows (a
+/// multiple of row_block). The parts of all products come first, two products to a launch, stored
+/// to buffers of role `partial`; then the sums of parts, in order, joined to the other `once`
+/// stages.
 Kernel split_rows(const Kernel& kernel, std::int64_t part_rows = usual_part_rows);
 
 }  // namespace espalier::codegen

@@ -13,6 +13,7 @@ using ir::Graph;
 using ir::Node;
 using ir::NodeId;
 using ir::OpClass;
+using ir::OpId;
 
 class Planner {
  public:
@@ -79,15 +80,13 @@ class Planner {
     internal_check(false, "'{}' cannot be lowered", node.op->name);
   }
 
-  /// The right factor of matrix products, whose rows would not lie in memory as rows: turning it
-  /// once costs less than each product with it. Not where weights meet a value per child, at whose
-  /// rows no value of an instance can be read.
+  /// A transposed matrix that is only the right factor of matrix products. Storing it transposed,
+  /// once for all its elements, costs less than reading a column for each element of a product. Not
+  /// what all instances share: each of them would store a copy.
   bool is_transposed_factor(NodeId id) const {
-    return graph_[id].op->name == "transpose" && !users_[id].empty() &&
-           std::ranges::all_of(users_[id], [&](NodeId user) {
-             const Node& node = graph_[user];
-             return node.op->name == "matmul" && node.operands[1] == id &&
-                    node.type.children == graph_[id].type.children;
+    return graph_[id].op->id == OpId::transpose && !ir::is_shared(graph_, id) &&
+           !users_[id].empty() && std::ranges::all_of(users_[id], [&](NodeId user) {
+             return graph_[user].op->id == OpId::matmul && graph_[user].operands[1] == id;
            });
   }
 
@@ -108,7 +107,7 @@ class Planner {
   }
 
   bool is_tile(const Node& node) const {
-    if (node.op->name != "matmul" || node.type.shape.rank() != 1) return false;
+    if (node.op->id != OpId::matmul || node.type.shape.rank() != 1) return false;
     return !ir::is_shared(graph_, node.operands[1]) &&
            graph_[node.operands[1]].type.children == node.type.children &&
            weight_blocks(graph_, node.operands[0]).has_value();
@@ -121,7 +120,7 @@ class Planner {
     const int n = graph_[users_[id][0]].type.shape.rank() ? graph_[users_[id][0]].type.shape[0] : m;
     for (NodeId user : users_[id]) {
       const Node& slice = graph_[user];
-      if (slice.op->name != "slice" || slice.type.shape[0] != n ||
+      if (slice.op->id != OpId::slice || slice.type.shape[0] != n ||
           slice.attributes.ints[1] % n != 0)
         return 1;
     }
@@ -129,7 +128,7 @@ class Planner {
   }
 
   bool is_gate(const Node& node) const {
-    return node.op->name == "slice" && plan_.treatment[node.operands[0]] == Treatment::tile &&
+    return node.op->id == OpId::slice && plan_.treatment[node.operands[0]] == Treatment::tile &&
            plan_.gates[node.operands[0]] > 1;
   }
 
@@ -203,8 +202,8 @@ class Planner {
   bool reduces_along_memory(const Node& node) const {
     if (node.op->kind == OpClass::reduction && !node.op->over_children)
       return node.attributes.ints[0] == graph_[node.operands[0]].type.shape.rank() - 1;
-    if (node.op->name == "matmul" && graph_[node.operands[1]].type.shape.rank() == 1)
-      return graph_[node.operands[0]].op->name != "transpose";
+    if (node.op->id == OpId::matmul && graph_[node.operands[1]].type.shape.rank() == 1)
+      return graph_[node.operands[0]].op->id != OpId::transpose;
     return false;
   }
 

@@ -1,6 +1,6 @@
 // The first half of lowering: which node of a cell graph is computed in which stage. A node is a
 // view (an address), inlined into the one reduction that reads it, or computed in exactly one stage
-// over its own domain; values cross stages through storage. Consumed by lower.cpp.
+// over its own domain. Stages pass values through memory. Used by lower.cpp.
 #pragma once
 
 #include <vector>

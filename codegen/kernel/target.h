@@ -1,5 +1,6 @@
-// A target. Of a CPU: vector width and registers, from which tile shapes follow, read from the
-// host; tests force the narrower ones. Of a GPU: its architecture; tiles are the printer's.
+// What code is generated for. A CPU target gives vector width and register count, from which tile
+// shapes follow; it is read from the host, and tests also force narrower ones. A GPU target gives
+// its architecture; its tile shapes are in codegen/cuda.
 #pragma once
 
 #include <cstdint>

@@ -41,11 +41,11 @@ TileShape contraction_tile(const Kernel& kernel, const Stage& stage, const Targe
   return {tile_rows(target, packing.gates * vectors), vectors};
 }
 
-ContractionTile contraction_tile_case(const Stage& stage, const Target& target) {
+OuterTile outer_tile(const Stage& stage, const Target& target) {
   const std::int64_t m = stage.extents[0], k = stage.extents[1];
   const TileShape shape = tile_shape(target, 1, static_cast<long>(k));
-  ContractionTile tile{.rows = static_cast<int>(std::min<std::int64_t>(shape.rows, m)),
-                       .vectors = shape.vectors};
+  OuterTile tile{.rows = static_cast<int>(std::min<std::int64_t>(shape.rows, m)),
+                 .vectors = shape.vectors};
   // Partial sums and a block of both factors lie in the second-level cache together. Many rows
   // share the reads of a column block; but leave some eight parts to share among threads.
   constexpr std::int64_t max_rows = 320, max_columns = 256;
@@ -63,7 +63,7 @@ ContractionTile contraction_tile_case(const Stage& stage, const Target& target) 
 std::int64_t stage_parts(const Kernel& kernel, const Stage& stage, const Target& target) {
   if (stage.contraction) return kernel.packings[stage.contraction->packing].panels();
   if (stage.outer_product) {
-    const ContractionTile tile = contraction_tile_case(stage, target);
+    const OuterTile tile = outer_tile(stage, target);
     return tile.by_columns ? tile.blocks : ceil_div(stage.extents[0], tile.block_rows);
   }
   if (stage.rows != RowDomain::once || stage.extents.empty()) return 1;

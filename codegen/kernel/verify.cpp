@@ -160,7 +160,7 @@ class Verifier {
     if (stage.library) library(stage);
   }
 
-  /// Pitches and extents; the rest is what `contractions.h` says and its tests hold.
+  /// Pitches and extents. The tests of library_calls.h check the rest.
   void library(const Stage& stage) const {
     const LibraryContraction& product = *stage.library;
     check(stage.outer_product == product.over_rows && stage.stores.size() == 1 &&
@@ -177,7 +177,7 @@ class Verifier {
           "the rows of a library's product overlap");
   }
 
-  /// What stages touch of each other is beyond this check: buffers may overlap.
+  /// What stages read of each other is not checked here: buffers may overlap.
   void joined(std::size_t i) const {
     check(i > 0, "it is joined to nothing");
     const Stage& stage = kernel_.stages[i];

@@ -21,11 +21,7 @@ class WeightGradient {
   WeightGradient(const ir::Cell& cell, const BackwardCell& backward)
       : backward_(backward),
         storage_(backward_storage(backward)),
-        input_{cell.name + ".weights",
-               cell.ports,
-               backward.graph,
-               {},
-               std::vector<ir::Access>(cell.ports.size(), ir::Access::gathered)},
+        input_{cell.name + ".weights", cell.ports, backward.graph, {}},
         plan_(leaves_only(backward.graph)),
         builder_(kernel_),
         expressions_(input_, plan_, builder_, /*deferred=*/true) {
@@ -91,7 +87,8 @@ class WeightGradient {
     if (accumulate)
       sum = builder_.emit(ir::Opcode::add, std::array{builder_.load(gradient, address), sum}, 0);
     stage.rows = RowDomain::once;
-    // Pieces of one contribution lie apart in the gradient; another one waits for it.
+    // Pieces of one contribution do not overlap in the gradient, so they may run together. Another
+    // contribution to the same param waits.
     const auto [found, fresh] = joined_.emplace(c.param, &c);
     stage.joined = !kernel_.stages.empty() && (fresh || found->second == &c);
     if (!stage.joined) joined_ = {{c.param, &c}};
@@ -170,7 +167,7 @@ BackwardStorage backward_storage(const BackwardCell& backward) {
   const auto keep = [&](NodeId node) {
     if (storage.contribution(node) < 0) storage.stored.push_back(node);
   };
-  // What leaves read stays as it is behind the last batch: rows of arenas are written once.
+  // What leaves read is still there after the last batch: rows of arenas are written once.
   for (const ParamContribution& c : backward.contributions) {
     const auto left = pieces(backward.graph, leaves, c.left);
     if (c.kind == ParamContribution::Kind::rows || !left || left->size() > 1) keep(c.left);

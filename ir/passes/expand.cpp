@@ -58,8 +58,8 @@ class CellExpander {
   }
 
  private:
-  bool is_port(NodeId id) const { return graph_[id].op->name == "port"; }
-  bool is_spread(NodeId id) const { return graph_[id].op->name == "per_child"; }
+  bool is_port(NodeId id) const { return graph_[id].op->id == OpId::port; }
+  bool is_spread(NodeId id) const { return graph_[id].op->id == OpId::per_child; }
 
   /// Whether the value is formed inside each cell that reads it.
   bool is_inline(NodeId id) const {
@@ -137,7 +137,7 @@ class CellExpander {
     cell.outputs = {copy(id, step, builder, copies, true).id};
     cell.graph = builder.finish(cell.outputs);
     for (const Node& made : cell.graph.nodes())
-      if (made.op->name == "param") {
+      if (made.op->id == OpId::param) {
         cell.name += "_" + program.params[made.attributes.ints[0]].name;
         break;
       }
@@ -153,18 +153,18 @@ class CellExpander {
     if (is_port(id) && type.dtype == DType::i32) {
       const auto position = std::ranges::find(step.index_ports, node.attributes.ints[0]);
       const auto port = int(step.operands.size()) + int(position - step.index_ports.begin());
-      value = builder.leaf("port", type, {.ints = {port, 0}});
+      value = builder.leaf(OpId::port, type, {.ints = {port, 0}});
     } else if (!is_root && !is_inline(id)) {
       if (step.combines) type.children = 0;
       const auto port =
           int(std::ranges::find(step.operands, source_of(id)) - step.operands.begin());
-      value = builder.leaf("port", type, {.ints = {port, 0}});
+      value = builder.leaf(OpId::port, type, {.ints = {port, 0}});
     } else if (is_spread(id)) {
       value = copy(node.operands[0], step, builder, copies, false);
-      if (step.combines) value = builder.apply("per_child", {value}, {.ints = {0, 0}});
+      if (step.combines) value = builder.apply(OpId::per_child, {value}, {.ints = {0, 0}});
     } else if (node.op->kind == OpClass::leaf) {
       if (step.combines && node.type.children != per_instance) type.children = 0;
-      value = builder.leaf(node.op->name, type, node.attributes);
+      value = builder.leaf(*node.op, type, node.attributes);
     } else {
       std::vector<Value> operands;
       for (NodeId operand : node.operands)

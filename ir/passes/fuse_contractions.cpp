@@ -44,7 +44,7 @@ class Fusion {
     return copy_node(builder_, node, operands);
   }
 
-  static bool is_add(const Node& node) { return node.op->name == "add"; }
+  static bool is_add(const Node& node) { return node.op->id == OpId::add; }
 
   /// Whether the term belongs to the sum alone.
   bool joins(NodeId term, const Node& sum) const {
@@ -69,7 +69,7 @@ class Fusion {
   }
 
   bool is_weighted(const Node& node) const {
-    return node.op->name == "matmul" && node.type.shape.rank() == 1 &&
+    return node.op->id == OpId::matmul && node.type.shape.rank() == 1 &&
            is_shared(cell_.graph, node.operands[0]) && !is_shared(cell_.graph, node.operands[1]) &&
            cell_.graph[node.operands[1]].type.children == node.type.children;
   }
@@ -80,9 +80,9 @@ class Fusion {
       weights.push_back(copies_[cell_.graph[product].operands[0]]);
       vectors.push_back(copies_[cell_.graph[product].operands[1]]);
     }
-    const Op& concat = op("concat");
-    Value sum = builder_.apply("matmul", {builder_.apply(concat, weights, {.ints = {1, 0}}),
-                                          builder_.apply(concat, vectors, {.ints = {0, 0}})});
+    Value sum =
+        builder_.apply(OpId::matmul, {builder_.apply(OpId::concat, weights, {.ints = {1, 0}}),
+                                      builder_.apply(OpId::concat, vectors, {.ints = {0, 0}})});
     for (NodeId other : others) sum = sum + copies_[other];
     return sum;
   }

@@ -13,12 +13,6 @@
 namespace espalier::ir {
 namespace {
 
-bool is(const Value& value, std::string_view name) { return value.node().op->name == name; }
-
-Value operand(const Value& value, std::size_t i) {
-  return {value.builder, value.node().operands[i]};
-}
-
 /// The part of a value that a cotangent belongs to.
 struct Cotangent {
   Value value;
@@ -36,7 +30,7 @@ Value join_slices(GraphBuilder& b, const Type& type, std::vector<Cotangent> slic
     if (until > position) {
       Type gap = type;
       gap.shape = type.shape.with(axis, until - position);
-      parts.push_back(b.leaf("constant", gap, {{}, 0, gap.shape}));
+      parts.push_back(b.leaf(OpId::constant, gap, {{}, 0, gap.shape}));
     }
   };
   for (const Cotangent& cotangent : slices) {
@@ -47,7 +41,7 @@ Value join_slices(GraphBuilder& b, const Type& type, std::vector<Cotangent> slic
     position = slice.ints[1] + slice.shape[axis];
   }
   fill(type.shape[axis]);
-  return b.apply(op("concat"), parts, {.ints = {axis, 0}});
+  return b.apply(OpId::concat, parts, {.ints = {axis, 0}});
 }
 
 Value embed_slice(GraphBuilder& b, const Type& type, const Cotangent& cotangent) {
@@ -86,14 +80,15 @@ class Differentiator {
   void seed() {
     for (std::size_t field = 0; field < cell_.outputs.size(); ++field) {
       const Value output = values_[cell_.outputs[field]];
-      add(output.id, {builder_.leaf("cotangent", output.type(), {.ints = {int(field), 0}}), {}});
+      add(output.id,
+          {builder_.leaf(OpId::cotangent, output.type(), {.ints = {int(field), 0}}), {}});
     }
     reaches_.assign(forward_size_, false);
     for (NodeId id = 0; id < forward_size_; ++id) {
       const Node& node = builder_.node(id);
       if (node.op->kind == OpClass::leaf)
-        reaches_[id] =
-            node.op->name == "param" || (node.op->name == "port" && node.type.dtype == DType::f32);
+        reaches_[id] = node.op->id == OpId::param ||
+                       (node.op->id == OpId::port && node.type.dtype == DType::f32);
       for (NodeId operand : node.operands) reaches_[id] = reaches_[id] || reaches_[operand];
     }
   }
@@ -130,7 +125,7 @@ class Differentiator {
     const Node node = value.node();  // a copy: the builder's list grows below
     if (!reaches_[value.id]) return;
     for (const auto& [children, cotangents] : groups(value)) {
-      if (node.op->name == "param")
+      if (node.op->id == OpId::param)
         contribute(node.attributes.ints[0], node.type, cotangents);
       else if (node.op->kind != OpClass::leaf)
         propagate(value, node, total(node.type, cotangents));
@@ -138,7 +133,7 @@ class Differentiator {
   }
 
   void propagate(Value value, const Node& node, Value cotangent) {
-    if (node.op->name == "slice") return add(node.operands[0], {cotangent, node.attributes});
+    if (node.op->id == OpId::slice) return add(node.operands[0], {cotangent, node.attributes});
     std::vector<Value> operands;
     for (NodeId id : node.operands) operands.push_back(builder_.value(id));
     if (!node.op->gradient) return;  // a step function: nothing flows
@@ -156,14 +151,14 @@ class Differentiator {
     for (const Cotangent& cotangent : cotangents) {
       if (cotangent.slice) {
         slices.push_back(cotangent);
-        outers = outers && is(cotangent.value, "outer");
+        outers = outers && cotangent.value.is(OpId::outer);
       } else {
         contribute(id, cotangent.value);
       }
     }
     if (slices.empty()) return;
     const Value joined = join_slices(builder_, type, slices);
-    if (joined && (is(joined, "outer") || !outers)) return contribute(id, joined);
+    if (joined && (joined.is(OpId::outer) || !outers)) return contribute(id, joined);
     for (const Cotangent& slice : slices) contribute(id, embed_slice(builder_, type, slice));
   }
 
@@ -173,10 +168,10 @@ class Differentiator {
     while (!terms.empty()) {
       const Value term = arranged(terms.back());
       terms.pop_back();
-      if (is(term, "add")) {
-        terms.push_back(operand(term, 1));
-        terms.push_back(operand(term, 0));
-      } else if (!is(term, "constant") || term.node().attributes.number != 0) {
+      if (term.is(OpId::add)) {
+        terms.push_back(term.operand(1));
+        terms.push_back(term.operand(0));
+      } else if (!term.is(OpId::constant) || term.node().attributes.number != 0) {
         contributions_.push_back(contribution(id, term));
       }
     }
@@ -184,30 +179,30 @@ class Differentiator {
 
   /// The same numbers in the same order, whatever their axes: a gradient is summed as a list.
   static Value arranged(Value value) {
-    while (is(value, "reshape")) value = operand(value, 0);
+    while (value.is(OpId::reshape)) value = value.operand(0);
     return value;
   }
 
   Value flat(Value value) {
-    return builder_.apply("reshape", {value}, {.shape = {value.shape().size()}});
+    return builder_.apply(OpId::reshape, {value}, {.shape = {value.shape().size()}});
   }
 
   ParamContribution contribution(ParamId id, Value value) {
     using Kind = ParamContribution::Kind;
-    if (is(value, "outer")) {
-      const Value left = operand(value, 0), right = operand(value, 1);
+    if (value.is(OpId::outer)) {
+      const Value left = value.operand(0), right = value.operand(1);
       const int port = hot_port(left);
       if (port >= 0 && left.shape()[0] == program_.params[id].shape[0])
         return {id, Kind::rows, arranged(right).id, -1, port};
       return {id, Kind::outer, left.id, flat(right).id, -1};
     }
-    const bool transposed = is(value, "transpose");
-    const Value product = transposed ? operand(value, 0) : value;
-    if (is(product, "matmul") && product.shape().rank() == 2) {
+    const bool transposed = value.is(OpId::transpose);
+    const Value product = transposed ? value.operand(0) : value;
+    if (product.is(OpId::matmul) && product.shape().rank() == 2) {
       // Σ over the meeting axis of outer products, if that keeps fewer numbers than their sum.
-      const Value a = operand(product, 0), b = operand(product, 1);
+      const Value a = product.operand(0), b = product.operand(1);
       if (a.shape().size() + b.shape().size() <= product.shape().size()) {
-        const Value columns = builder_.apply("transpose", {a});
+        const Value columns = builder_.apply(OpId::transpose, {a});
         return {id, Kind::outer, (transposed ? b : columns).id, (transposed ? columns : b).id, -1};
       }
     }
@@ -216,8 +211,8 @@ class Differentiator {
 
   /// The Index port p if `value` is one_hot(p), else -1.
   int hot_port(Value value) const {
-    if (!is(value, "equal") || !is(operand(value, 0), "iota")) return -1;
-    return index_port(builder_.graph(), operand(value, 1).id);
+    if (!value.is(OpId::equal) || !value.operand(0).is(OpId::iota)) return -1;
+    return index_port(builder_.graph(), value.operand(1).id);
   }
 
   /// Splits the joint graph: backward targets are rebuilt over leaves; forward values that they
@@ -268,11 +263,11 @@ class Differentiator {
     if (cell_.ports[port].kind == PortKind::children) type.children = std::int8_t(port);
     for (NodeId id = 0; id < forward_size_; ++id) {
       const Node& node = builder_.node(id);
-      if (node.op->name != "port" || node.attributes.ints != std::array{port, field}) continue;
+      if (node.op->id != OpId::port || node.attributes.ints != std::array{port, field}) continue;
       const auto by_children = groups(builder_.value(id));  // one group: a port's own children
       if (!by_children.empty()) return total(type, by_children.begin()->second);
     }
-    return builder_.leaf("constant", type, {{}, 0, type.shape});
+    return builder_.leaf(OpId::constant, type, {{}, 0, type.shape});
   }
 
   /// Finds which forward values can be had in the backward kernel without one more residual: what
@@ -319,12 +314,12 @@ class Differentiator {
       if (made_[id]) {
         waiting.pop_back();
       } else if (node.op->kind == OpClass::leaf) {
-        made_[id] = out.leaf(node.op->name, node.type, node.attributes);
+        made_[id] = out.leaf(*node.op, node.type, node.attributes);
       } else if (forward && field_[id] >= 0) {
-        made_[id] = out.leaf("output", node.type, {.ints = {field_[id], 0}});
+        made_[id] = out.leaf(OpId::output, node.type, {.ints = {field_[id], 0}});
       } else if (forward && node.op->kind != OpClass::movement && !cheap_[id]) {
         // A movement is looked through: what it moves is kept instead.
-        made_[id] = out.leaf("residual", node.type, {.ints = {int(residuals.size()), 0}});
+        made_[id] = out.leaf(OpId::residual, node.type, {.ints = {int(residuals.size()), 0}});
         residuals.push_back(id);
         make_cheap(id);
       } else {

@@ -71,7 +71,7 @@ class Splitter {
     for (NodeId id = 0; id < graph_.size(); ++id) {
       const int field = field_[id];
       if (field >= 0)
-        copies[id] = builder.leaf("port", graph_[id].type, {.ints = {port, field}});
+        copies[id] = builder.leaf(OpId::port, graph_[id].type, {.ints = {port, field}});
       else if (reads[id])
         copies[id] = copy(builder, id, copies);
     }
@@ -82,7 +82,8 @@ class Splitter {
 
  private:
   bool is_index_port(const Node& node) const {
-    return node.op->name == "port" && cell_.ports[node.attributes.ints[0]].kind == PortKind::index;
+    return node.op->id == OpId::port &&
+           cell_.ports[node.attributes.ints[0]].kind == PortKind::index;
   }
 
   /// Whether the value is known before any operand is: it comes from indices and params.
@@ -135,7 +136,7 @@ class Splitter {
     ports_.assign(cell_.ports.size(), -1);
     std::vector<bool> read(cell_.ports.size(), false);
     for (NodeId id = 0; id < graph_.size(); ++id)
-      if (reads[id] && graph_[id].op->name == "port") read[graph_[id].attributes.ints[0]] = true;
+      if (reads[id] && graph_[id].op->id == OpId::port) read[graph_[id].attributes.ints[0]] = true;
     int index = 0;
     for (std::size_t p = 0; p < cell_.ports.size(); ++p) {
       const Port& port = cell_.ports[p];

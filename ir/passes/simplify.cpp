@@ -11,14 +11,14 @@ Cell simplify(const Cell& cell) { return rebuild(cell, GraphBuilder::Mode::simpl
 
 bool has_dropout(const Cell& cell) {
   return std::ranges::any_of(cell.graph.nodes(),
-                             [](const Node& node) { return node.op->name == "dropout_mask"; });
+                             [](const Node& node) { return node.op->id == OpId::dropout_mask; });
 }
 
 Cell without_dropout(const Cell& cell) {
   return rebuild(cell, GraphBuilder::Mode::simplify,
                  [](GraphBuilder& builder, const Node& node, std::span<const Value>) {
-                   return node.op->name == "dropout_mask"
-                              ? builder.leaf("constant", node.type, {{}, 1, node.type.shape})
+                   return node.op->id == OpId::dropout_mask
+                              ? builder.leaf(OpId::constant, node.type, {{}, 1, node.type.shape})
                               : Value{};
                  });
 }
@@ -26,7 +26,7 @@ Cell without_dropout(const Cell& cell) {
 Cell without_stop_gradients(const Cell& cell) {
   return rebuild(cell, GraphBuilder::Mode::simplify,
                  [](GraphBuilder&, const Node& node, std::span<const Value> operands) {
-                   return node.op->name == "stop_gradient" ? operands[0] : Value{};
+                   return node.op->id == OpId::stop_gradient ? operands[0] : Value{};
                  });
 }
 

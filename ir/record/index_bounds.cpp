@@ -17,14 +17,14 @@ std::vector<IndexBound> index_bounds(const Program& program, const Cell& cell) {
   for (const Node& node : cell.graph.nodes()) {
     if (node.op->takes_index) {
       const Node& table = cell.graph[node.operands[0]];
-      const bool is_param = table.op->name == "param";
+      const bool is_param = table.op->id == OpId::param;
       limit(index_port(cell.graph, node.operands[1]), table.type.shape[0],
             is_param ? "param '" + program.params[table.attributes.ints[0]].name + "'"
                      : "the tensor it chooses from");
-    } else if (node.op->name == "equal") {
+    } else if (node.op->id == OpId::equal) {
       for (int side : {0, 1}) {
         const Node& iota = cell.graph[node.operands[side]];
-        if (iota.op->name == "iota")
+        if (iota.op->id == OpId::iota)
           limit(index_port(cell.graph, node.operands[1 - side]), iota.type.shape[0],
                 "the one-hot vector");
       }

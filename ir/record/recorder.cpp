@@ -239,7 +239,7 @@ std::size_t hash_key(const Op* op, const Attributes& attributes,
 }
 
 std::string describe(const Program& program, const Node& node) {
-  if (node.op->name != "param") return "";
+  if (node.op->id != OpId::param) return "";
   return "param '" + program.params[node.attributes.ints[0]].name + "'";
 }
 
@@ -283,29 +283,30 @@ CellId Recorder::op_cell(const Op& op, const Attributes& attributes,
           user_check(state.fields.size() == 1, "{}: operand is a '{}' of {} tensors, not one",
                      op.name, state.name, state.fields.size());
           const int port = add_port(cell, PortKind::child, operand.id);
-          values.push_back(builder.leaf("port", state.fields[0], {.ints = {port, 0}}));
+          values.push_back(builder.leaf(OpId::port, state.fields[0], {.ints = {port, 0}}));
           break;
         }
         case OpOperand::Kind::param:
           user_check(operand.id >= 0 && operand.id < int(program_.params.size()) &&
                          program_.params[operand.id].shape == operand.shape,
                      "{}: program '{}' has no such param", op.name, program_.name);
-          values.push_back(
-              builder.leaf("param", {DType::f32, program_.params[operand.id].shape, per_instance},
-                           {.ints = {operand.id, 0}}));
+          values.push_back(builder.leaf(
+              OpId::param, {DType::f32, program_.params[operand.id].shape, per_instance},
+              {.ints = {operand.id, 0}}));
           break;
         case OpOperand::Kind::index: {
           const int port = add_port(cell, PortKind::index, -1);
           values.push_back(
-              builder.leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
+              builder.leaf(OpId::port, {DType::i32, {}, per_instance}, {.ints = {port, 0}}));
           break;
         }
         case OpOperand::Kind::number: {
           const Cell& numbers = program_.cells[number];
           const int port = add_port(cell, PortKind::child, numbers.state);
-          values.push_back(builder.leaf("port", numbers.graph[0].type, {.ints = {port, 0}}));
+          values.push_back(builder.leaf(OpId::port, numbers.graph[0].type, {.ints = {port, 0}}));
           if (operand.shape.rank() > 0)
-            values.back() = builder.apply("broadcast", {values.back()}, {.shape = operand.shape});
+            values.back() =
+                builder.apply(OpId::broadcast, {values.back()}, {.shape = operand.shape});
           break;
         }
       }
@@ -320,12 +321,12 @@ CellId Recorder::op_cell(const Op& op, const Attributes& attributes,
 
 CellId Recorder::number_cell() {
   if (number_cell_ >= 0) return number_cell_;
-  return number_cell_ = intern(&op("input"), {}, {}, [&] {
+  return number_cell_ = intern(&op(OpId::input), {}, {}, [&] {
            Cell cell;
            cell.name = "number";
            const Type type{DType::f32, {}, per_instance};
            GraphBuilder builder(GraphBuilder::Mode::record);
-           cell.outputs = {builder.leaf("input", type, {}).id};
+           cell.outputs = {builder.leaf(OpId::input, type, {}).id};
            cell.state = tensor_state(program_, type);
            cell.graph = builder.finish(cell.outputs);
            return cell;
@@ -360,7 +361,7 @@ CellId Recorder::field_cell(StateId state, int field) {
     GraphBuilder builder(GraphBuilder::Mode::record);
     Cell cell{"field", {}, tensor_state(program_, type), {}, {}};
     add_port(cell, PortKind::child, state);
-    cell.outputs = {builder.leaf("port", type, {.ints = {0, field}}).id};
+    cell.outputs = {builder.leaf(OpId::port, type, {.ints = {0, field}}).id};
     cell.graph = builder.finish(cell.outputs);
     return cell;
   });

@@ -175,16 +175,17 @@ class Parser {
     GraphBuilder builder(GraphBuilder::Mode::record, "in cell '" + excerpt(cell.name) + "'");
     builder.describe = [&](const Node& node) -> std::string {
       const int position = node.attributes.ints[0];
-      if (node.op->name == "param")
+      if (node.op->id == OpId::param)
         return fmt::format("param '{}'", excerpt(program_.params[position].name));
-      return node.op->name == "port" ? fmt::format("port '{}'", excerpt(cell.ports[position].name))
-                                     : "";
+      return node.op->id == OpId::port
+                 ? fmt::format("port '{}'", excerpt(cell.ports[position].name))
+                 : "";
     };
     values_.clear();
     while (!lexer_.accept("return")) node(builder, cell);
     outputs(cell);
     cell.graph = builder.finish(cell.outputs);
-    const auto reads_input = [](const Node& node) { return node.op->name == "input"; };
+    const auto reads_input = [](const Node& node) { return node.op->id == OpId::input; };
     if (std::ranges::any_of(cell.graph.nodes(), reads_input) && !is_input(cell))
       lexer_.fail(begin, fmt::format("found inputs in cell '{}' beside other things, expected no "
                                      "ports and its inputs as outputs, in their order",
@@ -230,7 +231,7 @@ class Parser {
     const Op& op = find_op(word);
     std::vector<Value> operands;
     Attributes attributes;
-    if (op.name == "port" || op.name == "param")
+    if (op.id == OpId::port || op.id == OpId::param)
       attributes = source(op, cell);
     else
       arguments(op, cell, operands, attributes);
@@ -243,7 +244,7 @@ class Parser {
       check_type(type_begin, written, leaf_type(op, attributes, written, cell));
       if (op.attributes.number == "rate" && !(attributes.number >= 0 && attributes.number < 1))
         lexer_.fail(word, fmt::format("found rate {}, expected 0 ≤ rate < 1", attributes.number));
-      result = builder.leaf(op.name, written, attributes);
+      result = builder.leaf(op, written, attributes);
     } else {
       result = checked(word, [&] { return builder.apply(op, operands, attributes); });
       check_type(type_begin, written, result.type());
@@ -261,7 +262,7 @@ class Parser {
     std::vector<std::string_view> names;
     for (const Op& op : ops()) {
       // What only backward cells read cannot be written.
-      if (op.name == "output" || op.name == "cotangent" || op.name == "residual") continue;
+      if (op.id == OpId::output || op.id == OpId::cotangent || op.id == OpId::residual) continue;
       if (op.name == word.text) return op;
       names.push_back(op.name);
     }
@@ -270,7 +271,7 @@ class Parser {
 
   /// What a port or param leaf reads.
   Attributes source(const Op& op, const Cell& cell) {
-    if (op.name == "param") return {.ints = {known(program_.params, "param"), 0}};
+    if (op.id == OpId::param) return {.ints = {known(program_.params, "param"), 0}};
     const int port = known(cell.ports, "port");
     const StateId state = cell.ports[port].state;
     if (state < 0) return {.ints = {port, 0}};
@@ -328,8 +329,8 @@ class Parser {
   Type leaf_type(const Op& op, const Attributes& attributes, const Type& written,
                  const Cell& cell) const {
     const int first = attributes.ints[0];
-    if (op.name == "param") return {DType::f32, program_.params[first].shape, per_instance};
-    if (op.name == "port") {
+    if (op.id == OpId::param) return {DType::f32, program_.params[first].shape, per_instance};
+    if (op.id == OpId::port) {
       const Port& port = cell.ports[first];
       if (port.kind == PortKind::index) return {DType::i32, {}, per_instance};
       Type type = program_.states[port.state].fields[attributes.ints[1]];
@@ -337,9 +338,9 @@ class Parser {
       return type;
     }
     Type type = written;
-    type.dtype = op.name == "iota" ? DType::i32 : DType::f32;
-    if (op.name == "iota" && written.shape.rank() != 1) type.shape = {written.shape.size()};
-    if (op.name == "iota") type.children = per_instance;
+    type.dtype = op.id == OpId::iota ? DType::i32 : DType::f32;
+    if (op.id == OpId::iota && written.shape.rank() != 1) type.shape = {written.shape.size()};
+    if (op.id == OpId::iota) type.children = per_instance;
     return type;
   }
 

@@ -67,8 +67,8 @@ class CellPrinter {
   std::string value(const Node& node) const {
     const Op& op = *node.op;
     const Attributes& attributes = node.attributes;
-    if (op.name == "port") return "port " + port(attributes.ints[0], attributes.ints[1]);
-    if (op.name == "param") return "param " + quoted(program_.params[attributes.ints[0]].name);
+    if (op.id == OpId::port) return "port " + port(attributes.ints[0], attributes.ints[1]);
+    if (op.id == OpId::param) return "param " + quoted(program_.params[attributes.ints[0]].name);
     std::string arguments;
     const auto add = [&](const std::string& argument) {
       arguments += (arguments.empty() ? "" : ", ") + argument;

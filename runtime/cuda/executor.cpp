@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
-#include "codegen/kernel/split_rows.h"
+#include "codegen/cuda/form.h"
 #include "runtime/cuda/launcher.h"
 #include "runtime/cuda/library.h"
 #include "runtime/update/device_update.h"
@@ -31,10 +31,8 @@ class CudaExecutor final : public Executor {
     const auto by_library = [this](const codegen::ContractionShape& shape) {
       return products_->by_library(shape);
     };
-    if (products_)
-      kernel =
-          codegen::split_library_contractions(std::move(kernel), by_library, products_->bf16());
-    return codegen::split_rows(kernel);
+    if (!products_) return codegen::cuda_form(std::move(kernel), {});
+    return codegen::cuda_form(std::move(kernel), by_library, products_->bf16());
   }
   void begin(const Staged& expected) override { launcher_.begin(expected); }
   void reserve(const Staged& expected) override { launcher_.reserve(expected); }

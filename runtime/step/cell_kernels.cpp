@@ -3,9 +3,6 @@
 #include "codegen/kernel/verify.h"
 #include "codegen/kernel/verify_memory.h"
 #include "ir/build.h"
-#include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
-#include "ir/passes/simplify.h"
 #include "ir/verify.h"
 
 namespace espalier::runtime {
@@ -52,12 +49,11 @@ KeptRows kept(const ir::Type& type) {
 
 }  // namespace
 
-ir::Cell prepare(const ir::Cell& cell) { return ir::simplify(ir::fuse_contractions(cell)); }
-
-ir::Cell CellKernels::prepared(const ir::Cell& source) const {
-  ir::Cell cell = prepare(source);
-  if (verify_) ir::verify(cell, program_);
-  return cell;
+/// Checks what each pass gives.
+ir::PassObserver CellKernels::observer() const {
+  if (!verify_) return {};
+  return {[this](std::string_view, const ir::Cell& cell) { ir::verify(cell, program_); },
+          [this](std::string_view, const ir::Differentiated& both) { ir::verify(both, program_); }};
 }
 
 const CompiledKernel* CellKernels::compile(codegen::Kernel kernel) {
@@ -80,18 +76,14 @@ codegen::Kernel CellKernels::forward(const ir::Cell& cell) const {
     nothing.name = cell.name + ".forward";
     return nothing;
   }
-  const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-  return codegen::lower_forward(program_, cell, accesses, compiler_.target());
+  return codegen::lower_forward(program_, cell, compiler_.target());
 }
 
 const CompiledKernel& CellKernels::inference(ir::CellId id) {
   inference_.resize(program_.cells.size());
   const CompiledKernel*& kernel = inference_[std::size_t(id)];
-  if (!kernel) {
-    const ir::Cell cell =
-        ir::without_stop_gradients(ir::without_dropout(prepared(program_.cells[std::size_t(id)])));
-    kernel = compile(forward(cell));
-  }
+  if (!kernel)
+    kernel = compile(forward(ir::inference_cell(program_.cells[std::size_t(id)], observer())));
   return *kernel;
 }
 
@@ -105,9 +97,7 @@ const TrainingKernels& CellKernels::training(ir::CellId id) {
 
 TrainingKernels CellKernels::make_training(const ir::Cell& source) {
   TrainingKernels module;
-  // W·x + U·h was joined before differentiation: its gradient is then one contraction as well.
-  module.differentiated = ir::differentiate(program_, prepared(source));
-  if (verify_) ir::verify(module.differentiated, program_);
+  module.differentiated = ir::training_cells(program_, source, observer());
   const ir::Cell& forward = module.differentiated.forward;
   const ir::BackwardCell& backward = module.differentiated.backward;
   const auto& fields = program_.states[std::size_t(forward.state)].fields;
@@ -128,12 +118,8 @@ TrainingKernels CellKernels::make_training(const ir::Cell& source) {
     if (!written_[std::size_t(c.param)]) module.first_writes.push_back(c.param);
     written_[std::size_t(c.param)] = true;
   }
-  // Gathered reads everywhere: a row pointer costs the CPU nothing, and one kernel serves any
-  // batch.
-  const std::vector accesses(source.ports.size(), ir::Access::gathered);
-  const codegen::Target& target = compiler_.target();
   module.forward = compile(this->forward(forward));
-  module.backward = compile(codegen::lower_backward(source, backward, accesses, target));
+  module.backward = compile(codegen::lower_backward(source, backward, compiler_.target()));
   module.weights = compile(codegen::lower_weight_gradient(source, backward, accumulates));
   return module;
 }

@@ -1,5 +1,5 @@
-// The compiled forms of each cell: inference, training forward, backward, weight gradients, and the
-// sums over readers. Made lazily, once per cell; owns the passes that lead to a kernel.
+// The compiled kernels of each cell: inference, training forward, backward, weight gradients, and
+// the sums over readers. Made on first use, once per cell, by the passes of ir/passes/pipeline.h.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 
 #include "codegen/compiler.h"
 #include "codegen/kernel/lower.h"
-#include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/program.h"
 
 namespace espalier::runtime {
@@ -59,7 +59,7 @@ class CellKernels {
 
  private:
   TrainingKernels make_training(const ir::Cell& cell);
-  ir::Cell prepared(const ir::Cell& source) const;
+  ir::PassObserver observer() const;
   codegen::Kernel forward(const ir::Cell& cell) const;
   const codegen::CompiledKernel* compile(codegen::Kernel kernel);
 
@@ -71,9 +71,5 @@ class CellKernels {
   std::vector<std::unique_ptr<TrainingKernels>> training_;
   std::vector<bool> written_;  // param → some module stores its gradient
 };
-
-/// The passes that run before differentiation, in order: fuse_contractions (needs the body as it
-/// was written, before slices move), simplify.
-ir::Cell prepare(const ir::Cell& cell);
 
 }  // namespace espalier::runtime

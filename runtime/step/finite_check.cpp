@@ -43,11 +43,11 @@ std::string find_op(const Memory& memory, StateValues& states, const scheduler::
 
   const auto leaf = [&](const ir::Node& node) -> std::vector<double> {
     const auto [a, b] = node.attributes.ints;
-    if (node.op->name == "param") {
+    if (node.op->id == ir::OpId::param) {
       const auto values = memory.param_store.values(a);
       return {values.begin(), values.end()};
     }
-    if (node.op->name == "input") {
+    if (node.op->id == ir::OpId::input) {
       const auto row =
           state_row(memory, states, cell.state, a, batch.state_row + (cell_row - batch.cell_row));
       return {row.begin(), row.end()};

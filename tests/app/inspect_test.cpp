@@ -2,9 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "codegen/compiler.h"
+#include "codegen/cpu/host_targets.h"
+#include "codegen/kernel/print.h"
+#include "ir/passes/pipeline.h"
 #include "ir/text/parse.h"
 #include "ir/text/print.h"
+#include "models/models.h"
+#include "runtime/step/cell_kernels.h"
 #include "tests/app/command.h"
 
 namespace espalier::app {
@@ -100,6 +107,41 @@ TEST(IrCommand, ShowsEveryPassAndTheKernels) {
   }
 }
 
+/// The engine makes its kernels with the passes that the command prints, and in the same order.
+TEST(IrCommand, ShowsWhatTheEngineRuns) {
+  const auto model = models::find_model("tree_lstm")
+                         .make({.vocabulary = 50, .embed = 6, .hidden = 8, .classes = 5});
+  const ir::Program program = model->program();
+  codegen::Compiler compiler(codegen::host_target());
+  runtime::CellKernels kernels(program, compiler, true);
+  for (const ir::Purpose purpose : {ir::Purpose::training, ir::Purpose::inference}) {
+    const bool training = purpose == ir::Purpose::training;
+    const Output output =
+        run({"ir", "tree_lstm", "--hidden", "8", "--embed", "6", "--vocab", "50", "--dropout", "0",
+             "--hoist", "off", "--kernels", "--target", compiler.target().name, "--for",
+             training ? "training" : "inference"});
+    ASSERT_EQ(output.status, 0) << output.err;
+    std::vector<std::string> passes;
+    std::istringstream lines(output.out);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with("# after ")) passes.push_back(line.substr(8));
+    const auto names = ir::pass_names(purpose);
+    ASSERT_EQ(passes.size(), names.size() + 1);
+    EXPECT_EQ(passes[0], "trace");
+    EXPECT_TRUE(std::equal(names.begin(), names.end(), passes.begin() + 1));
+    for (ir::CellId cell = 0; cell < ir::CellId(program.cells.size()); ++cell) {
+      std::vector<const codegen::CompiledKernel*> run;
+      if (training)
+        run = {kernels.training(cell).forward, kernels.training(cell).backward};
+      else
+        run = {&kernels.inference(cell)};
+      for (const codegen::CompiledKernel* kernel : run)
+        EXPECT_NE(output.out.find("\n" + codegen::print_kernel(kernel->kernel)), std::string::npos)
+            << kernel->kernel.name;
+    }
+  }
+}
+
 TEST(IrCommand, ShowsKernelsInCuda) {
   const Output output = run({"ir", "tree_lstm", "--kernels", "--target", "sm_90"});
   ASSERT_EQ(output.status, 0) << output.err;
@@ -107,6 +149,12 @@ TEST(IrCommand, ShowsKernelsInCuda) {
        {"struct EspalierLaunch", "# forward kernel of cell node in CUDA C++",
         "__global__ void __launch_bounds__(256, 2)\nespalier_stage_0("})
     EXPECT_NE(output.out.find(part), std::string::npos) << part;
+  // As a GPU gets them: products by the library, or by tiles and in parts of the rows.
+  EXPECT_NE(output.out.find("library"), std::string::npos);
+  const Output tiles =
+      run({"ir", "tree_lstm", "--kernels", "--target", "sm_90", "--contractions", "tiles"});
+  EXPECT_EQ(tiles.out.find("library"), std::string::npos);
+  EXPECT_NE(tiles.out.find("partial"), std::string::npos);
 }
 
 TEST(IrCommand, ShowsWhatIsHoisted) {

@@ -78,9 +78,8 @@ CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
       storage_(codegen::backward_storage(d_.backward)),
       harness_(program, cell_, inputs_, random) {
   const codegen::Target& target = runner.target;
-  const std::vector accesses(cell_.ports.size(), ir::Access::gathered);
-  forward_ = codegen::lower_forward(program, d_.forward, accesses, target);
-  backward_ = codegen::lower_backward(cell_, d_.backward, accesses, target);
+  forward_ = codegen::lower_forward(program, d_.forward, target);
+  backward_ = codegen::lower_backward(cell_, d_.backward, target);
   weights_ = codegen::lower_weight_gradient(
       cell_, d_.backward, std::vector<bool>(d_.backward.contributions.size(), true));
   if (runner.form)

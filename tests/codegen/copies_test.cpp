@@ -13,8 +13,7 @@ std::int64_t copied(const std::string& body) {
   const ir::Program program = ir::parse(
       "program test param w [6, 8] glorot state S f32[4] state R f32[8] state T f32[6]\n" + body);
   const ir::Cell& cell = program.cells[0];
-  const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-  const Kernel kernel = lower_forward(program, cell, accesses, host_target());
+  const Kernel kernel = lower_forward(program, cell, host_target());
   std::int64_t floats = 0;
   for (const Stage& stage : kernel.stages) floats += copied_floats(kernel, stage);
   return floats;

@@ -12,7 +12,9 @@
 #include "codegen/cuda/nvrtc.h"
 #include "codegen/cuda/walker.h"
 #include "codegen/kernel/print.h"
+#include "ir/passes/fuse_contractions.h"
 #include "ir/passes/hoist.h"
+#include "ir/passes/simplify.h"
 #include "models/models.h"
 #include "runtime/step/cell_kernels.h"
 #include "tests/codegen/model_kernels.h"
@@ -31,8 +33,7 @@ TEST(CudaText, OfATreeLstmNode) {
   const auto node = std::ranges::find(program.cells, "node", &ir::Cell::name);
   ASSERT_NE(node, program.cells.end());
   const codegen::Kernel kernel = codegen::lower_forward(
-      program, runtime::prepare(*node), std::vector(node->ports.size(), ir::Access::gathered),
-      codegen::cuda_target("sm_90"));
+      program, ir::simplify(ir::fuse_contractions(*node)), codegen::cuda_target("sm_90"));
   expect_golden("tests/golden/codegen/tree_lstm_node.cu.txt",
                 codegen::print_cuda_stages(kernel, "").source);
 }

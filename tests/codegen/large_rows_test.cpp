@@ -106,16 +106,15 @@ std::vector<std::vector<float>> results(const ir::Program& program, const ir::Ce
                                         const codegen::Target& target,
                                         const KernelHarness::RunStage& run) {
   const ir::Differentiated d = ir::differentiate(program, cell);
-  const std::vector accesses(cell.ports.size(), ir::Access::gathered);
   Random random(5);
   KernelHarness harness(program, cell, inputs, random);
-  harness.run(codegen::lower_forward(program, d.forward, accesses, target), run);
+  harness.run(codegen::lower_forward(program, d.forward, target), run);
   const auto& fields = program.states[std::size_t(cell.state)].fields;
   std::vector<std::vector<std::vector<double>>> cotangents(inputs.size());
   for (auto& own : cotangents)
     for (const ir::Type& field : fields) own.push_back(random.reals(field.shape.size(), -1, 1));
   harness.set_cotangents(cotangents);
-  harness.run(codegen::lower_backward(cell, d.backward, accesses, target), run);
+  harness.run(codegen::lower_backward(cell, d.backward, target), run);
 
   std::vector<std::vector<float>> stored;
   for (int i = 0; i < harness.instances(); ++i) {

@@ -70,11 +70,7 @@ TEST(ElementwiseOps, CompiledBodiesAreWithinTheirUlpBound) {
       }
       inputs = as_floats(inputs);
       KernelHarness harness(program, program.cells[0], inputs, random);
-      harness.run(
-          codegen::lower_forward(program, program.cells[0],
-                                 std::vector(program.cells[0].ports.size(), ir::Access::gathered),
-                                 runner.target),
-          runner.run);
+      harness.run(codegen::lower_forward(program, program.cells[0], runner.target), runner.run);
       double worst = 0;
       for (int i = 0; i < harness.instances(); ++i) {
         const std::vector<float> actual = harness.output(i, 0);
@@ -146,6 +142,42 @@ cell join(x: child In) -> Out {
       inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
     CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
     for (const Kernel* kernel : check.kernels()) codegen::verify_kernel(*kernel);
+    check.run();
+  }
+}
+
+/// A right factor that all instances share is read where it lies: a transposed copy for each
+/// instance would take k · n floats a row.
+TEST(Transposed, SharedFactorsAreNotCopiedPerInstance) {
+  const ir::Program program = ir::parse(R"(program matrices
+
+param w [8, 40] glorot
+
+state In f32[3, 8]
+state Out f32[3, 40]
+
+cell join(x: child In) -> Out {
+  %0 = port x.0 : f32[3, 8]
+  %1 = param w : f32[8, 40]
+  %2 = matmul(%0, %1) : f32[3, 40]
+  return %2
+}
+)",
+                                        "matrices");
+  std::vector<Runner> runners = compiled_runners();
+  runners.push_back(interpreter());
+  for (const Runner& runner : runners) {
+    SCOPED_TRACE(runner.target.name);
+    Random random(3);
+    std::vector<CellInputs> inputs;
+    for (int i = 0; i < 7; ++i)
+      inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
+    CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
+    for (const Kernel* kernel : check.kernels())
+      for (const codegen::Buffer& buffer : kernel->buffers)
+        if (buffer.role == codegen::BufferRole::scratch) {
+          EXPECT_LT(buffer.row_elements, 8 * 40);
+        }
     check.run();
   }
 }

@@ -2,14 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "codegen/kernel/split_rows.h"
+#include "codegen/cuda/form.h"
 #include "runtime/update/step_kernels.h"
 
 namespace espalier::test {
 
 runtime::CellKernels gpu_modules(const ir::Program& program, codegen::Compiler& compiler) {
   return {program, compiler, true,
-          [](const codegen::Kernel& kernel) { return codegen::split_rows(kernel); }};
+          [](codegen::Kernel kernel) { return codegen::cuda_form(std::move(kernel), {}); }};
 }
 
 std::set<const codegen::CompiledKernel*> cell_kernels(const ir::Program& program,

@@ -35,7 +35,7 @@ TEST(OuterProduct, PartsOfColumns) {
   for (std::int64_t k : {2048, 5120, 5000, 5121}) {
     const OuterSample shape{.m = 13, .k = k, .rows = 70, .gathered = true, .accumulate = true};
     const Target target = host_target();
-    EXPECT_TRUE(contraction_tile_case(product_kernel(shape).stages[0], target).by_columns);
+    EXPECT_TRUE(outer_tile(product_kernel(shape).stages[0], target).by_columns);
     EXPECT_GE(stage_parts(product_kernel(shape), product_kernel(shape).stages[0], target), 8);
     check_product(shape);
   }
@@ -54,7 +54,7 @@ TEST(OuterProduct, BlocksCoverEachElementOnce) {
     for (std::int64_t m : {1, 5, 150, 750, 5000})
       for (std::int64_t k : {1, 25, 300, 4000}) {
         const Kernel kernel = product_kernel({.m = m, .k = k});
-        const ContractionTile tile = contraction_tile_case(kernel.stages[0], target);
+        const OuterTile tile = outer_tile(kernel.stages[0], target);
         const std::int64_t parts = stage_parts(kernel, kernel.stages[0], target);
         EXPECT_EQ(tile.block_rows % tile.rows, 0);
         const std::int64_t columns = tile.block_tiles * tile.vectors * target.width;

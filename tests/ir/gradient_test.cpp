@@ -100,7 +100,7 @@ TEST(Gradient, TreeLstmKeepsItsFiveGates) {
   int recomputed = 0;
   for (const Node& node : cell.backward.graph.nodes()) {
     EXPECT_NE(node.op->name, "sigmoid");
-    recomputed += node.op->name == "tanh";
+    recomputed += node.op->id == OpId::tanh;
   }
   EXPECT_EQ(recomputed, 1);
   EXPECT_EQ(contributions(program, cell), "sum b, outer u");
@@ -131,7 +131,7 @@ TEST(Gradient, UnreadFieldsGetConstantZero) {
   for (const ChildGradient& gradient : backward.child_gradients) {
     const Node& node = backward.graph[gradient.output];
     const bool unread = gradient.port == 0 ? gradient.field == 0 : gradient.field == 1;
-    EXPECT_EQ(node.op->name == "constant", unread);
+    EXPECT_EQ(node.op->id == OpId::constant, unread);
     EXPECT_EQ(node.type.children, gradient.port == 0 ? per_instance : 1);
     EXPECT_EQ(node.attributes.number, 0);
   }

@@ -18,17 +18,18 @@ using test::refusal;
 class Building : public testing::Test {
  protected:
   Value port(Shape shape, int port = 0, std::int8_t children = per_instance) {
-    return b_.leaf("port", {DType::f32, shape, children}, {.ints = {port, 0}});
+    return b_.leaf(OpId::port, {DType::f32, shape, children}, {.ints = {port, 0}});
   }
   Value param(Shape shape, int id = 0) {
-    return b_.leaf("param", {DType::f32, shape, per_instance}, {.ints = {id, 0}});
+    return b_.leaf(OpId::param, {DType::f32, shape, per_instance}, {.ints = {id, 0}});
   }
   Value index(int port = 9) {
-    return b_.leaf("port", {DType::i32, {}, per_instance}, {.ints = {port, 0}});
+    return b_.leaf(OpId::port, {DType::i32, {}, per_instance}, {.ints = {port, 0}});
   }
-  std::string refused(std::string_view op, std::initializer_list<Value> operands,
+  std::string refused(std::string_view name, std::initializer_list<Value> operands,
                       Attributes attributes = {}) {
-    return refusal([&] { b_.apply(op, operands, attributes); });
+    return refusal(
+        [&] { b_.apply(op(name), std::span(operands.begin(), operands.size()), attributes); });
   }
   static Attributes axis(int axis) { return {.ints = {axis, 0}}; }
 
@@ -42,20 +43,20 @@ TEST_F(Building, GivesEqualExpressionsOneNode) {
   EXPECT_EQ((x * y).id, (x * y).id);
   EXPECT_NE((x * y).id, (y * x).id);
   EXPECT_EQ(port({4}).id, x.id);
-  EXPECT_NE(b_.apply("sum", {x}, axis(0)).id, b_.apply("max_over", {x}, axis(0)).id);
+  EXPECT_NE(b_.apply(OpId::sum, {x}, axis(0)).id, b_.apply(OpId::max_over, {x}, axis(0)).id);
   const Value m = port({4, 4}, 2);
-  EXPECT_NE(b_.apply("sum", {m}, axis(0)).id, b_.apply("sum", {m}, axis(1)).id);
-  EXPECT_NE(b_.apply("reshape", {m}, {.shape = {16}}).id,
-            b_.apply("reshape", {m}, {.shape = {2, 8}}).id);
+  EXPECT_NE(b_.apply(OpId::sum, {m}, axis(0)).id, b_.apply(OpId::sum, {m}, axis(1)).id);
+  EXPECT_NE(b_.apply(OpId::reshape, {m}, {.shape = {16}}).id,
+            b_.apply(OpId::reshape, {m}, {.shape = {2, 8}}).id);
 }
 
 TEST_F(Building, KeepsOnlyAttributesThatAnOpReads) {
   const Value m = port({4, 6});
-  const Value t = b_.apply("transpose", {m}, {.ints = {3, 4}, .number = 5, .shape = {7}});
-  EXPECT_EQ(t.id, b_.apply("transpose", {m}).id);
-  const Value sum = b_.apply("sum", {m}, {.ints = {1, 8}, .shape = {4, 6}});
-  EXPECT_EQ(sum.id, b_.apply("sum", {m}, axis(1)).id);
-  const Value joined = b_.apply("concat", {m, m}, {.ints = {1, 0}, .shape = {9}});
+  const Value t = b_.apply(OpId::transpose, {m}, {.ints = {3, 4}, .number = 5, .shape = {7}});
+  EXPECT_EQ(t.id, b_.apply(OpId::transpose, {m}).id);
+  const Value sum = b_.apply(OpId::sum, {m}, {.ints = {1, 8}, .shape = {4, 6}});
+  EXPECT_EQ(sum.id, b_.apply(OpId::sum, {m}, axis(1)).id);
+  const Value joined = b_.apply(OpId::concat, {m, m}, {.ints = {1, 0}, .shape = {9}});
   EXPECT_EQ(joined.node().attributes.shape, (Shape{4, 12}));
 }
 
@@ -81,25 +82,25 @@ TEST_F(Building, SpreadsOperandsOverChildren) {
   EXPECT_EQ(sum.type().children, 1);
   EXPECT_EQ(b_.node(sum.node().operands[0]).op->name, "per_child");
   // What is shared by all instances meets children in a contraction as it is.
-  const Value product = b_.apply("matmul", {b_.apply("transpose", {param({4, 3})}), h});
+  const Value product = b_.apply(OpId::matmul, {b_.apply(OpId::transpose, {param({4, 3})}), h});
   EXPECT_EQ(product.type().children, 1);
   EXPECT_EQ(b_.node(product.node().operands[0]).op->name, "transpose");
-  const Value computed = b_.apply("matmul", {port({3, 4}, 2), h});
+  const Value computed = b_.apply(OpId::matmul, {port({3, 4}, 2), h});
   EXPECT_EQ(b_.node(computed.node().operands[0]).op->name, "per_child");
 }
 
 TEST_F(Building, ExpandsComposites) {
-  const Value y = b_.apply("softmax", {port({4})});
+  const Value y = b_.apply(op("softmax"), std::array{port({4})});
   for (NodeId id = 0; id < b_.size(); ++id) EXPECT_NE(b_.node(id).op->kind, OpClass::composite);
   EXPECT_EQ(y.shape(), Shape{4});
 }
 
 TEST_F(Building, GivesEachDropoutAMaskOfItsOwn) {
   const Value x = port({4});
-  const Value once = b_.apply("dropout", {x}, {.number = 0.5});
-  const Value twice = b_.apply("dropout", {x}, {.number = 0.5});
+  const Value once = b_.apply(OpId::dropout, {x}, {.number = 0.5});
+  const Value twice = b_.apply(OpId::dropout, {x}, {.number = 0.5});
   EXPECT_NE(once.id, twice.id);
-  EXPECT_EQ(b_.apply("dropout", {x}, {.number = 0}).id, x.id);
+  EXPECT_EQ(b_.apply(OpId::dropout, {x}, {.number = 0}).id, x.id);
 }
 
 TEST_F(Building, FinishKeepsWhatOutputsNeedInOrder) {
@@ -115,7 +116,7 @@ TEST_F(Building, FinishKeepsWhatOutputsNeedInOrder) {
 
 TEST_F(GraphErrors, NameOperandsAndPlace) {
   b_.describe = [](const Node& node) -> std::string {
-    return node.op->name == "param" ? "param 'w'" : "";
+    return node.op->id == OpId::param ? "param 'w'" : "";
   };
   EXPECT_EQ(refused("matmul", {param({10, 300}), port({150})}),
             "matmul: inner dimensions differ: param 'w' is [10, 300], operand is [150] "
@@ -138,7 +139,7 @@ TEST_F(GraphErrors, TellOperandsWithoutNamesApart) {
 TEST_F(GraphErrors, HaveNoPlaceWithoutContext) {
   GraphBuilder bare;
   const Value x = bare.constant(1, {4});
-  EXPECT_EQ(refusal([&] { bare.apply("transpose", {x}); }),
+  EXPECT_EQ(refusal([&] { bare.apply(OpId::transpose, {x}); }),
             "transpose: expected a matrix: operand is [4]");
 }
 
@@ -157,7 +158,7 @@ TEST_F(GraphErrors, SayWhatWasExpected) {
             "row: expected an index: operand 'index' is [] (in cell 'node')");
   EXPECT_EQ(refused("exp", {index()}),
             "exp: expected a number, found an index: operand is [] (in cell 'node')");
-  const Value indices = b_.leaf("iota", {DType::i32, {6}, per_instance}, {});
+  const Value indices = b_.leaf(OpId::iota, {DType::i32, {6}, per_instance}, {});
   EXPECT_EQ(refused("matmul", {port({4, 6}), indices}),
             "matmul: expected a number, found an index: operand 'b' is [6] (in cell 'node')");
   EXPECT_EQ(refused("outer", {port({4}), index()}),
@@ -185,7 +186,7 @@ TEST_F(GraphErrors, UnknownOpsNameTheNearest) {
 TEST_F(GraphErrors, ValuesOfAnotherGraphAreABug) {
   GraphBuilder other;
   const Value x = other.constant(1);
-  EXPECT_EQ(refusal<InternalError>([&] { b_.apply("exp", {x}); }),
+  EXPECT_EQ(refusal<InternalError>([&] { b_.apply(OpId::exp, {x}); }),
             "internal error: exp: operand of another graph");
 }
 

@@ -63,7 +63,7 @@ TEST(LongBody, SlicesOfAChain) {
   const Cell simple = simplify(body(program));
   EXPECT_EQ(simplify(simple), simple);
   for (const Node& node : simple.graph.nodes())
-    EXPECT_TRUE(node.op->name != "slice" || simple.graph[node.operands[0]].op->name == "port");
+    EXPECT_TRUE(node.op->id != OpId::slice || simple.graph[node.operands[0]].op->id == OpId::port);
 }
 
 /// Sums of concats meet part by part, however deep concats lie in concats.
@@ -71,11 +71,11 @@ TEST(LongBody, SumsOfNestedConcats) {
   const Type one{DType::f32, {1}, per_instance};
   GraphBuilder builder;
   const auto nested = [&](int port) {
-    const Value x = builder.leaf("port", one, {.ints = {port, 0}});
+    const Value x = builder.leaf(OpId::port, one, {.ints = {port, 0}});
     Value all = tanh(x);
     for (int i = 0; i < 3000; ++i) {
       const Value parts[] = {all, builder.constant(i, {1}) * x};
-      all = builder.apply(op("concat"), parts, {.ints = {0, 0}});
+      all = builder.apply(op(OpId::concat), parts, {.ints = {0, 0}});
     }
     return all;
   };
@@ -96,7 +96,7 @@ TEST(LongBody, AChainOfSumsOfProductsIsFused) {
   const Program program = written.program();
   const Cell fused = fuse_contractions(body(program));
   int products = 0;
-  for (const Node& node : fused.graph.nodes()) products += node.op->name == "matmul";
+  for (const Node& node : fused.graph.nodes()) products += node.op->id == OpId::matmul;
   EXPECT_EQ(products, 1);
 }
 

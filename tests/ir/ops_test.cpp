@@ -30,6 +30,14 @@ std::vector<const Op*> table() {
   return result;
 }
 
+TEST(OpTable, EachNameInCodeHasOneRecord) {
+  for (int id = int(OpId::other) + 1; id < int(OpId::count); ++id) {
+    EXPECT_EQ(std::ranges::count(ops(), OpId(id), &Op::id), 1) << id;
+    EXPECT_EQ(&op(OpId(id)), &op(op(OpId(id)).name));
+  }
+  EXPECT_THROW(op(OpId::other), InternalError);
+}
+
 TEST(Leaves, AreDocumented) {
   std::set<std::string_view> names;
   for (const Op& op : ops()) {
@@ -202,7 +210,7 @@ class Refusals {
     GraphBuilder builder(GraphBuilder::Mode::record, "in cell 'c'");
     std::vector<Value> values;
     for (std::size_t i = 0; i < operands.size(); ++i)
-      values.push_back(builder.leaf(operands[i].dtype == DType::i32 ? "port" : "cotangent",
+      values.push_back(builder.leaf(operands[i].dtype == DType::i32 ? OpId::port : OpId::cotangent,
                                     operands[i], {.ints = {int(i), 0}}));
     std::string text;
     for (const Type& type : operands) text += to_string(type) + " ";

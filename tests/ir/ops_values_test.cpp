@@ -25,15 +25,15 @@ class Evaluation {
     return input({DType::f32, shape, 0}, values);
   }
 
-  Numbers of(std::string_view op, std::initializer_list<Value> operands,
+  Numbers of(std::string_view name, std::initializer_list<Value> operands,
              Attributes attributes = {}) {
-    return of(builder_.apply(op, operands, attributes));
+    return of(builder_.apply(op(name), std::span(operands.begin(), operands.size()), attributes));
   }
   Numbers of(Value value) {
     std::vector<NodeId> output = {value.id};
     const Graph graph = builder_.finish(output);
     const auto values = evaluate(graph, std::vector<int>{count_}, [&](const Node& node) {
-      if (node.op->name == "dropout_mask") return Numbers{0, 2, 0, 2};
+      if (node.op->id == OpId::dropout_mask) return Numbers{0, 2, 0, 2};
       return inputs_[node.attributes.ints[0]];
     });
     return values[output[0]].data;
@@ -44,7 +44,7 @@ class Evaluation {
  private:
   Value input(Type type, Numbers values) {
     inputs_.push_back(values);
-    return builder_.leaf(type.dtype == DType::i32 ? "port" : "cotangent", type,
+    return builder_.leaf(type.dtype == DType::i32 ? OpId::port : OpId::cotangent, type,
                          {.ints = {int(inputs_.size()) - 1, 0}});
   }
 
@@ -133,7 +133,7 @@ TEST(OpValues, Movements) {
   expect_near(x.of("concat", {v, x({1}, {0}), v}, {.ints = {0, 0}}), {7, 8, 9, 0, 7, 8, 9});
   expect_near(x.of("reshape", {m}, {.shape = {3, 2}}), {1, 2, 3, 4, 5, 6});
   expect_near(x.of("transpose", {m}), {1, 4, 2, 5, 3, 6});
-  expect_near(x.of("transpose", {x.builder_.apply("reshape", {m}, {.shape = {3, 2}})}),
+  expect_near(x.of("transpose", {x.builder_.apply(OpId::reshape, {m}, {.shape = {3, 2}})}),
               {1, 3, 5, 2, 4, 6});
   expect_near(x.of("broadcast", {v}, {.shape = {2, 3}}), {7, 8, 9, 7, 8, 9});
   expect_near(x.of("broadcast", {x({2, 1}, {7, 8})}, {.shape = {2, 3}}), {7, 7, 7, 8, 8, 8});

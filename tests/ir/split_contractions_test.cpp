@@ -51,7 +51,7 @@ TEST(SplitContractions, UnevenSlicesAreProductsOfTheirOwn) {
   const BackwardCell backward = backward_of_step(6);
   EXPECT_EQ(count(backward.graph, "matmul"), 2);
   for (const Node& node : backward.graph.nodes()) {
-    if (node.op->name != "slice") continue;
+    if (node.op->id != OpId::slice) continue;
     EXPECT_TRUE(is_shared(backward.graph, node.operands[0])) << "a slice of a computed value";
   }
 }
@@ -62,11 +62,11 @@ TEST(SplitContractions, EvenSlicesStayGatesOfOneProduct) {
 
 TEST(SplitContractions, ProductsThatAreWantedWholeStay) {
   GraphBuilder builder(GraphBuilder::Mode::simplify);
-  const Value w = builder.leaf("param", {DType::f32, {6, 3}, per_instance}, {.ints = {0, 0}});
-  const Value x = builder.leaf("port", {DType::f32, {3}, per_instance}, {.ints = {0, 0}});
-  const Value y = builder.apply("matmul", {w, x});
-  const Value head = builder.apply("slice", {y}, {.ints = {0, 0}, .shape = {2}});
-  const Value tail = builder.apply("slice", {y}, {.ints = {0, 2}, .shape = {4}});
+  const Value w = builder.leaf(OpId::param, {DType::f32, {6, 3}, per_instance}, {.ints = {0, 0}});
+  const Value x = builder.leaf(OpId::port, {DType::f32, {3}, per_instance}, {.ints = {0, 0}});
+  const Value y = builder.apply(OpId::matmul, {w, x});
+  const Value head = builder.apply(OpId::slice, {y}, {.ints = {0, 0}, .shape = {2}});
+  const Value tail = builder.apply(OpId::slice, {y}, {.ints = {0, 2}, .shape = {4}});
   std::vector<NodeId> parts{head.id, tail.id}, whole{head.id, y.id};
   EXPECT_EQ(count(split_contractions(builder.finish(parts), parts, ""), "matmul"), 2);
   EXPECT_EQ(count(split_contractions(builder.finish(whole), whole, ""), "matmul"), 1);

@@ -113,7 +113,7 @@ TEST_F(Broken, OperandsNotBroadcast) {
 TEST_F(Broken, EqualNodes) {
   EXPECT_EQ(with_nodes([](auto& nodes) {
               nodes.push_back(nodes[9]);
-              nodes.push_back({&op("add"), nodes[9].type, {9, 10}, {}});
+              nodes.push_back({&op(OpId::add), nodes[9].type, {9, 10}, {}});
             }),
             "cell 'c', %10 (sigmoid): equals %9");
 }
@@ -126,8 +126,9 @@ TEST_F(Broken, AttributesThatNobodyReads) {
 }
 
 TEST_F(Broken, DeadNodes) {
-  EXPECT_EQ(with_nodes([](auto& nodes) { nodes.push_back({&op("tanh"), nodes[9].type, {9}, {}}); }),
-            "cell 'c', %10 (tanh): no output needs it");
+  EXPECT_EQ(
+      with_nodes([](auto& nodes) { nodes.push_back({&op(OpId::tanh), nodes[9].type, {9}, {}}); }),
+      "cell 'c', %10 (tanh): no output needs it");
 }
 
 TEST_F(Broken, Ports) {
@@ -164,7 +165,7 @@ TEST_F(Broken, ParamTypes) {
 
 TEST_F(Broken, ChildrenOfAPortThatHasNone) {
   EXPECT_EQ(with_nodes([](auto& nodes) {
-              nodes[3] = {&op("constant"), {DType::f32, {4}, 1}, {}, {.shape = {4}}};
+              nodes[3] = {&op(OpId::constant), {DType::f32, {4}, 1}, {}, {.shape = {4}}};
             }),
             "cell 'c', %3 (constant): port 1 is not a Children port");
 }
@@ -287,7 +288,7 @@ TEST_F(BrokenGradient, Residuals) {
               std::vector<Node> nodes(c.backward.graph.nodes().begin(),
                                       c.backward.graph.nodes().end());
               for (Node& node : nodes)
-                if (node.op->name == "output") node.attributes.ints[0] = 2;
+                if (node.op->id == OpId::output) node.attributes.ints[0] = 2;
               c.backward.graph = Graph::unchecked(nodes);
             }).find("(output): there is no output 2"),
             std::string::npos);

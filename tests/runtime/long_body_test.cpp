@@ -7,9 +7,9 @@
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/lower.h"
 #include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
 #include "runtime/engine.h"
-#include "runtime/step/cell_kernels.h"
 #include "tests/support/cells.h"
 #include "tests/support/long_bodies.h"
 
@@ -70,13 +70,11 @@ TEST(LongBody, MixedKinds) { expect_equals_double(mixed_kinds(kOps / 20), kSecon
 /// What bounds the time of compilation, and the stack: no stage evaluates much.
 TEST(LongBody, StagesAreOfBoundedSize) {
   for (const ir::Program& program : {chained_tanh(kOps), mixed_ops(kOps)}) {
-    const ir::Cell cell = runtime::prepare(program.cells[1]);
-    const auto d = ir::differentiate(program, cell);
+    const ir::Cell& cell = program.cells[1];
+    const auto d = ir::training_cells(program, cell);
     const codegen::Target target = codegen::host_target();
-    const std::vector accesses(cell.ports.size(), ir::Access::gathered);
-    for (const codegen::Kernel& kernel :
-         {codegen::lower_forward(program, d.forward, accesses, target),
-          codegen::lower_backward(cell, d.backward, accesses, target)}) {
+    for (const codegen::Kernel& kernel : {codegen::lower_forward(program, d.forward, target),
+                                          codegen::lower_backward(cell, d.backward, target)}) {
       EXPECT_GT(kernel.stages.size(), 100u);
       // The deepest expression of what a stage evaluates, loads being leaves.
       std::vector<int> depth(kernel.exprs.size(), 0);

@@ -134,9 +134,9 @@ CellInputs random_inputs(const Program& program, const Cell& cell, Random& rando
 LeafData leaves(const CellInputs& inputs) {
   return [&inputs](const Node& node) -> std::vector<double> {
     const auto& ints = node.attributes.ints;
-    if (node.op->name == "port") return inputs.ports.at({ints[0], ints[1]});
-    if (node.op->name == "param") return inputs.params.at(ints[0]);
-    internal_check(node.op->name == "dropout_mask", "no data for '{}'", node.op->name);
+    if (node.op->id == ir::OpId::port) return inputs.ports.at({ints[0], ints[1]});
+    if (node.op->id == ir::OpId::param) return inputs.params.at(ints[0]);
+    internal_check(node.op->id == ir::OpId::dropout_mask, "no data for '{}'", node.op->name);
     return mask(node, inputs);
   };
 }
@@ -159,9 +159,9 @@ Gradients backward(const Program& program, const Differentiated& cell, const Cel
   const LeafData ports_and_params = leaves(inputs);
   const auto values = ir::evaluate(cell.backward.graph, inputs.children, [&](const Node& node) {
     const std::size_t position = node.attributes.ints[0];
-    if (node.op->name == "cotangent") return cotangents.at(position);
-    if (node.op->name == "output") return forward.at(position);
-    if (node.op->name == "residual") return forward.at(fields + position);
+    if (node.op->id == ir::OpId::cotangent) return cotangents.at(position);
+    if (node.op->id == ir::OpId::output) return forward.at(position);
+    if (node.op->id == ir::OpId::residual) return forward.at(fields + position);
     return ports_and_params(node);
   });
   Gradients result;

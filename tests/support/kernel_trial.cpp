@@ -52,9 +52,9 @@ Values run(const ir::Differentiated& d, std::size_t fields, const CellInputs& in
       d.backward.graph, inputs,
       [&](const ir::Node& node) {
         const auto number = std::size_t(node.attributes.ints[0]);
-        if (node.op->name == "cotangent") return cotangents.at(number);
-        if (node.op->name == "output") return output(number);
-        if (node.op->name == "residual") return output(fields + number);
+        if (node.op->id == ir::OpId::cotangent) return cotangents.at(number);
+        if (node.op->id == ir::OpId::output) return output(number);
+        if (node.op->id == ir::OpId::residual) return output(fields + number);
         return ports_and_params(node);
       },
       salt);
@@ -245,10 +245,9 @@ struct KernelTrial::Impl {
   // ---- kernels
 
   std::vector<Kernel> kernels(const codegen::Target& target) const {
-    const std::vector accesses(cell.ports.size(), ir::Access::gathered);
     std::vector<Kernel> all = {
-        codegen::lower_forward(program, d.forward, accesses, target),
-        codegen::lower_backward(cell, d.backward, accesses, target),
+        codegen::lower_forward(program, d.forward, target),
+        codegen::lower_backward(cell, d.backward, target),
         codegen::lower_weight_gradient(cell, d.backward,
                                        std::vector<bool>(d.backward.contributions.size(), true))};
     if (target.kind == codegen::TargetKind::cuda) all[2] = codegen::split_rows(all[2]);

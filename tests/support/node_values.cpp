@@ -11,7 +11,7 @@ using namespace ir;
 Array evaluate_node(const Node& node, std::span<const Array* const> operands,
                     std::span<const int> children) {
   // A graph of its own, whose leaves are the operands.
-  static const Op& leaf = op("port");
+  static const Op& leaf = op(ir::OpId::port);
   std::vector<Node> nodes;
   Node last = node;
   for (std::size_t i = 0; i < operands.size(); ++i) {

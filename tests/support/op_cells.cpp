@@ -81,7 +81,8 @@ Program op_program(const OpCase& of) {
   GraphBuilder builder(GraphBuilder::Mode::record, "in cell 'op'");
   const auto kid = [&](const Shape& shape) {
     kids.fields.push_back({DType::f32, shape, per_instance});
-    return builder.leaf("port", {DType::f32, shape, 0}, {.ints = {0, int(kids.fields.size()) - 1}});
+    return builder.leaf(ir::OpId::port, {DType::f32, shape, 0},
+                        {.ints = {0, int(kids.fields.size()) - 1}});
   };
   program.states.push_back({});
   std::vector<Value> operands;
@@ -94,23 +95,26 @@ Program op_program(const OpCase& of) {
         operands.push_back(kid(type.shape));
         break;
       case Source::param:
-        operands.push_back(builder.leaf("param", type, {.ints = {int(program.params.size()), 0}}));
+        operands.push_back(
+            builder.leaf(ir::OpId::param, type, {.ints = {int(program.params.size()), 0}}));
         program.params.push_back({name, type.shape, {}});
         break;
       case Source::child:
         program.states.push_back({"State" + name, {type}});
         cell.ports.push_back({name, PortKind::child, StateId(program.states.size()) - 1});
-        operands.push_back(builder.leaf("port", type, {.ints = {int(cell.ports.size()) - 1, 0}}));
+        operands.push_back(
+            builder.leaf(ir::OpId::port, type, {.ints = {int(cell.ports.size()) - 1, 0}}));
         break;
       case Source::index:
         cell.ports.push_back({name, PortKind::index, -1});
-        operands.push_back(builder.leaf("port", type, {.ints = {int(cell.ports.size()) - 1, 0}}));
+        operands.push_back(
+            builder.leaf(ir::OpId::port, type, {.ints = {int(cell.ports.size()) - 1, 0}}));
         break;
     }
   }
   Value result = builder.apply(*of.op, operands, of.attributes);
   if (result.type().children != per_instance)
-    result = builder.apply("sum_children", {result * kid(result.shape())});
+    result = builder.apply(ir::OpId::sum_children, {result * kid(result.shape())});
   if (kids.fields.empty()) kid({});  // a state has a field
   program.states[0] = kids;
   program.states.push_back({"Result", {result.type()}});

@@ -55,17 +55,17 @@ class Oracle::Reader {
  private:
   Tensor read(const Node& node) const {
     const auto [first, second] = node.attributes.ints;
-    if (node.op->name == "param") return oracle_.params_[first];
-    if (node.op->name == "residual") return residuals[first];
-    if (node.op->name == "cotangent") return cotangents[first];
-    if (node.op->name == "output") return outputs[first];
-    if (node.op->name == "dropout_mask") return mask(node);
-    if (node.op->name == "input") {
+    if (node.op->id == ir::OpId::param) return oracle_.params_[first];
+    if (node.op->id == ir::OpId::residual) return residuals[first];
+    if (node.op->id == ir::OpId::cotangent) return cotangents[first];
+    if (node.op->id == ir::OpId::output) return outputs[first];
+    if (node.op->id == ir::OpId::dropout_mask) return mask(node);
+    if (node.op->id == ir::OpId::input) {
       // Fields lie one after the other; a test has one.
       if (first != 0) throw std::logic_error("oracle: an input of several fields");
       return recorded_;
     }
-    if (node.op->name != "port")
+    if (node.op->id != ir::OpId::port)
       throw std::logic_error("oracle: no data for leaf " + std::string(node.op->name));
     if (node.type.dtype == ir::DType::i32) return {static_cast<double>(indices[first])};
     Tensor all;

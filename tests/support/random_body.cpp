@@ -57,7 +57,7 @@ class Writer {
   // ---- what goes into the graph and the script
 
   Value leaf(std::string_view name, const Type& type, const Attributes& attributes) {
-    return wrote(builder_.leaf(name, type, attributes), {&op(name), {}, attributes, type});
+    return wrote(builder_.leaf(op(name), type, attributes), {&op(name), {}, attributes, type});
   }
   Value constant(double value) {
     return leaf("constant", {DType::f32, {}, per_instance}, {.number = value});
@@ -156,18 +156,18 @@ class Writer {
     if (size <= limit) return x;
     // Half of them keep all their digits.
     if (size > 1e4 || random_.chance(0.5)) return bounded(x);
-    return apply(op("mul"), {x, constant(limit / (size * 1.01))});
+    return apply(op(ir::OpId::mul), {x, constant(limit / (size * 1.01))});
   }
 
-  Value bounded(Value x) { return apply(op("tanh"), {x}); }
+  Value bounded(Value x) { return apply(op(ir::OpId::tanh), {x}); }
 
   /// The value, moved into the op's domain if that does not hold all moderate numbers.
   Value within_domain(Value x, const Op& op, std::size_t i) {
     const Interval& domain = op.domain[std::min(i, op.domain.size() - 1)];
     if (x.type().dtype == DType::i32 || (domain.low <= -1 && domain.high >= 1)) return x;
     const double low = std::max(domain.low, 0.2), high = std::min(domain.high, 3.0);
-    const Value scaled = apply(ir::op("mul"), {bounded(x), constant((high - low) / 2)});
-    return apply(ir::op("add"), {scaled, constant((high + low) / 2)});
+    const Value scaled = apply(ir::op(ir::OpId::mul), {bounded(x), constant((high - low) / 2)});
+    return apply(ir::op(ir::OpId::add), {scaled, constant((high + low) / 2)});
   }
 
   // ---- values
@@ -240,7 +240,7 @@ class Writer {
   bool shared(NodeId id) {
     while (shared_.size() < std::size_t(builder_.size())) {
       const Node& node = builder_.node(NodeId(shared_.size()));
-      shared_.push_back(node.op->name != "port" &&
+      shared_.push_back(node.op->id != ir::OpId::port &&
                         std::ranges::all_of(node.operands, [&](NodeId o) { return shared_[o]; }));
     }
     return shared_[id];

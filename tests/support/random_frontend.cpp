@@ -168,9 +168,9 @@ class Body {
  private:
   Tensor write(const Line& line) {
     const auto [first, second] = line.attributes.ints;
-    if (line.op->name == "param") return params_[std::size_t(first)];
-    if (line.op->name == "constant") return constant(line.attributes.number, line.type.shape);
-    if (line.op->name == "port") {
+    if (line.op->id == ir::OpId::param) return params_[std::size_t(first)];
+    if (line.op->id == ir::OpId::constant) return constant(line.attributes.number, line.type.shape);
+    if (line.op->id == ir::OpId::port) {
       if (line.type.dtype == ir::DType::f32)
         return arguments_.fields[std::size_t(first)][std::size_t(second)];
       indices_.back() = arguments_.indices[std::size_t(first)];
@@ -185,7 +185,7 @@ class Body {
       if (is_index) index = indices_[operand];
       choosable =
           choosable &&
-          (!is_index || (script_.lines[operand].op->name == "port" &&
+          (!is_index || (script_.lines[operand].op->id == ir::OpId::port &&
                          (line.op->takes_index || line.op->kind == ir::OpClass::composite)));
       if (!is_index || !choosable) x.push_back(values_[operand]);
     }
@@ -282,7 +282,7 @@ ir::Cell in_order(ir::Cell cell) {
     std::vector<ir::Value> operands;
     for (const ir::NodeId operand : node.operands) operands.push_back(copy(operand));
     const ir::Value value = node.op->kind == ir::OpClass::leaf
-                                ? builder.leaf(node.op->name, node.type, node.attributes)
+                                ? builder.leaf(*node.op, node.type, node.attributes)
                                 : builder.apply(*node.op, operands, node.attributes);
     return made.emplace(id, value).first->second;
   };

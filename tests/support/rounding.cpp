@@ -28,7 +28,8 @@ double roundings(const ir::Node& node, const ir::Graph& graph, int children) {
       return terms;
     }
     case ir::OpClass::leaf:  // a number that kernels hold in single precision
-      return node.op->name == "constant" && float(node.attributes.number) != node.attributes.number;
+      return node.op->id == ir::OpId::constant &&
+             float(node.attributes.number) != node.attributes.number;
     case ir::OpClass::movement:
     case ir::OpClass::composite:
       return 0;
@@ -99,7 +100,7 @@ std::vector<ir::Array> evaluate_rounded(const ir::Graph& graph, std::span<const 
     if (node.op->kind == ir::OpClass::leaf) {
       values.push_back(
           std::move(ir::evaluate(ir::Graph::unchecked({node}), children, leaf).front()));
-      if (node.op->name == "constant")  // kernels hold it in single precision
+      if (node.op->id == ir::OpId::constant)  // kernels hold it in single precision
         for (double& x : values.back().data) x = float(x);
       continue;
     }

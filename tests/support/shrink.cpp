@@ -19,7 +19,7 @@ Program without_unread_params(const Program& program) {
   std::set<int> read;
   for (const Cell& cell : program.cells)
     for (const Node& node : cell.graph.nodes())
-      if (node.op->name == "param") read.insert(node.attributes.ints[0]);
+      if (node.op->id == ir::OpId::param) read.insert(node.attributes.ints[0]);
   Program result = program;
   result.params.clear();
   std::vector<int> number(program.params.size(), -1);
@@ -30,10 +30,10 @@ Program without_unread_params(const Program& program) {
   for (Cell& cell : result.cells)
     cell = rebuild(cell, GraphBuilder::Mode::record,
                    [&](GraphBuilder& b, const Node& node, std::span<const Value>) {
-                     if (node.op->name != "param") return Value{};
+                     if (node.op->id != ir::OpId::param) return Value{};
                      Attributes attributes = node.attributes;
                      attributes.ints[0] = number[std::size_t(attributes.ints[0])];
-                     return b.leaf("param", node.type, attributes);
+                     return b.leaf(ir::OpId::param, node.type, attributes);
                    });
   return result;
 }
@@ -97,7 +97,7 @@ class Shrinker {
   bool drop_port(std::size_t c, int port) {
     if (program_.cells.size() > 1) return false;
     for (const Node& node : program_.cells[c].graph.nodes())
-      if ((node.op->name == "port" && node.attributes.ints[0] == port) ||
+      if ((node.op->id == ir::OpId::port && node.attributes.ints[0] == port) ||
           node.type.children == port)
         return false;
     Program candidate = program_;
@@ -111,8 +111,7 @@ class Shrinker {
                      Attributes attributes = node.attributes;
                      if (node.op->attributes.ints[0] == "port")
                        attributes.ints[0] = moved(attributes.ints[0]);
-                     if (node.op->kind == OpClass::leaf)
-                       return b.leaf(node.op->name, type, attributes);
+                     if (node.op->kind == OpClass::leaf) return b.leaf(*node.op, type, attributes);
                      return b.apply(*node.op, operands, attributes);
                    });
     return take(candidate);
@@ -120,7 +119,7 @@ class Shrinker {
 
   bool replace(std::size_t c, NodeId id) {
     const Node node = program_.cells[c].graph[id];
-    if (node.op->kind == OpClass::leaf && node.op->name != "port") return false;
+    if (node.op->kind == OpClass::leaf && node.op->id != ir::OpId::port) return false;
     if (node.type.dtype != DType::f32) return false;
     for (const NodeId operand : node.operands)
       if (program_.cells[c].graph[operand].type == node.type &&
@@ -128,7 +127,7 @@ class Shrinker {
             return made[std::size_t(operand)];
           }))
         return true;
-    if (node.type.children != per_instance || node.op->name == "port") return false;
+    if (node.type.children != per_instance || node.op->id == ir::OpId::port) return false;
     return put(c, id,
                [&](GraphBuilder& b, const std::vector<Value>&) {
                  return b.constant(0.5, node.type.shape);
@@ -149,7 +148,7 @@ class Shrinker {
     candidate.params.push_back({name, shape, Initializer::uniform(1)});
     const int param = int(candidate.params.size()) - 1;
     return take(with(candidate, c, id, [&](GraphBuilder& b, const std::vector<Value>&) {
-      return b.leaf("param", {DType::f32, shape, per_instance}, {.ints = {param, 0}});
+      return b.leaf(ir::OpId::param, {DType::f32, shape, per_instance}, {.ints = {param, 0}});
     }));
   }
 
