@@ -27,7 +27,7 @@ class Building : public testing::Test {
   Value index(int port = 9) {
     return b_.leaf(OpId::port, {DType::i32, {}, per_instance}, {.ints = {port, 0}});
   }
-  std::string refused(std::string_view op, std::initializer_list<Value> operands,
+  std::string refused(std::string_view name, std::initializer_list<Value> operands,
                       Attributes attributes = {}) {
     return refusal([&] { b_.apply(ir::op(op), std::vector(operands), attributes); });
   }

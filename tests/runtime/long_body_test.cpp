@@ -7,10 +7,10 @@
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/lower.h"
 #include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
 #include "ir/record/recorder.h"
 #include "runtime/engine.h"
-#include "runtime/step/cell_kernels.h"
 #include "tests/support/cells.h"
 #include "tests/support/long_bodies.h"
 
@@ -71,8 +71,8 @@ TEST(LongBody, MixedKinds) { expect_equals_double(mixed_kinds(kOps / 20), kSecon
 /// What bounds the time of compilation, and the stack: no stage evaluates much.
 TEST(LongBody, StagesAreOfBoundedSize) {
   for (const ir::Program& program : {chained_tanh(kOps), mixed_ops(kOps)}) {
-    const ir::Cell cell = runtime::prepare(program.cells[1]);
-    const auto d = ir::differentiate(program, cell);
+    const ir::Cell& cell = program.cells[1];
+    const auto d = ir::training_cells(program, cell);
     const codegen::Target target = codegen::host_target();
     for (const codegen::Kernel& kernel : {codegen::lower_forward(program, d.forward, target),
                                           codegen::lower_backward(cell, d.backward, target)}) {
