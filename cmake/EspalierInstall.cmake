@@ -16,10 +16,16 @@ target_link_libraries(espalier_all INTERFACE espalier::frontend espalier::runtim
 set(ESPALIER_PUBLIC_HEADERS
     base/error.h
     base/random.h
+    data/conllu.h
+    data/dataset.h
+    data/formats.h
     data/listops.h
     data/loader.h
     data/minibatches.h
+    data/text_file.h
+    data/tolerated.h
     data/tree.h
+    data/treebank.h
     data/vocabulary.h
     frontend/call.h
     frontend/cell.h
@@ -29,22 +35,32 @@ set(ESPALIER_PUBLIC_HEADERS
     frontend/state.h
     frontend/tensor.h
     frontend/trace.h
+    ir/differentiated.h
     ir/graph.h
+    ir/op_id.h
     ir/program.h
     ir/record/instances.h
+    ir/scalar.h
+    ir/text/print.h
     ir/type.h
     models/models.h
     models/tree_model.h
     runtime/engine.h
     runtime/step/optimizer.h
     runtime/step/options.h
+    runtime/step/profile.h
+    runtime/step/statistics.h
     training/checkpoint.h
     training/engine_task.h
     training/loop.h
     training/metrics.h
     training/optimizer.h
     training/progress.h
-    training/safetensors.h)
+    training/rate_schedule.h
+    training/safetensors.h
+    training/terminal.h
+    training/training_state.h
+    training/update_rule.h)
 foreach(header IN LISTS ESPALIER_PUBLIC_HEADERS)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES "${PROJECT_SOURCE_DIR}/${header}"

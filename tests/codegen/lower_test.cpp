@@ -174,8 +174,10 @@ cell join(x: child In) -> Out {
       inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
     CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
     for (const Kernel* kernel : check.kernels())
-      for (const codegen::Buffer& buffer : kernel->buffers)
-        if (buffer.role == codegen::BufferRole::scratch) EXPECT_LT(buffer.row_elements, 8 * 40);
+      for (const codegen::Buffer& buffer : kernel->buffers) {
+        if (buffer.role != codegen::BufferRole::scratch) continue;
+        EXPECT_LT(buffer.row_elements, 8 * 40);
+      }
     check.run();
   }
 }
