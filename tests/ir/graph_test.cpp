@@ -29,7 +29,7 @@ class Building : public testing::Test {
   }
   std::string refused(std::string_view name, std::initializer_list<Value> operands,
                       Attributes attributes = {}) {
-    return refusal([&] { b_.apply(ir::op(name), std::vector(operands), attributes); });
+    return refusal([&] { b_.apply(espalier::ir::op(name), std::vector(operands), attributes); });
   }
   static Attributes axis(int axis) { return {.ints = {axis, 0}}; }
 
