@@ -1,4 +1,5 @@
-// What all kernels use: types, machine-dependent functions, reductions over teams of threads, tiles.
+// What all kernels use: types, machine-dependent functions, reductions over teams of threads,
+// tiles.
 using i64 = long long;
 using u16 = unsigned short;
 using u32 = unsigned int;
@@ -19,8 +20,8 @@ __device__ __forceinline__ float* shared_memory() {
   return reinterpret_cast<float*>(memory);
 }
 
-// Tells the compiler that the pointer is to global memory, so that it need not emit generic accesses,
-// nor assume that shared memory overlaps.
+// Tells the compiler that the pointer is to global memory, so that it need not emit generic
+// accesses, nor assume that shared memory overlaps.
 __device__ __forceinline__ void is_global(const void* pointer) {
   __builtin_assume(__isGlobal(pointer));
 }
@@ -34,7 +35,9 @@ __device__ __forceinline__ void copy_16(float* to, const float* from) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 }
-__device__ __forceinline__ void copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void copy_group() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 // Waits until all but the last kLeft groups of this thread are complete.
 template <int kLeft>
 __device__ __forceinline__ void copy_wait() {
@@ -172,14 +175,14 @@ __device__ __forceinline__ void contract_chunk(const float* w, const float* x,
     for (int c = 0; c < S::columns; ++c) {
       const float weight = w[k * S::tile_columns + c * S::column_threads];
 #pragma unroll
-      for (int r = 0; r < S::rows; ++r)
-        sums[r][c] = fmaf(x[r * row_step + k], weight, sums[r][c]);
+      for (int r = 0; r < S::rows; ++r) sums[r][c] = fmaf(x[r * row_step + k], weight, sums[r][c]);
     }
 }
 
 // Computes tiles of rows × whole panels. Chunks of k, of the panels and of the rows (which are read
-// through pointers), pass through a ring of three stages in shared memory. Then the sums are written
-// to shared memory, and epilogue(row, j, sums of the gates) is called for each row and element.
+// through pointers), pass through a ring of three stages in shared memory. Then the sums are
+// written to shared memory, and epilogue(row, j, sums of the gates) is called for each row and
+// element.
 template <class S, class T, class Rows, class Epilogue>
 __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i64 row_end,
                                          unsigned block, unsigned blocks, Rows rows,
@@ -199,7 +202,8 @@ __device__ __forceinline__ void contract(const float* weights, i64 row_begin, i6
     const i64 first = row_begin + tile / parts * tile_rows;
     const int first_panel = static_cast<int>(tile % parts) * S::panels;
     const int count = row_end - first < tile_rows ? static_cast<int>(row_end - first) : tile_rows;
-    for (int r = thread; r < count; r += threads) rows(static_cast<int>(first + r), pointers + r, tile_rows);
+    for (int r = thread; r < count; r += threads)
+      rows(static_cast<int>(first + r), pointers + r, tile_rows);
     __syncthreads();
 
     const auto copy = [&](int chunk) {
@@ -276,9 +280,9 @@ struct Product {
   static constexpr int unroll = kRows == 4 ? 16 : 4;  // small tiles share their registers
 };
 
-// Computes tiles of Σ over rows of left(i) · right(j). Each element is summed in the order of the rows,
-// in blocks of S::block rows. A thread has S::rows × 4 elements. rows(row, left, right) sets pointers
-// to both factors of a row. Index is the type of row numbers.
+// Computes tiles of Σ over rows of left(i) · right(j). Each element is summed in the order of the
+// rows, in blocks of S::block rows. A thread has S::rows × 4 elements. rows(row, left, right) sets
+// pointers to both factors of a row. Index is the type of row numbers.
 template <class S, class Index, class Rows, class Epilogue>
 __device__ __forceinline__ void outer_product(Index depth_begin, Index depth_end, unsigned block,
                                               unsigned blocks, Rows rows, Epilogue epilogue) {

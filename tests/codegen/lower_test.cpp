@@ -109,6 +109,24 @@ TEST(RandomCells, AgreeWithDouble) {
   }
 }
 
+/// Runs the program's first cell on seven instances by every runner, against the cell in double;
+/// `look` sees each of its kernels first.
+template <class Look>
+void expect_right(const ir::Program& program, Look look) {
+  std::vector<Runner> runners = compiled_runners();
+  runners.push_back(interpreter());
+  for (const Runner& runner : runners) {
+    SCOPED_TRACE(runner.target.name);
+    Random random(3);
+    std::vector<CellInputs> inputs;
+    for (int i = 0; i < 7; ++i)
+      inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
+    CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
+    for (const Kernel* kernel : check.kernels()) look(*kernel);
+    check.run();
+  }
+}
+
 /// Both parts lie where the concat's values do: the product reads a row that its stage stores into.
 TEST(Concat, APartMayBeAProductOfAnother) {
   const ir::Program program = ir::parse(R"(program dense
@@ -132,18 +150,7 @@ cell join(x: child In) -> Out {
 }
 )",
                                         "dense");
-  std::vector<Runner> runners = compiled_runners();
-  runners.push_back(interpreter());
-  for (const Runner& runner : runners) {
-    SCOPED_TRACE(runner.target.name);
-    Random random(3);
-    std::vector<CellInputs> inputs;
-    for (int i = 0; i < 7; ++i)
-      inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
-    CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
-    for (const Kernel* kernel : check.kernels()) codegen::verify_kernel(*kernel);
-    check.run();
-  }
+  expect_right(program, [](const Kernel& kernel) { codegen::verify_kernel(kernel); });
 }
 
 /// A right factor that all instances share is read where it lies: a transposed copy for each
@@ -164,22 +171,12 @@ cell join(x: child In) -> Out {
 }
 )",
                                         "matrices");
-  std::vector<Runner> runners = compiled_runners();
-  runners.push_back(interpreter());
-  for (const Runner& runner : runners) {
-    SCOPED_TRACE(runner.target.name);
-    Random random(3);
-    std::vector<CellInputs> inputs;
-    for (int i = 0; i < 7; ++i)
-      inputs.push_back(random_inputs(program, program.cells[0], random, 1, 0));
-    CellCheck check(program, program.cells[0], as_floats(inputs), random, runner);
-    for (const Kernel* kernel : check.kernels())
-      for (const codegen::Buffer& buffer : kernel->buffers) {
-        if (buffer.role != codegen::BufferRole::scratch) continue;
-        EXPECT_LT(buffer.row_elements, 8 * 40);
-      }
-    check.run();
-  }
+  expect_right(program, [](const Kernel& kernel) {
+    for (const codegen::Buffer& buffer : kernel.buffers) {
+      if (buffer.role != codegen::BufferRole::scratch) continue;
+      EXPECT_LT(buffer.row_elements, 8 * 40);
+    }
+  });
 }
 
 std::vector<std::string> op_names() {
