@@ -17,6 +17,7 @@
 #include "runtime/engine.h"
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_oracle.h"
+#include "tests/runtime/forest.h"
 #include "tests/support/random_calls.h"
 #include "tests/support/refusal.h"
 #include "training/optimizer.h"
@@ -366,12 +367,6 @@ TEST_F(CudaSteps, RandomProgramsEqualTheOracle) {
     const double loss = engine.gradients(minibatch).loss;
     expect_within_roundings(engine, loss, record_all, double(examples));
   }
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names;
-  for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
-  return names;
 }
 
 INSTANTIATE_TEST_SUITE_P(CudaEngine, EveryModel, ::testing::ValuesIn(model_names()),

@@ -17,6 +17,7 @@
 #include "runtime/cuda/walk_cost.h"
 #include "runtime/engine.h"
 #include "tests/runtime/cuda_runs.h"
+#include "tests/runtime/forest.h"
 #include "training/optimizer.h"
 
 namespace espalier::test {
@@ -340,12 +341,6 @@ TEST_F(CudaLibrary, ChecksAndProfilesGiveTheSame) {
   }
   for (std::size_t what = 1; what < gradients.size(); ++what)
     EXPECT_EQ(gradients[what], gradients[0]);
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names;
-  for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
-  return names;
 }
 
 INSTANTIATE_TEST_SUITE_P(CudaLibrary, EveryModelByCublas, ::testing::ValuesIn(model_names()),

@@ -11,6 +11,7 @@
 #include "runtime/engine.h"
 #include "scheduler/strategy.h"
 #include "tests/runtime/engine_runs.h"
+#include "tests/runtime/forest.h"
 #include "tests/support/random_calls.h"
 
 namespace espalier::test {
@@ -28,12 +29,6 @@ void expect_equals_oracle(Engine& engine, TreeModel& model, const std::vector<da
     }
   };
   expect_equals_oracle(engine, loss, record, double(trees.size()));
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names;
-  for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
-  return names;
 }
 
 class EveryModel : public ::testing::TestWithParam<std::string> {};

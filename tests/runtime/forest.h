@@ -74,4 +74,11 @@ inline void randomize(Engine& engine, std::uint64_t seed, double range = 0.5) {
     for (float& value : engine.param(param.name)) value = float(random.real(-range, range));
 }
 
+/// The names of all models of the zoo.
+inline std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const models::ModelInfo& info : models::models()) names.emplace_back(info.name);
+  return names;
+}
+
 }  // namespace espalier::test
