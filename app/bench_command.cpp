@@ -11,6 +11,7 @@
 #include "app/flags.h"
 #include "app/ranges.h"
 #include "app/run_report.h"
+#include "training/update_rule.h"
 
 namespace espalier::app {
 namespace {

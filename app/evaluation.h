@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "models/tree_model.h"
 #include "runtime/engine.h"
 #include "training/metrics.h"

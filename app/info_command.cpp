@@ -19,6 +19,7 @@
 #include "runtime/cuda/devices.h"
 #include "scheduler/strategy.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier::app {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "ir/record/recorder.h"
 #include "models/tree_model.h"
 #include "runtime/step/options.h"

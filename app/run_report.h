@@ -11,7 +11,7 @@
 
 #include "app/evaluation.h"
 #include "app/run_config.h"
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "runtime/engine.h"
 #include "training/loop.h"
 

@@ -10,6 +10,7 @@
 #include "app/train.h"
 #include "training/optimizer.h"
 #include "training/rate_schedule.h"
+#include "training/update_rule.h"
 
 namespace espalier::app {
 namespace {

@@ -15,32 +15,20 @@ target_link_libraries(espalier_all INTERFACE espalier::frontend espalier::runtim
 # passes, kernels and the engine's insides can change without breaking a program.
 set(ESPALIER_PUBLIC_HEADERS
     base/error.h
-    base/random.h
-    data/conllu.h
     data/dataset.h
-    data/formats.h
     data/listops.h
-    data/loader.h
     data/minibatches.h
-    data/text_file.h
-    data/tolerated.h
     data/tree.h
-    data/treebank.h
     data/vocabulary.h
-    frontend/call.h
     frontend/cell.h
     frontend/fold.h
     frontend/model.h
     frontend/ops.h
     frontend/state.h
     frontend/tensor.h
-    frontend/trace.h
-    ir/differentiated.h
     ir/graph.h
-    ir/op_id.h
     ir/program.h
     ir/record/instances.h
-    ir/scalar.h
     ir/text/print.h
     ir/type.h
     models/models.h
@@ -48,7 +36,6 @@ set(ESPALIER_PUBLIC_HEADERS
     runtime/engine.h
     runtime/step/optimizer.h
     runtime/step/options.h
-    runtime/step/profile.h
     runtime/step/statistics.h
     training/checkpoint.h
     training/engine_task.h
@@ -56,11 +43,7 @@ set(ESPALIER_PUBLIC_HEADERS
     training/metrics.h
     training/optimizer.h
     training/progress.h
-    training/rate_schedule.h
-    training/safetensors.h
-    training/terminal.h
-    training/training_state.h
-    training/update_rule.h)
+    training/safetensors.h)
 foreach(header IN LISTS ESPALIER_PUBLIC_HEADERS)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES "${PROJECT_SOURCE_DIR}/${header}"

@@ -18,12 +18,6 @@ inline constexpr std::array<std::string_view, 17> kTags = {
     "ADJ",  "ADP",  "ADV",   "AUX",   "CCONJ", "DET", "INTJ", "NOUN", "NUM",
     "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"};
 
-/// What becomes of a sentence.
-enum class Structure : std::uint8_t {
-  sequence,      ///< a root without word and label over a leaf for each word, in their order
-  dependencies,  ///< a node for each word, over the words whose HEAD it is, in their order
-};
-
 /// Reads the sentences of a file; at least one. Words are the FORMs as they stand, through
 /// `vocabulary.intern`; a space within one becomes U+00A0, since no token holds white space.
 ///

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/conllu.h"
 #include "data/splits.h"
 #include "data/text_file.h"
 

@@ -1,5 +1,5 @@
-// The data formats, in one visible table: what may follow `--data`. The loader, the command's help,
-// `espalier info` and the tests walk it. A format is a reader and a row here.
+// The data formats, in one visible table: what may follow `--data`. load_dataset, the command's
+// help, `espalier info` and the tests walk it. A format is a reader and a row here.
 #pragma once
 
 #include <span>
@@ -31,5 +31,9 @@ const Format* find_format(std::string_view spec, std::span<const Format> table =
 
 /// `listops, listops:FILE, sst:DIR, ptb:FILE or conllu:DIR`, for messages.
 std::string format_list(std::span<const Format> table = formats());
+
+/// load_dataset (data/dataset.h) with another table.
+Dataset load_dataset(std::string_view spec, const LoadOptions& options,
+                     std::span<const Format> table);
 
 }  // namespace espalier::data

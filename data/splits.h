@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/text_file.h"
 #include "data/tolerated.h"
+#include "data/treebank.h"
 
 namespace espalier::data {
 

@@ -9,27 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset.h"
 #include "data/text_file.h"
 #include "data/tree.h"
 #include "data/vocabulary.h"
 
 namespace espalier::data {
-
-struct TreebankOptions {
-  /// Labels are the integers 0 … classes − 1, without zeros in front. If 0: five for SST; for PTB
-  /// as label_names says.
-  int classes = 0;
-  /// PTB: refuse an inner node without exactly two children. SST always does.
-  bool binary = false;
-  /// Who asks for binary trees and what to do about it: ends a complaint about a node that is not.
-  std::string binary_reason = {};
-  /// Read the tokens -LRB- -RRB- -LSB- -RSB- -LCB- -RCB- as ( ) [ ] { }.
-  bool unescape = false;
-  /// PTB: the known label texts, label = place; any other is an error. If empty and `classes` is 0,
-  /// the file decides: integers if all its labels are integers below 1,000, else names in order
-  /// of first appearance.
-  std::vector<std::string> label_names = {};
-};
 
 struct Treebank {
   std::vector<Tree> trees;               // at least one; words are ids of the given vocabulary

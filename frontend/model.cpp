@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "frontend/trace.h"
 #include "ir/record/cell_mark.h"
 
 namespace espalier {
@@ -11,6 +12,9 @@ Model::Model(std::string name) : data_(std::make_shared<detail::ModelData>()) {
   detail::check_name("model", name);
   data_->program.name = std::move(name);
 }
+
+const ir::Program& Model::program() const { return data_->program; }
+const std::string& Model::name() const { return program().name; }
 
 Param Model::param(const std::string& name, const Shape& shape) {
   return param(name, shape, shape.rank() >= 2 ? Initializer::glorot() : Initializer::constant(0));

@@ -3,26 +3,61 @@
 // traced when it is made: its lambda runs once, on symbolic tensors.
 #pragma once
 
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <typeindex>
 #include <vector>
 
-#include "frontend/call.h"
 #include "frontend/cell.h"
 #include "frontend/fold.h"
 #include "frontend/ops.h"
 #include "frontend/state.h"
 #include "frontend/tensor.h"
-#include "frontend/trace.h"
 #include "ir/program.h"
 
 namespace espalier {
 namespace detail {
+
+/// Traces one cell: opens the trace, makes the values of the ports in order, and adds the cell. The
+/// program stays unchanged if `finish` is not reached.
+class CellTracer {
+ public:
+  /// UserError if the name is invalid or taken, or if another cell is being traced.
+  CellTracer(ModelData& model, std::string name);
+  ~CellTracer();
+  CellTracer(const CellTracer&) = delete;
+  CellTracer& operator=(const CellTracer&) = delete;
+
+  Index index_port();
+  /// The fields of a Child or Children port of that state.
+  std::vector<Tensor> state_port(ir::PortKind kind, ir::StateId state);
+  /// Adds the cell; UserError unless `outputs` are the fields of the state.
+  ir::CellId finish(ir::StateId state, std::span<const Tensor> outputs);
+
+  /// The state of a struct; UserError if it is not declared.
+  ir::StateId state_of(std::type_index type, std::string_view type_name) const;
+  /// The state of a single tensor.
+  ir::StateId state_of(const Shape& shape);
+  /// The shape of a returned tensor; UserError if it is empty.
+  Shape output_shape(const Tensor& output) const;
+
+ private:
+  std::string describe(const ir::Node& node) const;
+
+  ModelData& model_;
+  std::size_t states_before_;
+  std::shared_ptr<Trace> trace_;
+  ir::Cell cell_;
+  bool finished_ = false;
+};
 
 /// R(Args...) of a lambda's operator(), without const and references.
 template <class F>
@@ -113,9 +148,9 @@ class Model {
   Model(Model&&) = default;
   Model& operator=(Model&&) = default;
 
-  const std::string& name() const { return program().name; }
+  const std::string& name() const;
   /// Everything declared so far. An engine is constructed from it.
-  const ir::Program& program() const { return data_->program; }
+  const ir::Program& program() const;
 
   /// Declares the shapes of the fields of the plain struct S, in order. UserError if S is already
   /// declared.

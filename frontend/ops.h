@@ -9,7 +9,7 @@
 #include <concepts>
 #include <type_traits>
 
-#include "frontend/call.h"
+#include "frontend/cell.h"
 #include "frontend/tensor.h"
 
 namespace espalier {

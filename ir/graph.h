@@ -13,12 +13,12 @@
 #include <utility>
 #include <vector>
 
-#include "ir/op_id.h"
 #include "ir/type.h"
 
 namespace espalier::ir {
 
 struct Op;
+enum class OpId : std::uint8_t;  // ir/op_id.h
 class GraphBuilder;
 
 using NodeId = std::int32_t;

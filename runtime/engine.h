@@ -13,7 +13,6 @@
 #include "ir/record/instances.h"
 #include "runtime/step/optimizer.h"
 #include "runtime/step/options.h"
-#include "runtime/step/profile.h"
 #include "runtime/step/statistics.h"
 
 namespace espalier {

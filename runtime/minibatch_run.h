@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "runtime/memory_budget.h"
-#include "runtime/step/profile.h"
 #include "runtime/step/state_values.h"
+#include "runtime/step/statistics.h"
 
 namespace espalier::runtime {
 

@@ -19,6 +19,8 @@
 
 namespace espalier {
 
+class Engine;
+class Optimizer;
 class RunFolder;
 
 /// Hyper-parameters by name: what is needed to build the model and its data again.
@@ -84,5 +86,17 @@ extern template const bool& setting<bool>(const Settings&, std::string_view);
 extern template const std::int64_t& setting<std::int64_t>(const Settings&, std::string_view);
 extern template const double& setting<double>(const Settings&, std::string_view);
 extern template const std::string& setting<std::string>(const Settings&, std::string_view);
+
+/// Saves what a run needs besides the params to continue to the same bits: the engine's step, which
+/// keys dropout, and the optimizer's steps and state. One safetensors file. Calls Engine::prepare
+/// if the optimizer has not taken a step. UserError if the optimizer has no state to save or the
+/// file cannot be written.
+void save_training_state(const std::filesystem::path& file, Engine& engine, Optimizer& optimizer);
+
+/// Also restores the state of params that no gradient has reached in this engine so far. UserError,
+/// listing all differences, if the state is that of an optimizer with other rules or of other
+/// params; the engine and the optimizer's steps are then as before.
+void restore_training_state(const std::filesystem::path& file, Engine& engine,
+                            Optimizer& optimizer);
 
 }  // namespace espalier

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "training/rate_schedule.h"
 
 namespace espalier {
 

@@ -11,9 +11,18 @@
 #include "runtime/step/optimizer.h"
 #include "runtime/step/statistics.h"
 #include "training/progress.h"
-#include "training/rate_schedule.h"
 
 namespace espalier {
+
+/// How the learning rate changes over a run.
+struct RateSchedule {
+  std::string kind =
+      "constant";  ///< one of rate_schedules() in training/rate_schedule.h: "constant", "linear", …
+  std::int64_t warmup_steps = 0;  ///< over which the factor rises linearly to 1
+
+  /// Whether the factor is 1 in every step.
+  bool is_constant() const { return kind == "constant" && warmup_steps == 0; }
+};
 
 struct TrainingOptions {
   int epochs = 10;

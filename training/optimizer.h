@@ -1,11 +1,10 @@
-// The optimizer of all rules in training/update_rule.h, with another rule for some params if
-// wanted. Made from options by the user or the command, stepped by Engine::train_step. In float,
-// with PyTorch's formulas and order of operations. A row without a gradient is updated as if its
-// gradient were 0, so sparse and dense gradients give the same result. Allocates in the first
-// `prepare` only.
+// The standard optimizer: one update rule for all params, or another rule for some of them. Made
+// from options by the user or the command, stepped by Engine::train_step. In float, with PyTorch's
+// formulas and order of operations. A row without a gradient is updated as if its gradient were 0,
+// so sparse and dense gradients give the same result. Only the first `prepare` allocates.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,9 +15,34 @@
 #include <vector>
 
 #include "runtime/step/optimizer.h"
-#include "training/update_rule.h"
 
 namespace espalier {
+
+struct OptimizerInfo;  // a record of training/update_rule.h
+
+/// The first optimizer of the table: gradient descent.
+const OptimizerInfo& sgd();
+
+/// How a param is updated. For gradient g and value p, first g += l2·p, then
+///   sgd:     m = momentum·m + g;  p -= lr·m
+///   adagrad: s += g²;  p -= lr·g / (√s + epsilon)
+///   adam:    m += (1 − beta1)(g − m);  v = beta2·v + (1 − beta2)g²;
+///            p -= lr / (1 − beta1ᵗ) · m / (√v / √(1 − beta2ᵗ) + epsilon) at step t = 1, 2, …
+/// where m, s and v start at 0. With lr = 0 the param is frozen: nothing of it is updated or kept.
+/// So is a param that no gradient reaches, whatever its rule.
+struct UpdateRule {
+  const OptimizerInfo* optimizer = &sgd();  ///< a row of the table, or a record of the user's own
+  double lr = 0.05;
+  double momentum = 0;
+  double beta1 = 0.9, beta2 = 0.999;
+  double epsilon = 0;
+  double l2 = 0;
+
+  bool operator==(const UpdateRule&) const = default;
+};
+
+/// The defaults of the optimizer `name`. UserError, listing the names, if there is none.
+UpdateRule update_rule(std::string_view name);
 
 struct OptimizerOptions {
   UpdateRule rule;
@@ -33,13 +57,11 @@ struct OptimizerOptions {
 void set_embeddings(OptimizerOptions& options, std::span<const std::string> params,
                     std::optional<double> lr);
 
-class StandardOptimizer final : public Optimizer,
-                                public LearningRate,
-                                public OptimizerState,
-                                private UpdateExpression {
+class StandardOptimizer final : public Optimizer, public LearningRate, public OptimizerState {
  public:
   /// UserError unless rates, decays and norms are in their ranges.
   explicit StandardOptimizer(OptimizerOptions options);
+  ~StandardOptimizer() override;
   StandardOptimizer(const StandardOptimizer&) = delete;  // a device knows where it is
   StandardOptimizer& operator=(const StandardOptimizer&) = delete;
 
@@ -49,7 +71,7 @@ class StandardOptimizer final : public Optimizer,
   void begin_step(const GradientInfo& gradients) override;
   void update(ir::ParamId param, std::size_t first, std::span<float> values,
               std::span<const float> gradient) override;
-  bool updates(ir::ParamId param) const override { return !slots_[param].frozen; }
+  bool updates(ir::ParamId param) const override;
   bool updates_every_row(ir::ParamId param) const override;
   void update_rows(ir::ParamId param, std::size_t first_row, std::size_t width,
                    std::span<float> values, std::span<const std::int32_t> rows,
@@ -59,52 +81,19 @@ class StandardOptimizer final : public Optimizer,
   LearningRate* learning_rate() override { return this; }
   OptimizerState* state() override { return this; }
 
-  const OptimizerOptions& options() const { return options_; }
-  void set_rate_factor(double factor) override { rate_factor_ = factor; }
-  double rate_factor() const { return rate_factor_; }
-  double rate() const override { return options_.rule.lr * rate_factor_; }
+  const OptimizerOptions& options() const;
+  void set_rate_factor(double factor) override;
+  double rate_factor() const;
+  double rate() const override;
 
-  std::int64_t steps() const override { return steps_; }
-  void set_steps(std::int64_t steps) override { steps_ = steps; }
+  std::int64_t steps() const override;
+  void set_steps(std::int64_t steps) override;
   void keep_state_of(ir::ParamId param) override;
   std::vector<OptimizerBuffer> buffers() override;
 
  private:
-  struct Slot {
-    std::string name;
-    std::size_t size = 0;
-    UpdateRule rule;
-    bool frozen = true;  ///< no gradient reaches it so far, or its rate is 0
-    std::array<std::vector<float>, 2> buffers;
-
-    std::vector<std::string_view> buffer_names() const;  // none while frozen
-    bool updates_every_row() const;
-    UpdateNumbers<float> numbers = {};  // of this step
-  };
-
-  // UpdateExpression
-  int kept(ir::ParamId param) const override;
-  int rates(ir::ParamId param) const override;
-  void next_rates(ir::ParamId param, std::span<float> rates) const override;
-  Numbers update(ir::ParamId param, const Numbers& old, ir::Scalar gradient, ir::Scalar scale,
-                 std::span<const ir::Scalar> rates) const override;
-  double clip_norm() const override { return options_.clip_norm; }
-  std::span<float> kept_values(ir::ParamId param, int i) override {
-    return slots_[param].buffers[i];
-  }
-  void keep_at(std::shared_ptr<KeptElsewhere> place) override;
-  const KeptElsewhere* kept_at() const override { return kept_at_.get(); }
-
-  void begin_updates(Slot& slot);
-  void bring_back();
-  void apply(Slot& slot, std::size_t first, std::span<float> values, const float* gradient) const;
-
-  OptimizerOptions options_;
-  std::vector<Slot> slots_;
-  bool prepared_ = false;
-  double rate_factor_ = 1;
-  std::int64_t steps_ = 0;
-  std::shared_ptr<KeptElsewhere> kept_at_;  // the device that has the state
+  class Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace espalier

@@ -10,9 +10,21 @@
 #include <string>
 #include <string_view>
 
-#include "training/terminal.h"
-
 namespace espalier {
+
+/// What the user asks for; `automatic` goes by the environment and the stream.
+enum class ColorChoice : std::uint8_t { automatic, always, never };
+
+/// What may be written to a stream.
+struct Terminal {
+  bool interactive = false;  ///< lines may be written over
+  bool color = false;
+  bool unicode = false;
+  int columns = 80;
+};
+
+/// That of a file descriptor of this process (terminal_of in training/terminal.h).
+Terminal detect_terminal(int descriptor, ColorChoice choice = ColorChoice::automatic);
 
 /// Seconds from some fixed moment, never going back.
 using Clock = std::function<double()>;

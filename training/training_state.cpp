@@ -1,5 +1,3 @@
-#include "training/training_state.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "runtime/engine.h"
 #include "training/checkpoint.h"
 #include "training/safetensors.h"
 

@@ -1,6 +1,6 @@
-// How optimizers change a param: rules, and the visible table of optimizers. An optimizer is one
-// record in update_rule.cpp; the command, `espalier info`, engines on every device and the tests
-// walk the table. Used by StandardOptimizer (training/optimizer.h).
+// The visible table of optimizers: what an UpdateRule (training/optimizer.h) does to a param. An
+// optimizer is one record in update_rule.cpp; StandardOptimizer, the command, `espalier info` and
+// the tests walk the table.
 #pragma once
 
 #include <cstddef>
@@ -8,32 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/step/optimizer.h"
+#include "ir/scalar.h"
+#include "runtime/step/update_expression.h"
+#include "training/optimizer.h"
 
 namespace espalier {
-
-struct OptimizerInfo;
-
-/// The first optimizer of the table: gradient descent.
-const OptimizerInfo& sgd();
-
-/// How a param is updated. For gradient g and value p, first g += l2·p, then
-///   sgd:     m = momentum·m + g;  p -= lr·m
-///   adagrad: s += g²;  p -= lr·g / (√s + epsilon)
-///   adam:    m += (1 − beta1)(g − m);  v = beta2·v + (1 − beta2)g²;
-///            p -= lr / (1 − beta1ᵗ) · m / (√v / √(1 − beta2ᵗ) + epsilon) at step t = 1, 2, …
-/// where m, s and v start at 0. With lr = 0 the param is frozen: nothing of it is updated or kept.
-/// So is a param that no gradient reaches, whatever its rule.
-struct UpdateRule {
-  const OptimizerInfo* optimizer = &sgd();  ///< a row of the table, or a record of the user's own
-  double lr = 0.05;
-  double momentum = 0;
-  double beta1 = 0.9, beta2 = 0.999;
-  double epsilon = 0;
-  double l2 = 0;
-
-  bool operator==(const UpdateRule&) const = default;
-};
 
 /// The numbers of one step's updates: floats on the host, scalar expressions for devices.
 template <class T>
@@ -69,9 +48,6 @@ struct OptimizerInfo {
 
 /// All optimizers, by name.
 std::span<const OptimizerInfo> optimizers();
-
-/// The defaults of the optimizer `name`. UserError, listing the names, if there is none.
-UpdateRule update_rule(std::string_view name);
 
 /// The numbers of step 1, 2, …, with all rates times `rate_factor`; the scale is 1.
 UpdateNumbers<float> update_numbers(const UpdateRule& rule, double rate_factor, double step);

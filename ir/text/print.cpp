@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ir/build.h"
+#include "ir/differentiated.h"
 #include "ir/op.h"
 
 namespace espalier::ir {

@@ -6,10 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include "ir/differentiated.h"
 #include "ir/program.h"
 
 namespace espalier::ir {
+
+struct Differentiated;
 
 std::string print(const Program& program);
 

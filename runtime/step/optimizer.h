@@ -4,19 +4,18 @@
 // splits the work.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ir/program.h"
-#include "ir/scalar.h"
 
 namespace espalier {
+
+class UpdateExpression;
 
 /// A param as the engine stores it. Layouts may pad: padding has value 0 and gradient 0, and every
 /// update must leave it 0.
@@ -35,45 +34,6 @@ struct StoredParam {
 struct GradientInfo {
   double norm = 0;   ///< Euclidean norm over all params, after scaling
   double scale = 1;  ///< what is handed to the updates is to be multiplied by this
-};
-
-/// Where an optimizer's state is while a device has it.
-class KeptElsewhere {
- public:
-  virtual ~KeptElsewhere() = default;
-  /// Writes the state to `kept_values`; the device reads it from there again before the next step.
-  virtual void bring_back() = 0;
-};
-
-/// The update of an optimizer that treats every float alike, as a scalar expression: engines
-/// compile it for devices whose memory the host cannot write. `Optimizer::update` means the same. A
-/// step is then prepare, rates, and, once the norm is known, begin_step; if the norm is not finite,
-/// nothing has changed then, else the updates are done.
-class UpdateExpression {
- public:
-  static constexpr int most_kept = 2, most_rates = 8;
-  struct Numbers {
-    ir::Scalar value;
-    std::array<ir::Scalar, most_kept> kept;  ///< the state of that float
-  };
-  virtual ~UpdateExpression() = default;
-
-  /// Floats that are kept for each float of `param`, at most most_kept.
-  virtual int kept(ir::ParamId param) const = 0;
-  /// Numbers that `update` is given, at most most_rates; their values in the step that begins next.
-  virtual int rates(ir::ParamId param) const = 0;
-  virtual void next_rates(ir::ParamId param, std::span<float> rates) const = 0;
-  /// What becomes of a float and its state; `gradient` is to be multiplied by `scale` first.
-  virtual Numbers update(ir::ParamId param, const Numbers& old, ir::Scalar gradient,
-                         ir::Scalar scale, std::span<const ir::Scalar> rates) const = 0;
-  /// Gradients are scaled down to this norm, if it is above 0.
-  virtual double clip_norm() const = 0;
-
-  /// The state on the host, where it is at first.
-  virtual std::span<float> kept_values(ir::ParamId param, int i) = 0;
-  /// From now on `place` has the state; who had it before brings it back first.
-  virtual void keep_at(std::shared_ptr<KeptElsewhere> place) = 0;
-  virtual const KeptElsewhere* kept_at() const = 0;
 };
 
 /// How a learning rate schedule changes an optimizer's rates.
@@ -139,8 +99,9 @@ class Optimizer {
                            std::span<float> values, std::span<const std::int32_t> rows,
                            std::span<const float> gradients) = 0;
 
-  /// The same as an expression. Without one, engines on devices copy values and gradients to the
-  /// host and values back, in every step.
+  /// The same update as an expression (runtime/step/update_expression.h), which engines compile
+  /// for devices. Null: in every step, such engines copy values and gradients to the host and the
+  /// new values back.
   virtual UpdateExpression* expression() { return nullptr; }
 
   /// Null: the optimizer knows no learning rate schedule.

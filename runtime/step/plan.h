@@ -8,7 +8,7 @@
 
 #include "base/thread_team.h"
 #include "codegen/kernel/compiled_kernel.h"
-#include "runtime/step/profile.h"
+#include "runtime/step/statistics.h"
 
 namespace espalier::runtime {
 

@@ -1,5 +1,3 @@
-#include "runtime/step/profile.h"
-
 #include <chrono>
 
 #include "codegen/kernel/copies.h"

@@ -1,9 +1,10 @@
-// What a step reports: the loss, the gradients' norm, and what was counted and timed on the way.
-// Filled in by the engine; summed over steps by whoever runs several.
+// What a step reports: the loss, the norm of the gradients, counts and times, and, if the engine
+// was asked to profile, the time of every launch. Filled by the engine; read by its users.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace espalier {
 
@@ -46,6 +47,15 @@ struct StepResult {
   double loss = 0;           ///< Σ losses × scale
   double gradient_norm = 0;  ///< Euclidean, over all params, of the scaled objective
   StepStatistics statistics;
+};
+
+/// One launch of a profiled step.
+struct LaunchProfile {
+  std::string_view kernel;  ///< `node.forward`; valid as long as the engine
+  int stage = 0;            ///< of the kernel
+  std::int64_t rows = 0;    ///< cell or child rows; 1 for a stage that runs once
+  std::int64_t copied = 0;  ///< bytes moved without computing (codegen/kernel/copies.h)
+  double seconds = 0;       ///< until all threads were done
 };
 
 }  // namespace espalier

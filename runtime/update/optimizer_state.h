@@ -8,6 +8,7 @@
 
 #include "runtime/step/buffer.h"
 #include "runtime/step/optimizer.h"
+#include "runtime/step/update_expression.h"
 
 namespace espalier::runtime {
 

@@ -10,6 +10,7 @@
 
 #include "codegen/kernel/kernel.h"
 #include "runtime/step/optimizer.h"
+#include "runtime/step/update_expression.h"
 
 namespace espalier::runtime {
 

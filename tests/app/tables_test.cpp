@@ -14,6 +14,7 @@
 #include "scheduler/strategy.h"
 #include "tests/app/command.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier::app {
 namespace {

@@ -7,6 +7,7 @@
 #include "tests/codegen/model_kernels.h"
 #include "tests/support/cubin.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier::test {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "data/text_file.h"
 #include "tests/data/support.h"
 

@@ -7,8 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "data/text_file.h"
+#include "data/treebank.h"
 
 namespace espalier::data {
 namespace {

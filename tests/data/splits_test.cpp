@@ -1,7 +1,7 @@
 // Which files and trees are loaded for a split, what is said about them, and CoNLL-U folders.
 #include <gtest/gtest.h>
 
-#include "data/loader.h"
+#include "data/dataset.h"
 #include "tests/data/support.h"
 
 namespace espalier::data {

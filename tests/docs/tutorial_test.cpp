@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <random>
 #include <set>
 #include <span>
 #include <string>
@@ -13,7 +14,6 @@
 #include "tests/docs/markdown.h"
 #include "tests/support/golden.h"
 // snippet: headers
-#include "base/random.h"
 #include "data/minibatches.h"
 #include "data/tree.h"
 #include "frontend/model.h"
@@ -23,7 +23,6 @@
 #include "training/engine_task.h"
 #include "training/metrics.h"
 #include "training/optimizer.h"
-#include "training/training_state.h"
 
 using namespace espalier;
 // end
@@ -32,22 +31,22 @@ namespace {
 
 // snippet: examples
 /// Adds a random nested list to `builder` and returns its largest digit.
-int grow(data::TreeBuilder& builder, Random& random, std::uint32_t depth) {
+int grow(data::TreeBuilder& builder, std::mt19937& random, std::uint32_t depth) {
   if (depth == 0) {
-    const int digit = static_cast<int>(random.below(10));
+    const int digit = static_cast<int>(random() % 10);
     builder.leaf(digit);
     return digit;
   }
-  const int length = 1 + static_cast<int>(random.below(4));
+  const int length = 1 + static_cast<int>(random() % 4);
   int largest = 0;
   for (int i = 0; i < length; ++i)
-    largest = std::max(largest, grow(builder, random, random.below(depth)));
+    largest = std::max(largest, grow(builder, random, random() % depth));
   builder.node(length);
   return largest;
 }
 
-std::vector<data::Tree> nested_lists(std::size_t count, std::uint64_t seed) {
-  Random random(seed);
+std::vector<data::Tree> nested_lists(std::size_t count, std::uint32_t seed) {
+  std::mt19937 random(seed);
   data::TreeBuilder builder;
   std::vector<data::Tree> trees;
   while (trees.size() < count) {

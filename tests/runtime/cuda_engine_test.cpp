@@ -21,6 +21,7 @@
 #include "tests/support/random_calls.h"
 #include "tests/support/refusal.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier::test {
 namespace {

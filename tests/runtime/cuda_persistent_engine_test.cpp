@@ -12,6 +12,7 @@
 #include "tests/runtime/cuda_runs.h"
 #include "tests/runtime/engine_runs.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier::test {
 namespace {

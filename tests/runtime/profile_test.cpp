@@ -1,6 +1,4 @@
 // Timed launches: all are there, in order, and what they compute stays the same bits.
-#include "runtime/step/profile.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
@@ -8,6 +6,7 @@
 #include "base/disk_cache.h"
 #include "codegen/compiler.h"
 #include "runtime/engine.h"
+#include "runtime/step/statistics.h"
 #include "tests/runtime/forest.h"
 #include "training/optimizer.h"
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "frontend/model.h"
+#include "frontend/trace.h"
 #include "ir/op.h"
 #include "ir/text/print.h"
 #include "ir/verify.h"

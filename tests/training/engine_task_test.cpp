@@ -24,6 +24,7 @@
 #include "tests/training/golden_steps.h"
 #include "training/checkpoint.h"
 #include "training/metrics.h"
+#include "training/update_rule.h"
 
 namespace espalier {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 #include <sstream>
 #include <string>
@@ -11,6 +12,7 @@
 #include "tests/data/support.h"
 #include "training/interrupt.h"
 #include "training/optimizer.h"
+#include "training/rate_schedule.h"
 
 namespace espalier {
 namespace {

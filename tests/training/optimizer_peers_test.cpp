@@ -13,6 +13,7 @@
 #include "tests/support/reference_examples.h"
 #include "tests/training/golden_steps.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier {
 namespace {

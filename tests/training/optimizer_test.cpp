@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "tests/data/support.h"
 #include "tests/support/reference_examples.h"
+#include "training/update_rule.h"
 
 namespace espalier {
 namespace {

@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string>
 
+#include "training/terminal.h"
+
 namespace espalier {
 namespace {
 

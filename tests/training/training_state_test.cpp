@@ -1,6 +1,4 @@
 // A run that stops and goes on in new objects takes the same steps as one that did not stop.
-#include "training/training_state.h"
-
 #include <gtest/gtest.h>
 
 #include "frontend/model.h"
@@ -8,8 +6,10 @@
 #include "tests/data/support.h"
 #include "tests/runtime/forest.h"
 #include "tests/support/refusal.h"
+#include "training/checkpoint.h"
 #include "training/engine_task.h"
 #include "training/optimizer.h"
+#include "training/update_rule.h"
 
 namespace espalier {
 namespace {

@@ -1,9 +1,8 @@
-#include "frontend/call.h"
+#include "frontend/cell.h"
 
 #include <utility>
 
 #include "base/error.h"
-#include "frontend/cell.h"
 #include "ir/op.h"
 #include "ir/record/recorder.h"
 

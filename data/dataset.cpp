@@ -1,8 +1,9 @@
-#include "data/loader.h"
+#include "data/dataset.h"
 
 #include <string>
 
 #include "base/error.h"
+#include "data/formats.h"
 #include "data/text_file.h"
 
 namespace espalier::data {
@@ -29,6 +30,10 @@ Dataset load_dataset(std::string_view spec, const LoadOptions& options,
   dataset.vocabulary.freeze();
   drop_unwanted(options.splits, dataset);
   return dataset;
+}
+
+Dataset load_dataset(std::string_view spec, const LoadOptions& options) {
+  return load_dataset(spec, options, formats());
 }
 
 }  // namespace espalier::data

@@ -1,7 +1,8 @@
-#include "data/loader.h"
+#include "data/dataset.h"
 
 #include <gtest/gtest.h>
 
+#include "data/formats.h"
 #include "tests/data/support.h"
 
 namespace espalier::data {
