@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "ir/op.h"
 #include "ir/passes/simplify.h"
-#include "ir/passes/split_contractions.h"
 #include "ir/rebuild.h"
 
 namespace espalier::ir {
@@ -243,7 +242,7 @@ class Differentiator {
     std::vector<NodeId> residuals;
     for (NodeId& target : targets) target = split(target, out, residuals).id;
 
-    backward.graph = split_contractions(out.finish(targets), targets, builder_.context());
+    backward.graph = out.finish(targets);
     std::size_t next = 0;
     for (ChildGradient& gradient : backward.child_gradients) gradient.output = targets[next++];
     for (ParamContribution c : contributions_) {
@@ -255,7 +254,6 @@ class Differentiator {
     for (NodeId output : cell_.outputs) result.forward.outputs.push_back(values_[output].id);
     result.forward.outputs.insert(result.forward.outputs.end(), residuals.begin(), residuals.end());
     result.forward.graph = builder_.finish(result.forward.outputs);
-    result.forward = without_stop_gradients(result.forward);
     result.backward = std::move(backward);
     return result;
   }
