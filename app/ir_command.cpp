@@ -42,8 +42,8 @@ std::vector<std::string> ir_targets() {
 std::vector<std::string> all_passes() {
   std::vector<std::string> names{"trace", "hoist"};
   for (const ir::Purpose purpose : {ir::Purpose::training, ir::Purpose::inference})
-    for (const std::string_view name : ir::pass_names(purpose))
-      if (std::ranges::find(names, name) == names.end()) names.emplace_back(name);
+    for (const ir::PassInfo& pass : ir::passes(purpose))
+      if (std::ranges::find(names, pass.name) == names.end()) names.emplace_back(pass.name);
   return names;
 }
 
@@ -101,31 +101,34 @@ class Dump {
     program_ = hoisted(std::move(program_));
     if (flags_.record.hoist) show("hoist", program_);
     const bool training = flags_.purpose == "training";
-    std::map<std::string_view, ir::Program> after;  // what each pass gave, but differentiation
-    std::vector<ir::Differentiated> differentiated;
+    std::map<std::string_view, ir::Program> cells;  // the result of each pass
+    std::map<std::string_view, std::vector<ir::Differentiated>> halves;
     for (std::size_t i = 0; i < program_.cells.size(); ++i) {
-      const ir::PassObserver collect{[&](std::string_view pass, const ir::Cell& cell) {
-                                       after.try_emplace(pass, program_).first->second.cells[i] =
-                                           cell;
-                                     },
-                                     {}};
+      const ir::PassObserver collect{
+          [&](const ir::PassInfo& pass, const ir::Cell& cell) {
+            cells.try_emplace(pass.name, program_).first->second.cells[i] = cell;
+          },
+          [&](const ir::PassInfo& pass, const ir::Differentiated& both) {
+            halves[pass.name].push_back(both);
+          }};
       if (training)
-        differentiated.push_back(ir::training_cells(program_, program_.cells[i], collect));
+        ir::training_cells(program_, program_.cells[i], collect);
       else
         ir::inference_cell(program_.cells[i], collect);
     }
-    for (const std::string_view pass :
-         ir::pass_names(training ? ir::Purpose::training : ir::Purpose::inference)) {
-      const auto found = after.find(pass);
-      if (found != after.end())
-        show(pass, found->second);
+    const std::vector<ir::PassInfo> passes =
+        ir::passes(training ? ir::Purpose::training : ir::Purpose::inference);
+    for (const ir::PassInfo& pass : passes)
+      pass.scope == ir::PassScope::cell ? show(pass.name, cells.at(pass.name))
+                                        : show(pass.name, halves.at(pass.name));
+    if (flags_.kernels) {
+      if (training)
+        for (const ir::Differentiated& both : halves.at(passes.back().name)) show_kernels(both);
       else
-        show(pass, differentiated);
+        for (const ir::Cell& cell : cells.at(passes.back().name).cells)
+          if (chosen(cell) && !ir::is_input(cell))
+            print_kernel("inference", cell, codegen::lower_forward(program_, cell, target()));
     }
-    if (!training && flags_.kernels)
-      for (const ir::Cell& cell : after[ir::pass_names(ir::Purpose::inference).back()].cells)
-        if (chosen(cell) && !ir::is_input(cell))
-          print_kernel("inference", cell, codegen::lower_forward(program_, cell, target()));
     std::cout << std::flush;
   }
 
@@ -154,13 +157,12 @@ class Dump {
       if (cell.name == flags_.cell) std::cout << ir::print(cell, program) << '\n';
   }
 
-  void show(std::string_view pass, const std::vector<ir::Differentiated>& cells) {
+  void show(std::string_view pass, const std::vector<ir::Differentiated>& cells) const {
     const bool wanted = heading(pass);
     for (const ir::Differentiated& both : cells) {
       if (!chosen(both.forward)) continue;
       ir::verify(both, program_);
       if (wanted) std::cout << ir::print(both, program_) << '\n';
-      if (flags_.kernels) show_kernels(both);
     }
   }
 
@@ -186,6 +188,7 @@ class Dump {
 
   void show_kernels(const ir::Differentiated& both) {
     const ir::Cell& cell = both.forward;
+    if (!chosen(cell)) return;
     print_kernel("forward", cell, codegen::lower_forward(program_, cell, target()));
     print_kernel("backward", cell, codegen::lower_backward(cell, both.backward, target()));
     const std::vector<bool> stores(both.backward.contributions.size(), false);

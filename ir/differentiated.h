@@ -1,7 +1,7 @@
-// The two halves of a differentiated cell. The backward cell reads the forward cell's ports, its
-// own outputs, kept residuals and the cotangents of its outputs; it gives the gradient of each
-// child field and the contributions from which the weight gradients are formed once per step. Made
-// by ir/passes/gradient.h.
+// The two halves of a differentiated cell. The backward cell reads the ports, outputs and residuals
+// of the forward cell and the cotangents of its outputs. It computes the gradient of each child
+// field, and the contributions from which weight gradients are summed once per step. Made by
+// ir/passes/gradient.h.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +11,19 @@
 
 namespace espalier::ir {
 
-/// The gradient of field `field` of Child or Children port `port`: output `output` of the backward
-/// graph. Every field of every such port has one; constant zero where nothing flows.
+/// The gradient of field `field` of Child or Children port `port`, at node `output` of the backward
+/// graph. Every field of every such port has one; it is a constant 0 where no gradient flows.
 struct ChildGradient {
   int port = 0, field = 0;
   NodeId output = -1;
 };
 
-/// How a param's gradient is formed over all instances of the cell (or over all children of a port,
-/// where the values are per child; left and right are so together). Numbers lie in the order of the
-/// param's, in whatever axes.
+/// How a param's gradient is summed over all instances of the cell, or over all children of a port
+/// if `left` and `right` are per child. Numbers are in the param's order; axes may differ.
 struct ParamContribution {
   enum class Kind : std::uint8_t {
-    outer,  ///< Σ left ⊗ right, left [m] and right [k]: a matmul's weights; or [n, m] and [n, k]:
-            ///< n such products a time
+    outer,  ///< Σ left ⊗ right, the weights of a matmul: left [m] and right [k], or left [n, m]
+            ///< and right [n, k] for n outer products per instance
     sum,    ///< Σ left, of the param's size: a bias
     rows,   ///< left, added to row `index` of the param: an embedding
   };
@@ -41,8 +40,8 @@ struct BackwardCell {
   std::vector<ParamContribution> contributions;
 };
 
-/// The two halves of a differentiated cell. `forward.outputs` holds the residuals behind the
-/// fields of the state, in the order in which the backward graph's `residual` leaves count them.
+/// Both halves. After the fields of the state, `forward.outputs` has the residuals, in the order in
+/// which the backward graph's `residual` leaves are numbered.
 struct Differentiated {
   Cell forward;
   BackwardCell backward;

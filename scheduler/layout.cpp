@@ -8,7 +8,6 @@
 
 namespace espalier::scheduler {
 
-using ir::Access;
 using ir::InstanceId;
 using ir::PortKind;
 

@@ -9,13 +9,20 @@
 #include <span>
 #include <vector>
 
-#include "ir/access.h"
 #include "ir/record/instance_graph.h"
 #include "scheduler/schedule.h"
 
 namespace espalier::scheduler {
 
 inline constexpr std::uint32_t no_row = UINT32_MAX;
+
+/// How a batch reads an operand of its instances, for reports. Kernels read every operand as
+/// gathered rows.
+enum class Access : std::uint8_t {
+  shared,      ///< all instances read one row
+  contiguous,  ///< instance i reads row first + i
+  gathered,    ///< instance i reads row rows[i]
+};
 
 /// Index arrays of one port of one cell.
 struct PortLayout {
@@ -91,7 +98,7 @@ class Layout {
                                        const ir::Program& program) const;
   /// How batch `b` reads port `p`, for reports: consecutive rows (or fewer than two), every row the
   /// same (shared), or neither. For Index ports `contiguous` never holds.
-  ir::Access access(std::size_t batch, std::size_t port, const ir::Program& program) const;
+  Access access(std::size_t batch, std::size_t port, const ir::Program& program) const;
 
  private:
   void append_port(const ir::InstanceGraph& graph, std::span<const ir::InstanceId> instances,

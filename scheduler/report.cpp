@@ -13,7 +13,6 @@
 namespace espalier::scheduler {
 namespace {
 
-using ir::Access;
 using ir::InstanceId;
 
 /// A string literal of JSON, and of Graphviz.

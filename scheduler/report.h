@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "ir/access.h"
 #include "ir/record/instance_graph.h"
 #include "scheduler/layout.h"
 
@@ -26,7 +25,7 @@ struct ScheduleReport {
   /// What a batch reads through one port.
   struct Read {
     std::uint32_t rows = 0;
-    ir::Access access = ir::Access::gathered;
+    Access access = Access::gathered;
   };
   struct Batch {
     ir::CellId cell = -1;
@@ -49,7 +48,7 @@ struct ScheduleReport {
   /// Rows of earlier outputs (Child and Children ports) by Access.
   std::array<std::size_t, 3> rows{};
 
-  std::size_t rows_read(ir::Access access) const { return rows[static_cast<std::size_t>(access)]; }
+  std::size_t rows_read(Access access) const { return rows[static_cast<std::size_t>(access)]; }
   /// Batches over the lower bound, ≥ 1; 1 without instances.
   double ratio() const;
 };
@@ -68,6 +67,6 @@ void print_dot(std::ostream& out, const ScheduleReport& report);
 /// names of their cells and what they read, edges.
 void print_json(std::ostream& out, const ScheduleReport& report);
 
-std::string_view to_string(ir::Access access);
+std::string_view to_string(Access access);
 
 }  // namespace espalier::scheduler

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "ir/op.h"
 #include "ir/passes/simplify.h"
-#include "ir/passes/split_contractions.h"
 #include "ir/rebuild.h"
 
 namespace espalier::ir {
@@ -60,7 +59,7 @@ class Differentiator {
     return finish();
   }
 
-  /// Raises the reach of the params to which the cell contributes.
+  /// Raises the reach of the params that the cell contributes to.
   void mark_reached(std::vector<Reach>& params) {
     walk();
     for (const ParamContribution& c : contributions_)
@@ -75,7 +74,7 @@ class Differentiator {
       internal_check(value.id < builder_.size(), "the copy of '{}' is incomplete", cell_.name);
     forward_size_ = builder_.size();
     seed();
-    // Copies keep the order of the cell, so a reverse walk meets every user before its operands.
+    // The copy keeps the cell's order, so a reverse walk visits every user before its operands.
     for (NodeId id = forward_size_ - 1; id >= 0; --id) visit(builder_.value(id));
   }
 
@@ -97,9 +96,9 @@ class Differentiator {
 
   void add(NodeId id, Cotangent cotangent) { cotangents_[id].push_back(std::move(cotangent)); }
 
-  /// A value's cotangents, apart by the Children port over which they lie: a value shared by all
-  /// instances (a transposed param) may be read once per instance and once per child, and the
-  /// two must not be added before each is summed over its own kind.
+  /// A value's cotangents, grouped by the Children port that they are per child of. A value that
+  /// all instances share (a transposed param) may be read per instance and per child. Such
+  /// cotangents can be added only after each has been summed over its own axis.
   std::map<std::int8_t, std::vector<Cotangent>> groups(Value value) const {
     std::map<std::int8_t, std::vector<Cotangent>> result;
     if (const auto found = cotangents_.find(value.id); found != cotangents_.end())
@@ -107,7 +106,7 @@ class Differentiator {
     return result;
   }
 
-  /// The sum of cotangents of a value of that type.
+  /// The sum of the cotangents of a value of type `type`.
   Value total(const Type& type, const std::vector<Cotangent>& cotangents) {
     std::vector<Cotangent> slices;
     Value sum;
@@ -138,15 +137,15 @@ class Differentiator {
     if (node.op->id == OpId::slice) return add(node.operands[0], {cotangent, node.attributes});
     std::vector<Value> operands;
     for (NodeId id : node.operands) operands.push_back(builder_.value(id));
-    if (!node.op->gradient) return;  // a step function: nothing flows
+    if (!node.op->gradient) return;  // a step function
     const std::vector<Value> gradients =
         node.op->gradient({operands, value, cotangent, node.attributes});
     for (std::size_t i = 0; i < gradients.size(); ++i)
       if (gradients[i] && reaches_[operands[i].id]) add(operands[i].id, {gradients[i], {}});
   }
 
-  /// Each cotangent of a param is a contribution of its own; slices are joined first, unless they
-  /// are outer products that do not make one outer product.
+  /// Each cotangent of a param becomes a contribution. Slices are joined first, unless they are
+  /// outer products that do not join to one outer product.
   void contribute(ParamId id, const Type& type, const std::vector<Cotangent>& cotangents) {
     std::vector<Cotangent> slices;
     bool outers = true;
@@ -164,7 +163,7 @@ class Differentiator {
     for (const Cotangent& slice : slices) contribute(id, embed_slice(builder_, type, slice));
   }
 
-  /// Adds the contributions that a cotangent is the sum of, in their order.
+  /// Adds one contribution per term of the cotangent, which may be a sum, in the order of terms.
   void contribute(ParamId id, Value cotangent) {
     std::vector<Value> terms{cotangent};
     while (!terms.empty()) {
@@ -179,7 +178,7 @@ class Differentiator {
     }
   }
 
-  /// The same numbers in the same order, whatever their axes: a gradient is summed as a list.
+  /// Without reshapes: a gradient is summed as a flat list of numbers.
   static Value arranged(Value value) {
     while (value.is(OpId::reshape)) value = value.operand(0);
     return value;
@@ -201,7 +200,8 @@ class Differentiator {
     const bool transposed = value.is(OpId::transpose);
     const Value product = transposed ? value.operand(0) : value;
     if (product.is(OpId::matmul) && product.shape().rank() == 2) {
-      // Σ over the meeting axis of outer products, if that keeps fewer numbers than their sum.
+      // A sum of outer products over the contracted axis, if the factors are fewer numbers than
+      // the result.
       const Value a = product.operand(0), b = product.operand(1);
       if (a.shape().size() + b.shape().size() <= product.shape().size()) {
         const Value columns = builder_.apply(OpId::transpose, {a});
@@ -217,8 +217,8 @@ class Differentiator {
     return index_port(builder_.graph(), value.operand(1).id);
   }
 
-  /// Splits the joint graph: backward targets are rebuilt over leaves; forward values that they
-  /// need are read, recomputed or kept.
+  /// Splits the joint graph into forward and backward. Forward values that the backward graph needs
+  /// are read, recomputed or kept as residuals.
   Differentiated finish() {
     std::vector<NodeId> targets;
     BackwardCell backward;
@@ -243,7 +243,7 @@ class Differentiator {
     std::vector<NodeId> residuals;
     for (NodeId& target : targets) target = split(target, out, residuals).id;
 
-    backward.graph = split_contractions(out.finish(targets), targets, builder_.context());
+    backward.graph = out.finish(targets);
     std::size_t next = 0;
     for (ChildGradient& gradient : backward.child_gradients) gradient.output = targets[next++];
     for (ParamContribution c : contributions_) {
@@ -255,12 +255,12 @@ class Differentiator {
     for (NodeId output : cell_.outputs) result.forward.outputs.push_back(values_[output].id);
     result.forward.outputs.insert(result.forward.outputs.end(), residuals.begin(), residuals.end());
     result.forward.graph = builder_.finish(result.forward.outputs);
-    result.forward = without_stop_gradients(result.forward);
     result.backward = std::move(backward);
     return result;
   }
 
-  /// What came to the leaf that reads this field of this port; 0 if none does or nothing came.
+  /// The total cotangent of the leaf that reads this field of this port; a constant 0 if there is
+  /// none.
   Value child_gradient(int port, int field, Type type) {
     if (cell_.ports[port].kind == PortKind::children) type.children = std::int8_t(port);
     for (NodeId id = 0; id < forward_size_; ++id) {
@@ -272,8 +272,8 @@ class Differentiator {
     return builder_.leaf(OpId::constant, type, {{}, 0, type.shape});
   }
 
-  /// Finds which forward values can be had in the backward kernel without one more residual: what
-  /// is read there anyway, and what only element-wise and movement ops make of such values.
+  /// Finds the forward values that the backward kernel gets without a further residual: those that
+  /// it can read, and those that follow from them by element-wise and movement ops alone.
   void find_cheap() {
     field_.assign(forward_size_, -1);
     for (std::size_t field = cell_.outputs.size(); field-- > 0;)
@@ -290,7 +290,7 @@ class Differentiator {
       if (builder_.node(id).op->kind == OpClass::leaf || field_[id] >= 0) make_cheap(id);
   }
 
-  /// Also what becomes cheap with it.
+  /// Also marks the values that become cheap with it.
   void make_cheap(NodeId id) {
     std::vector<NodeId> fresh{id};
     while (!fresh.empty()) {
@@ -306,7 +306,7 @@ class Differentiator {
     }
   }
 
-  /// The value as the backward graph has it.
+  /// The value in the backward graph.
   Value split(NodeId target, GraphBuilder& out, std::vector<NodeId>& residuals) {
     std::vector<NodeId> waiting{target};
     while (!waiting.empty()) {

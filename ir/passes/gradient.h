@@ -9,19 +9,19 @@
 
 namespace espalier::ir {
 
-/// Differentiates a simplified cell of `program`. A value that the backward pass needs is read if
-/// it is a port, param, output or kept already, recomputed if only element-wise and movement ops
-/// lie between it and such values, and else becomes a residual. Through an op without gradient
-/// nothing flows.
+/// Differentiates a simplified cell of `program`. A forward value that the backward cell needs is
+/// read if it is a port, a param, an output or a residual already. It is recomputed if it follows
+/// from such values by element-wise and movement ops alone. Otherwise it becomes a residual. No
+/// gradient flows through an op without a gradient rule.
 Differentiated differentiate(const Program& program, const Cell& cell);
 
-/// How gradients reach a param from the cells of a program.
+/// Which gradients a param gets from the cells of a program.
 enum class Reach : std::uint8_t {
   none,
-  rows,  ///< all of them are gradients of rows that Index ports chose
-  whole,
+  rows,   ///< only gradients of rows chosen by Index ports
+  whole,  ///< at least one gradient of the whole param
 };
-/// For each param, how gradients reach it.
+/// By param.
 std::vector<Reach> reached_params(const Program& program);
 
 }  // namespace espalier::ir

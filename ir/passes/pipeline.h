@@ -1,9 +1,10 @@
-// The passes that lead from a cell as it was recorded to what is lowered: which ones, in which
-// order. The engine runs them (runtime/step/cell_kernels.h) and `espalier ir` prints what each one
-// gives; nothing else decides which passes run. Hoisting (hoist.h) comes before them: it splits
-// cells of a program and is the recorder's. Tested by tests/ir/pipeline_test.cpp.
+// The passes that turn a recorded cell into the cells that are lowered: which passes, in which
+// order. The engine runs them (runtime/step/cell_kernels.h) and `espalier ir` prints the result of
+// each; no other place decides which passes run. Hoisting (hoist.h) comes before them: it splits
+// the cells of a program, and the recorder must know of it. Tested by tests/ir/pipeline_test.cpp.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 #include <vector>
@@ -15,20 +16,32 @@ namespace espalier::ir {
 
 enum class Purpose : std::uint8_t { inference, training };
 
-/// The names of the passes in the order in which they run.
-std::vector<std::string_view> pass_names(Purpose purpose);
+/// What a pass rewrites: the cell, before it is differentiated or for inference; the cell into its
+/// two halves; or one of the halves.
+enum class PassScope : std::uint8_t { cell, differentiation, forward, backward };
 
-/// Called after each pass with its name and its result. Either may be empty.
-struct PassObserver {
-  std::function<void(std::string_view pass, const Cell&)> cell;
-  std::function<void(std::string_view pass, const Differentiated&)> differentiated;
+struct PassInfo {
+  std::string_view name;
+  PassScope scope;
+
+  bool operator==(const PassInfo&) const = default;
 };
 
-/// What inference lowers.
+/// The passes in the order in which they run.
+std::vector<PassInfo> passes(Purpose purpose);
+
+/// Called after each pass with its result. Either member may be empty.
+struct PassObserver {
+  std::function<void(const PassInfo&, const Cell&)> cell;
+  /// From differentiation on.
+  std::function<void(const PassInfo&, const Differentiated&)> differentiated;
+};
+
+/// The cell that is lowered for inference.
 Cell inference_cell(const Cell& cell, const PassObserver& observer = {});
 
-/// What training lowers: the forward cell, the backward cell, and in that the contributions from
-/// which weight gradients are summed.
+/// The two cells that are lowered for training: forward and backward. The weight gradients are
+/// lowered from the contributions of the backward cell; no pass rewrites them further.
 Differentiated training_cells(const Program& program, const Cell& cell,
                               const PassObserver& observer = {});
 

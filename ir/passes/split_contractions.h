@@ -1,18 +1,14 @@
-// A product that is read in slices of different lengths becomes a product for each slice, so that
-// each is computed where it is wanted: the gradients of the two halves of a concat go to two
-// places. Slices of one length share a product: they are the gates of a tile. Used on backward
-// cells, whose values do not change by it. Tested by tests/ir/split_contractions_test.cpp.
+// A contraction that is read in slices of different lengths becomes one contraction per slice, so
+// that each part is computed where it is used: the gradients of the two halves of a concat go to
+// two places. Slices of equal length share a contraction, because they are the gates of one tile.
+// Values do not change. Tested by tests/ir/split_contractions_test.cpp.
 #pragma once
 
-#include <string>
-#include <vector>
-
-#include "ir/graph.h"
+#include "ir/differentiated.h"
 
 namespace espalier::ir {
 
-/// The graph rebuilt; `targets` are its nodes that matter, and are renumbered.
-Graph split_contractions(const Graph& graph, std::vector<NodeId>& targets,
-                         const std::string& context);
+/// The backward cell rebuilt.
+BackwardCell split_contractions(const BackwardCell& cell);
 
 }  // namespace espalier::ir

@@ -52,8 +52,9 @@ KeptRows kept(const ir::Type& type) {
 /// Checks what each pass gives.
 ir::PassObserver CellKernels::observer() const {
   if (!verify_) return {};
-  return {[this](std::string_view, const ir::Cell& cell) { ir::verify(cell, program_); },
-          [this](std::string_view, const ir::Differentiated& both) { ir::verify(both, program_); }};
+  return {
+      [this](const ir::PassInfo&, const ir::Cell& cell) { ir::verify(cell, program_); },
+      [this](const ir::PassInfo&, const ir::Differentiated& both) { ir::verify(both, program_); }};
 }
 
 const CompiledKernel* CellKernels::compile(codegen::Kernel kernel) {

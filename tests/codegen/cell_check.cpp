@@ -16,7 +16,7 @@
 #include "codegen/kernel/verify.h"
 #include "codegen/kernel/verify_memory.h"
 #include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
 #include "ir/text/print.h"
 #include "tests/support/rounding.h"
@@ -72,7 +72,7 @@ CellCheck::CellCheck(const ir::Program& program, const ir::Cell& source,
     : program_(program),
       runner_(runner),
       cell_(ir::without_dropout(ir::simplify(ir::fuse_contractions(source)))),
-      d_(ir::differentiate(program, cell_)),
+      d_(ir::training_cells(program, cell_)),
       inputs_(std::move(inputs)),
       random_(random),
       storage_(codegen::backward_storage(d_.backward)),

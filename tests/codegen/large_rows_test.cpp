@@ -9,7 +9,7 @@
 #include "codegen/cpu/host_targets.h"
 #include "codegen/kernel/lower.h"
 #include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
 #include "tests/support/kernel_harness.h"
 #include "tests/support/random_programs.h"
@@ -105,7 +105,7 @@ std::vector<std::vector<float>> results(const ir::Program& program, const ir::Ce
                                         const std::vector<CellInputs>& inputs,
                                         const codegen::Target& target,
                                         const KernelHarness::RunStage& run) {
-  const ir::Differentiated d = ir::differentiate(program, cell);
+  const ir::Differentiated d = ir::training_cells(program, cell);
   Random random(5);
   KernelHarness harness(program, cell, inputs, random);
   harness.run(codegen::lower_forward(program, d.forward, target), run);

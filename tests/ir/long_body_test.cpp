@@ -6,8 +6,8 @@
 #include "ir/passes/fuse_contractions.h"
 #include "ir/passes/gradient.h"
 #include "ir/passes/hoist.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
-#include "ir/passes/split_contractions.h"
 #include "ir/text/print.h"
 #include "ir/verify.h"
 #include "tests/support/cells.h"
@@ -31,7 +31,7 @@ void check_passes(const Program& program) {
   verify(program);
   EXPECT_EQ(print(parse(print(program), "long")), print(program));
   const Cell prepared = simplify(fuse_contractions(body(program)));
-  const Differentiated cell = differentiate(program, prepared);
+  const Differentiated cell = training_cells(program, body(program));
   verify(cell, program);
   EXPECT_EQ(reached_params(program).size(), program.params.size());
   Hoisting hoisting(program);

@@ -14,15 +14,15 @@ namespace {
 TEST(Pipeline, RunsThePassesThatItNames) {
   const Program program = test::random_program(1);
   for (const Cell& cell : program.cells) {
-    std::vector<std::string_view> ran;
+    std::vector<PassInfo> ran;
     const PassObserver note{
-        [&](std::string_view pass, const Cell&) { ran.push_back(pass); },
-        [&](std::string_view pass, const Differentiated&) { ran.push_back(pass); }};
+        [&](const PassInfo& pass, const Cell&) { ran.push_back(pass); },
+        [&](const PassInfo& pass, const Differentiated&) { ran.push_back(pass); }};
     inference_cell(cell, note);
-    EXPECT_EQ(ran, pass_names(Purpose::inference));
+    EXPECT_EQ(ran, passes(Purpose::inference));
     ran.clear();
     training_cells(program, cell, note);
-    EXPECT_EQ(ran, pass_names(Purpose::training));
+    EXPECT_EQ(ran, passes(Purpose::training));
   }
 }
 

@@ -4,9 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "ir/op.h"
-#include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
-#include "ir/passes/simplify.h"
+#include "ir/passes/pipeline.h"
 #include "ir/text/parse.h"
 #include "ir/verify.h"
 
@@ -41,13 +39,12 @@ cell step(word: index, before: child S) -> S {{
 }}
 )",
                                             embed));
-  const Differentiated result =
-      differentiate(program, simplify(fuse_contractions(program.cells[0])));
+  const Differentiated result = training_cells(program, program.cells[0]);
   verify(result, program);
   return result.backward;
 }
 
-TEST(SplitContractions, UnevenSlicesAreProductsOfTheirOwn) {
+TEST(SplitContractions, UnevenSlicesBecomeContractionsOfTheirOwn) {
   const BackwardCell backward = backward_of_step(6);
   EXPECT_EQ(count(backward.graph, "matmul"), 2);
   for (const Node& node : backward.graph.nodes()) {
@@ -56,20 +53,26 @@ TEST(SplitContractions, UnevenSlicesAreProductsOfTheirOwn) {
   }
 }
 
-TEST(SplitContractions, EvenSlicesStayGatesOfOneProduct) {
+TEST(SplitContractions, EvenSlicesStayGatesOfOneContraction) {
   EXPECT_EQ(count(backward_of_step(4).graph, "matmul"), 1);
 }
 
-TEST(SplitContractions, ProductsThatAreWantedWholeStay) {
+TEST(SplitContractions, ContractionsThatAreReadWholeStay) {
   GraphBuilder builder(GraphBuilder::Mode::simplify);
   const Value w = builder.leaf(OpId::param, {DType::f32, {6, 3}, per_instance}, {.ints = {0, 0}});
   const Value x = builder.leaf(OpId::port, {DType::f32, {3}, per_instance}, {.ints = {0, 0}});
   const Value y = builder.apply(OpId::matmul, {w, x});
   const Value head = builder.apply(OpId::slice, {y}, {.ints = {0, 0}, .shape = {2}});
   const Value tail = builder.apply(OpId::slice, {y}, {.ints = {0, 2}, .shape = {4}});
-  std::vector<NodeId> parts{head.id, tail.id}, whole{head.id, y.id};
-  EXPECT_EQ(count(split_contractions(builder.finish(parts), parts, ""), "matmul"), 2);
-  EXPECT_EQ(count(split_contractions(builder.finish(whole), whole, ""), "matmul"), 1);
+  const auto contractions = [&](NodeId first, NodeId second) {
+    std::vector<NodeId> outputs{first, second};
+    BackwardCell cell;
+    cell.graph = builder.finish(outputs);
+    cell.child_gradients = {{0, 0, outputs[0]}, {0, 1, outputs[1]}};
+    return count(split_contractions(cell).graph, "matmul");
+  };
+  EXPECT_EQ(contractions(head.id, tail.id), 2);
+  EXPECT_EQ(contractions(head.id, y.id), 1);
 }
 
 }  // namespace

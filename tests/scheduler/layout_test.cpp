@@ -8,7 +8,7 @@
 namespace espalier::test {
 namespace {
 
-using ir::Access;
+using scheduler::Access;
 using scheduler::Layout;
 using Rows = std::vector<std::int32_t>;
 

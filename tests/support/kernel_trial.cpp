@@ -13,7 +13,7 @@
 #include "ir/evaluate.h"
 #include "ir/op.h"
 #include "ir/passes/fuse_contractions.h"
-#include "ir/passes/gradient.h"
+#include "ir/passes/pipeline.h"
 #include "ir/passes/simplify.h"
 #include "ir/verify.h"
 #include "tests/support/random_programs.h"
@@ -152,7 +152,7 @@ struct KernelTrial::Impl {
     ir::verify(program);
     cell = ir::simplify(ir::fuse_contractions(source));
     ir::verify(cell, program);
-    d = ir::differentiate(program, cell);
+    d = ir::training_cells(program, source);
     ir::verify(d, program);
     storage = codegen::backward_storage(d.backward);
     add_salts(1);
