@@ -1,4 +1,4 @@
-"""A bar chart as SVG: groups of horizontal bars, the longest of each group as wide as the chart."""
+"""A bar chart as SVG: groups of horizontal bars; in each group the longest bar fills the width."""
 
 from html import escape
 
@@ -11,7 +11,7 @@ def text(x, y, words, more=""):
 
 
 def chart(groups):
-    """groups: [(title, [(label, value), ...])]; those called Espalier are ours."""
+    """groups: [(title, [(label, value), ...])]; bars whose label begins with Espalier are green."""
     shapes, y = [], 10
     room = WIDTH - LABELS - 110
     for title, bars in groups:

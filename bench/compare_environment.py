@@ -1,7 +1,7 @@
-"""The Python environment of the peers: made once, and made again where its making was cut off.
+"""Makes the Python environment of the peers, which is used by bench/compare.
 
-bench/compare calls it. What lies in the folder counts only once a copy of requirements.txt is
-there, which is written last; so an interrupted installation is never taken for a whole one.
+A copy of requirements.txt is written into the environment last. Without it, an interrupted
+installation is assumed, and the environment is made again.
 """
 
 import subprocess
@@ -31,8 +31,8 @@ def packages(text):
 
 
 def ready_python(folder=FOLDER, requirements=REQUIREMENTS, run=succeeds):
-    """(the environment's interpreter, None), making it if need be; (None, why not) if none can be
-    made. What cannot be installed is told: a peer that needs it is missing then."""
+    """(the interpreter of the environment, None), which is made if needed, or (None, the reason) if it
+    cannot be made. Packages that cannot be installed are reported; peers that need them are left out."""
     python, stamp = folder / "bin/python", folder / "requirements.txt"
     wanted = requirements.read_text()
     if stamp.exists() and stamp.read_text() == wanted:

@@ -1,4 +1,4 @@
-"""RESULTS.md and results.svg out of the measurements that bench/compare keeps."""
+"""Writes RESULTS.md and results.svg from the measurements that bench/compare keeps."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ PARTS = ("record", "schedule", "layout", "plan", "forward", "backward", "update"
 
 
 def machine(root):
-    """Where and with what a setting is measured."""
+    """The machine and the version of Espalier that are measured."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -28,13 +28,13 @@ def middle(results, field):
 
 
 def ratios(found, peer, ours="ours"):
-    """Ours over the peer's, nodes a second, round by round."""
+    """Nodes per second of Espalier over those of the peer, one ratio per round."""
     pairs = zip(found[ours], found[peer])
     return [a["nodes_per_second"] / b["nodes_per_second"] for a, b in pairs]
 
 
 def measured(store):
-    """(name, entry) in the order of the table of settings."""
+    """(name, entry) of the measured settings, in the order of SETTINGS."""
     return [(name, store[name]) for name in SETTINGS if name in store]
 
 
@@ -54,7 +54,7 @@ def ratios_text(store):
 
 
 def count_text(store):
-    """How many rows of peers were measured, and which were left out and why."""
+    """The number of measured rows of peers, and the rows that were left out, with the reasons."""
     rows = sum(len(peers_of(entry)) for _, entry in measured(store))
     missing = [
         f"- {words(SETTINGS[name])}: {PEERS[peer]}: {' '.join(why.split())}"
@@ -88,7 +88,7 @@ def row_of_ours(name, entry, kind):
 
 
 def as_written(result):
-    """The operations of every call as recorded, over what the peak would do in the time."""
+    """Operations of every recorded call, as a fraction of the peak."""
     more = result["model_flops_unshared"] / result["model_flops"]
     return result["fraction_of_peak"] * more
 
@@ -135,28 +135,29 @@ def provenance(name, entry):
 TEXT = """# Espalier beside its peers
 
 Written by `bench/compare`; [benchmarks.md](../docs/benchmarks.md) explains the figures,
-[peers/README.md](peers/README.md) the peers. Whole steps, medians: recording, scheduling, forward,
-backward and update. Data: the training split of the Stanford Sentiment Treebank, and of UD English
-EWT for the LSTM. Sizes are hidden/embedding.
+[peers/README.md](peers/README.md) the peers. All figures are medians over whole steps: recording,
+scheduling, forward, backward and update. The data is the training split of the Stanford Sentiment
+Treebank, and that of UD English EWT for the LSTM. Sizes are hidden/embedding.
 
-![nodes a second, ours and the peers'](results.svg)
+![nodes per second of Espalier and the peers](results.svg)
 
-## Ours
+## Espalier
 
 {ours}
 
-Equal calls without randomness run once a minibatch (`--share on`, the default): the leaf of a word
-that occurs several times. GFLOP/s and the fractions of peak and roofline count what is computed; "as
-written" is the mathematics of every call as recorded, over what the peak would do in that time.
-Shares of a step:
+Equal calls without randomness, such as the leaves of a word that occurs several times, run once per
+minibatch (`--share on`, the default). GFLOP/s and the fractions of peak and roofline count the
+operations that are computed. "As written" counts the operations of every recorded call instead.
+Shares of the time of a step:
 
 {shares}
 
 ## The peers
 
-Ratio: our nodes a second over the peer's, the median over the rounds (lowest to highest). Before
-timing, both sides took three optimizer steps from the same weights and computed the same losses
-within 1e-4. No peer shares equal calls; the last column is ours without sharing.
+A speedup is Espalier's nodes per second over the peer's: the median over the rounds (lowest to
+highest). Before timing, both sides took three optimizer steps from the same weights and computed the
+same losses within 1e-4. No peer shares equal calls; the last column is the speedup of Espalier without
+sharing.
 
 {peers}
 
@@ -169,7 +170,7 @@ within 1e-4. No peer shares equal calls; the last column is ours without sharing
 
 
 def sections_of_others(file):
-    """What follows our own sections in RESULTS.md: other measurements, which stay."""
+    """The sections of RESULTS.md after those written here: other measurements, which are kept."""
     old = file.read_text(encoding="utf-8") if file.exists() else ""
     start = old.find("\n## ", old.find("\n## How it was measured") + 1)
     return old[start:] if start >= 0 and "\n## How it was measured" in old else ""
@@ -177,10 +178,10 @@ def sections_of_others(file):
 
 def write(store, folder):
     rows = measured(store)
-    head = ["setting", "trees/s", "nodes/s", "µs a token", "as written, of peak", "GFLOP/s",
+    head = ["setting", "trees/s", "nodes/s", "µs per token", "of peak, as written", "GFLOP/s",
             "of peak", "of roofline", "step, ms (quartiles)"]
-    peer_head = ["setting", "peer", "trees/s", "nodes/s", "GFLOP/s", "ours is faster by",
-                 "without sharing"]
+    peer_head = ["setting", "peer", "trees/s", "nodes/s", "GFLOP/s", "speedup",
+                 "speedup without sharing"]
     text = TEXT.format(
         ours=table(head, [row_of_ours(*row, kind) for row in rows for kind in ("ours", "unshared")]),
         shares=table(["setting", *PARTS], [row_of_shares(*row) for row in rows]),

@@ -1,6 +1,6 @@
-"""What bench/compare measures: the settings, and the peers that can run each."""
+"""The settings that bench/compare measures, and the peers that can run each of them."""
 
-UNAVAILABLE = 3  # exit status of peers/run.py where a peer cannot run
+UNAVAILABLE = 3  # exit status of peers/run.py if a peer cannot run on this machine
 
 TREES = ("pytorch-level", "pytorch-compile", "pytorch-node", "dynet")
 PEERS = {
