@@ -1,11 +1,12 @@
-# A text file, compiled into a library. Included, this gives espalier_embed(); run by `cmake -P` with
-# OUTPUT, FILE, HEADER, NAMESPACE and FUNCTION, it writes the source that holds the text.
+# Compiles a text file into a library. When included, this file defines espalier_embed(). When run by
+# `cmake -P` with OUTPUT, FILE, HEADER, NAMESPACE and FUNCTION, it writes the C++ source with the text.
 cmake_minimum_required(VERSION 3.25)
 
 # espalier_embed(<output> <file> <header> <namespace> <function>)
 #
-# Makes the C++ source <output>, which defines `std::string_view espalier::<namespace>::<function>()`, declared
-# in <header>, as the contents of <file>.
+# Makes the C++ source <output>. It defines the function
+# `std::string_view espalier::<namespace>::<function>()`, which is declared in <header> and returns the
+# contents of <file>.
 function(espalier_embed output file header namespace function)
   cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
   set(script "${CMAKE_CURRENT_FUNCTION_LIST_FILE}")
@@ -14,7 +15,7 @@ function(espalier_embed output file header namespace function)
     COMMAND "${CMAKE_COMMAND}" -D "OUTPUT=${output}" -D "FILE=${file}" -D "HEADER=${header}" -D
             "NAMESPACE=${namespace}" -D "FUNCTION=${function}" -P "${script}"
     DEPENDS "${file}" "${script}"
-    COMMENT "Embedding a text"
+    COMMENT "Embedding ${file}"
     VERBATIM)
 endfunction()
 

@@ -1,19 +1,20 @@
-# A hash of sources, compiled into a library. Included, this gives espalier_fingerprint(); run by
-# `cmake -P` with OUTPUT, ROOT and FILES, it writes the source that holds the hash.
+# Compiles a hash of sources into a library. When included, this file defines espalier_fingerprint().
+# When run by `cmake -P` with OUTPUT, ROOT and FILES, it writes the C++ source with the hash.
 cmake_minimum_required(VERSION 3.25)
 
 # espalier_fingerprint(<output> <target>...)
 #
-# Makes the C++ source <output>, which defines espalier::codegen::source_fingerprint() by the names
-# and contents of all sources and headers of the targets, and is made anew when one of them changes.
-# Targets list all that there is: tests/repo_test sees to it.
+# Makes the C++ source <output>. It defines espalier::codegen::source_fingerprint(), a hash of the names
+# and contents of all sources and headers of the targets. It is made again when one of them changes.
+# tests/repo_test.cpp checks that targets list all of their files.
 function(espalier_fingerprint output)
   foreach(target IN LISTS ARGN)
     get_target_property(folder ${target} SOURCE_DIR)
     get_target_property(listed ${target} SOURCES)
     foreach(file IN LISTS listed)
       cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${folder}" NORMALIZE)
-      cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${file}" is_source) # rather than made by the build
+      # Generated files are left out.
+      cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${file}" is_source)
       cmake_path(IS_PREFIX PROJECT_BINARY_DIR "${file}" is_made)
       if(is_source AND NOT is_made)
         list(APPEND sources "${file}")

@@ -1,18 +1,20 @@
-# `cmake --install`: the package that find_package(espalier) finds, headers, a .pc file, the command.
+# Rules of `cmake --install`: the CMake package for find_package(espalier), headers, a .pc file, the
+# command.
 include_guard()
 include(CMakePackageConfigHelpers)
 
 get_property(libraries GLOBAL PROPERTY ESPALIER_LIBRARIES)
 
-# What most programs want: espalier::espalier, everything but the command.
+# espalier::espalier: all libraries that a program needs.
 add_library(espalier_all INTERFACE)
 add_library(espalier::espalier ALIAS espalier_all)
 set_target_properties(espalier_all PROPERTIES EXPORT_NAME espalier)
 target_link_libraries(espalier_all INTERFACE espalier::frontend espalier::runtime
                                              espalier::training espalier::data espalier::models)
 
-# What a program may include. Each includes only headers of this list (tests/repo_test.cpp), so that
-# passes, kernels and the engine's insides can change without breaking a program.
+# The headers that a program may include. They include only headers of this list (checked by
+# tests/repo_test.cpp), so that passes, kernels and the internals of the engine can change without
+# breaking programs.
 set(ESPALIER_PUBLIC_HEADERS
     base/error.h
     data/dataset.h
@@ -71,7 +73,7 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/espalierConfigVersion.cm
 install(FILES "${PROJECT_BINARY_DIR}/espalierConfig.cmake"
               "${PROJECT_BINARY_DIR}/espalierConfigVersion.cmake" DESTINATION "${package_dir}")
 
-# espalier.pc, for builds without CMake. Static archives: users before the used.
+# espalier.pc, for builds without CMake. A linker needs each static archive after those that use it.
 set(pc_libs "")
 set(pc_definitions "")
 if(ESPALIER_VERIFY)

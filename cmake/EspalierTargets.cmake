@@ -1,8 +1,9 @@
-# The three kinds of target: a folder's library, an executable, a test executable. Sources are
-# listed, never globbed; tests/repo_test fails on a .cpp that no CMakeLists.txt lists.
+# Functions for the kinds of target: the library of a folder, an executable, a library for tests, the
+# tests of a folder. Sources are listed, never globbed; tests/repo_test.cpp fails on a .cpp that no
+# CMakeLists.txt lists.
 include_guard()
 
-# Flags of our own code: nothing here reaches a consumer.
+# Flags for Espalier's own code. They are private, so programs that link Espalier do not get them.
 function(espalier_target_defaults target)
   target_compile_options(
     ${target}
@@ -12,20 +13,20 @@ function(espalier_target_defaults target)
             $<$<BOOL:${ESPALIER_WERROR}>:-Werror>
             $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> # false positives in gcc 12
             $<$<CXX_COMPILER_ID:GNU>:-Wno-dangling-reference> # false positives in gcc 13
-            -fno-math-errno # sqrt and friends may become instructions
-            -ffp-contract=off) # fma only where the source says so: results do not depend on the compiler
+            -fno-math-errno # so that sqrt becomes an instruction
+            -ffp-contract=off) # fma only where the source has one: results must not depend on the compiler
   if(ESPALIER_VERIFY)
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
   endif()
 endfunction()
 
 # espalier_library(<folder> SOURCES a.cpp... HEADERS a.h... LINKS public... PRIVATE_LINKS private...
-#                  PRIVATE_INCLUDES <folders of a dependency without targets of its own>...)
+#                  PRIVATE_INCLUDES <include folders of a dependency that has no targets>...)
 #
 # Makes the library of a folder, named by its path from the root: for codegen/cpu that is
-# espalier_codegen_cpu, with the alias espalier::codegen_cpu. Which HEADERS are installed is decided in
-# EspalierInstall.cmake. A private link that is only headers goes into $<BUILD_INTERFACE:...>, so that
-# consumers of the installed package do not need it.
+# espalier_codegen_cpu, with the alias espalier::codegen_cpu. EspalierInstall.cmake decides which HEADERS
+# are installed. Wrap a private link to a header-only library in $<BUILD_INTERFACE:...>, so that users of
+# the installed package do not need that library.
 function(espalier_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;HEADERS;LINKS;PRIVATE_LINKS;PRIVATE_INCLUDES")
   if(arg_UNPARSED_ARGUMENTS)
@@ -40,13 +41,13 @@ function(espalier_library folder)
   target_include_directories(${target} SYSTEM PRIVATE ${arg_PRIVATE_INCLUDES})
   target_link_libraries(${target} PUBLIC ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
   target_compile_features(${target} PUBLIC cxx_std_20)
-  # Part of the interface: code in headers must agree with the library about it.
+  # Public, because code in headers depends on it too.
   target_compile_definitions(${target} PUBLIC $<$<BOOL:${ESPALIER_VERIFY}>:ESPALIER_VERIFY=1>)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   set_property(GLOBAL APPEND PROPERTY ESPALIER_LIBRARIES ${target})
 endfunction()
 
-# espalier_executable(<name> SOURCES a.cpp... LINKS ...)   skipped while it has no sources
+# espalier_executable(<name> SOURCES a.cpp... LINKS ...)   does nothing without sources
 function(espalier_executable name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINKS")
   if(NOT arg_SOURCES)
@@ -60,7 +61,7 @@ endfunction()
 
 # espalier_test_support(<name> SOURCES support/a.cpp... LINKS ...)
 #
-# A library for test executables only, never installed.
+# Makes a library for tests only, which is never installed.
 function(espalier_test_support name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINKS")
   if(arg_SOURCES)
@@ -76,18 +77,18 @@ function(espalier_test_support name)
   target_link_libraries(${name} ${scope} ${arg_LINKS} GTest::gtest)
 endfunction()
 
-# Seconds after which a test hangs: no machine is loaded so much that one takes as long.
+# Seconds after which a test is ended. Only a hanging test takes that long, even on a loaded machine.
 set(ESPALIER_TEST_TIMEOUT 3600)
 
 # espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... LIBRARIES folder)
 #
-# Makes the executable <folder>_tests. ctest knows its tests one by one, each with a label:
-#   <folder>-long    a pattern in ESPALIER_LONG_TESTS matches
-#   <folder>         one in ESPALIER_SLOW_TESTS matches
-#   <folder>-quick   neither
-# `ctest -L` takes a regular expression, so `-L ir` runs all of ir and `-L quick` what is quick anywhere.
-# Libraries that are loaded at run time are looked for in the folder LIBRARIES first. Skipped while
-# it has no sources.
+# Makes the executable <folder>_tests. Each of its tests is a test of ctest, with a label:
+#   <folder>-long    a pattern in ESPALIER_LONG_TESTS matches the test
+#   <folder>         a pattern in ESPALIER_SLOW_TESTS matches
+#   <folder>-quick   neither matches
+# `ctest -L` takes a regular expression: `-L ir` runs all tests of ir, `-L quick` the quick tests of all
+# folders. The folder LIBRARIES is the first in which libraries loaded at run time are searched. Does
+# nothing without sources.
 function(espalier_test folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
   if(NOT arg_SOURCES)
@@ -112,7 +113,7 @@ function(espalier_test folder)
     else()
       set(label ${folder})
     endif()
-    # The kernel cache of tests is the build's own: no test reads or fills the user's.
+    # Tests use a kernel cache in the build folder, never the user's.
     gtest_discover_tests(
       ${target}
       TEST_FILTER "${filter}"
@@ -125,7 +126,7 @@ endfunction()
 
 # espalier_label_test(<test> <folder>)
 #
-# Labels and time limit, as above, of a test that is a command of its own.
+# Sets the label, as above, and the time limit of a test that was added with add_test.
 function(espalier_label_test name folder)
   if(name IN_LIST ESPALIER_LONG_TESTS)
     set(label ${folder}-long)

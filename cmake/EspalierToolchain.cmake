@@ -1,4 +1,4 @@
-# What holds for every target: the language, the build type, ccache, sanitizers.
+# Settings for all targets: the language standard, the build type, ccache, sanitizers.
 include_guard()
 
 set(CMAKE_CXX_STANDARD 20)
@@ -26,7 +26,7 @@ endif()
 if(ESPALIER_SANITIZE)
   set(ESPALIER_SANITIZE_FLAGS "-fsanitize=${ESPALIER_SANITIZE}" -fno-sanitize-recover=all
                               -fno-omit-frame-pointer)
-  # gcc's flow analysis sees the instrumentation and warns about code that is not the user's.
+  # gcc gives false warnings about the sanitizers' instrumentation.
   add_compile_options(${ESPALIER_SANITIZE_FLAGS}
                       $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   add_link_options(${ESPALIER_SANITIZE_FLAGS})
