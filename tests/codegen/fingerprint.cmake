@@ -1,6 +1,6 @@
-# The fingerprint of sources changes with any of their bytes and names and with nothing else, and the
-# one of this build is that of everything in ir/, ir/passes/ and codegen/. Called by ctest with SOURCE_DIR and
-# BUILD_DIR; see tests/CMakeLists.txt.
+# The fingerprint depends on the contents and names of the sources and on nothing else, and that of this
+# build covers all files of ir/, ir/passes/ and codegen/. Called by ctest with SOURCE_DIR and BUILD_DIR; see
+# tests/CMakeLists.txt.
 cmake_minimum_required(VERSION 3.25)
 
 set(work "${BUILD_DIR}/fingerprint-test")
@@ -41,7 +41,7 @@ fingerprint(after "${work}/here" x.cpp y.h)
 expect_equal(FALSE "${before}" "${after}" "a byte more")
 file(WRITE "${work}/here/y.h" "y")
 fingerprint(after "${work}/here" x.cpp y.h)
-expect_equal(TRUE "${before}" "${after}" "as it was")
+expect_equal(TRUE "${before}" "${after}" "the original contents again")
 file(WRITE "${work}/here/x.cpp" "y")
 file(WRITE "${work}/here/y.h" "x")
 fingerprint(after "${work}/here" x.cpp y.h)
@@ -54,4 +54,4 @@ foreach(folder IN ITEMS ir ir/passes codegen codegen/kernel codegen/cpu codegen/
 endforeach()
 fingerprint(of_sources "${SOURCE_DIR}" ${all})
 file(READ "${BUILD_DIR}/codegen/fingerprint.cpp" of_build)
-expect_equal(TRUE "${of_sources}" "${of_build}" "what is built and all of ir/, ir/passes/ and codegen/")
+expect_equal(TRUE "${of_sources}" "${of_build}" "this build and all files of ir/, ir/passes/ and codegen/")

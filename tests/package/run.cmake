@@ -24,7 +24,7 @@ run("${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${work}/installed")
 file(MAKE_DIRECTORY "${work}/moved")
 file(RENAME "${work}/installed" "${prefix}")
 
-# Nothing installed may point back to the checkout or to where it was installed first.
+# No installed file may mention the checkout, or the folder of the first installation.
 file(GLOB_RECURSE texts "${prefix}/*.cmake" "${prefix}/*.pc" "${prefix}/*.h")
 foreach(file IN LISTS texts)
   file(READ "${file}" text)
@@ -46,7 +46,8 @@ run("${CMAKE_COMMAND}" --build "${consumer}/build")
 execute_process(COMMAND "${consumer}/build/tree_lstm" OUTPUT_VARIABLE printed
                 COMMAND_ERROR_IS_FATAL ANY)
 
-# It prints what the README shows, but for the losses, whose last digits are the target's.
+# The program prints the output in the README, except for the losses: their last digits depend on the
+# target.
 file(READ "${SOURCE_DIR}/README.md" shown)
 foreach(text IN ITEMS printed shown)
   string(REGEX MATCHALL "step +[0-9]+: loss [0-9.]+; [^\n]*" ${text} "${${text}}")
