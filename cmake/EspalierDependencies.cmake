@@ -7,7 +7,8 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Boost 1.74 CONFIG REQUIRED) # headers only: Boost.Graph
 
-# Debian and Ubuntu install each LLVM version into its own prefix, which find_package does not search.
+# Debian and Ubuntu install each LLVM version into its own prefix, which find_package does not
+# search.
 find_program(ESPALIER_LLVM_CONFIG NAMES llvm-config-19 PATHS /usr/lib/llvm-19/bin)
 mark_as_advanced(ESPALIER_LLVM_CONFIG)
 set(ESPALIER_LLVM_HINTS /usr/lib/llvm-19/lib/cmake/llvm)

@@ -1,12 +1,13 @@
-# Compiles a hash of sources into a library. When included, this file defines espalier_fingerprint().
-# When run by `cmake -P` with OUTPUT, ROOT and FILES, it writes the C++ source with the hash.
+# Compiles a hash of sources into a library. When included, this file defines
+# espalier_fingerprint(). When run by `cmake -P` with OUTPUT, ROOT and FILES, it writes the C++
+# source with the hash.
 cmake_minimum_required(VERSION 3.25)
 
 # espalier_fingerprint(<output> <target>...)
 #
-# Makes the C++ source <output>. It defines espalier::codegen::source_fingerprint(), a hash of the names
-# and contents of all sources and headers of the targets. It is made again when one of them changes.
-# tests/repo_test.cpp checks that targets list all of their files.
+# Makes the C++ source <output>. It defines espalier::codegen::source_fingerprint(), a hash of the
+# names and contents of all sources and headers of the targets. It is made again when one of them
+# changes. tests/repo_test.cpp checks that targets list all of their files.
 function(espalier_fingerprint output)
   foreach(target IN LISTS ARGN)
     get_target_property(folder ${target} SOURCE_DIR)

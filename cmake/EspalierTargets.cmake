@@ -1,6 +1,6 @@
-# Functions for the kinds of target: the library of a folder, an executable, a library for tests, the
-# tests of a folder. Sources are listed, never globbed; tests/repo_test.cpp fails on a .cpp that no
-# CMakeLists.txt lists.
+# Functions for the kinds of target: the library of a folder, an executable, a library for tests,
+# the tests of a folder. Sources are listed, never globbed; tests/repo_test.cpp fails on a .cpp that
+# no CMakeLists.txt lists.
 include_guard()
 
 # Flags for Espalier's own code. They are private, so programs that link Espalier do not get them.
@@ -24,9 +24,9 @@ endfunction()
 #                  PRIVATE_INCLUDES <include folders of a dependency that has no targets>...)
 #
 # Makes the library of a folder, named by its path from the root: for codegen/cpu that is
-# espalier_codegen_cpu, with the alias espalier::codegen_cpu. EspalierInstall.cmake decides which HEADERS
-# are installed. Wrap a private link to a header-only library in $<BUILD_INTERFACE:...>, so that users of
-# the installed package do not need that library.
+# espalier_codegen_cpu, with the alias espalier::codegen_cpu. EspalierInstall.cmake decides which
+# HEADERS are installed. Wrap a private link to a header-only library in $<BUILD_INTERFACE:...>, so
+# that users of the installed package do not need that library.
 function(espalier_library folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;HEADERS;LINKS;PRIVATE_LINKS;PRIVATE_INCLUDES")
   if(arg_UNPARSED_ARGUMENTS)
@@ -77,7 +77,8 @@ function(espalier_test_support name)
   target_link_libraries(${name} ${scope} ${arg_LINKS} GTest::gtest)
 endfunction()
 
-# Seconds after which a test is ended. Only a hanging test takes that long, even on a loaded machine.
+# Seconds after which a test is ended. Only a hanging test takes that long, even on a loaded
+# machine.
 set(ESPALIER_TEST_TIMEOUT 3600)
 
 # espalier_test(<folder> SOURCES a_test.cpp... LINKS ... DEFINITIONS ... LIBRARIES folder)
@@ -86,9 +87,9 @@ set(ESPALIER_TEST_TIMEOUT 3600)
 #   <folder>-long    a pattern in ESPALIER_LONG_TESTS matches the test
 #   <folder>         a pattern in ESPALIER_SLOW_TESTS matches
 #   <folder>-quick   neither matches
-# `ctest -L` takes a regular expression: `-L ir` runs all tests of ir, `-L quick` the quick tests of all
-# folders. The folder LIBRARIES is the first in which libraries loaded at run time are searched. Does
-# nothing without sources.
+# `ctest -L` takes a regular expression: `-L ir` runs all tests of ir, `-L quick` the quick tests of
+# all folders. The folder LIBRARIES is the first in which libraries loaded at run time are searched.
+# Does nothing without sources.
 function(espalier_test folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "LIBRARIES" "SOURCES;LINKS;DEFINITIONS")
   if(NOT arg_SOURCES)

@@ -1,6 +1,6 @@
-# The fingerprint depends on the contents and names of the sources and on nothing else, and that of this
-# build covers all files of ir/, ir/passes/ and codegen/. Called by ctest with SOURCE_DIR and BUILD_DIR; see
-# tests/CMakeLists.txt.
+# The fingerprint depends on the contents and names of the sources and on nothing else, and that of
+# this build covers all files of ir/, ir/passes/ and codegen/. Called by ctest with SOURCE_DIR and
+# BUILD_DIR; see tests/CMakeLists.txt.
 cmake_minimum_required(VERSION 3.25)
 
 set(work "${BUILD_DIR}/fingerprint-test")

@@ -46,8 +46,8 @@ run("${CMAKE_COMMAND}" --build "${consumer}/build")
 execute_process(COMMAND "${consumer}/build/tree_lstm" OUTPUT_VARIABLE printed
                 COMMAND_ERROR_IS_FATAL ANY)
 
-# The program prints the output in the README, except for the losses: their last digits depend on the
-# target.
+# The program prints the output in the README, except for the losses: their last digits depend on
+# the target.
 file(READ "${SOURCE_DIR}/README.md" shown)
 foreach(text IN ITEMS printed shown)
   string(REGEX MATCHALL "step +[0-9]+: loss [0-9.]+; [^\n]*" ${text} "${${text}}")
