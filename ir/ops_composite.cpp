@@ -152,7 +152,7 @@ std::vector<Op> composite_ops() {
           },
           {{{vec}, {}}, {{mat}, {.ints = {1, 0}}}}, 8, {.ints = {"axis"}}),
       composite(
-          "mean_children", "mean over the children; 0 for none", {"x"},
+          "mean_children", "mean over the children; 0 without children", {"x"},
           [](const ShapeContext& c) -> Type {
             return {DType::f32, over_children(c).shape, per_instance};
           },
@@ -191,7 +191,7 @@ std::vector<Op> composite_ops() {
           {{{vec, index_type}, {}}}, 32),
       composite(
           "binary_cross_entropy",
-          "softplus(logit) − target · logit; targets lie in 0 … 1, element by element",
+          "softplus(logit) − target · logit, element by element; target in 0 … 1",
           {"logit", "target"}, element_by_element,
           [](GraphBuilder& b, std::span<const V> x, const Attributes&) {
             return b.apply(OpId::softplus, {x[0]}) - x[1] * x[0];
@@ -245,8 +245,9 @@ std::vector<Op> composite_ops() {
           1),
       composite(
           {"dropout", OpId::dropout},
-          "x with each element kept with probability 1 − `rate` and scaled by its inverse; "
-          "x itself outside training (Srivastava et al. 2014)",
+          "each element of x / (1 − `rate`) with probability 1 − `rate`, else 0; outside training "
+          "x "
+          "itself (Srivastava et al. 2014)",
           {"x"},
           [](const ShapeContext& c) {
             c.check(c.attributes.number >= 0 && c.attributes.number < 1,

@@ -77,7 +77,7 @@ std::vector<Op> contraction_ops() {
   outer.name = "outer";
   outer.id = OpId::outer;
   outer.kind = OpClass::contraction;
-  outer.summary = "[m] × [n, …] → [m, n, …], every product";
+  outer.summary = "[m] × [n, …] → [m, n, …], the product of every pair";
   outer.operands = {"a", "b"};
   outer.domain = {{-3, 3}, {-3, 3}};
   outer.ulp = 0.5;

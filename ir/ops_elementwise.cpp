@@ -97,7 +97,7 @@ std::vector<Op> elementwise_ops() {
           {"div", OpId::div}, "a / b", [](auto a, auto b) { return a / b; },
           [](V g, V y, V, V b) { return std::array{g / b, -(g * y / b)}; }, any, {0.1, 10}, 0.5),
       binary(
-          {"max", OpId::max}, "the larger of a and b; where equal, the gradient goes to a",
+          {"max", OpId::max}, "the larger of a and b; if equal, the gradient goes to a",
           [](auto a, auto b) { return max(a, b); },
           [](V g, V, V a, V b) {
             const V second = less(a, b);
@@ -105,7 +105,7 @@ std::vector<Op> elementwise_ops() {
           },
           any, any, 0),
       binary(
-          "min", "the smaller of a and b; where equal, the gradient goes to a",
+          "min", "the smaller of a and b; if equal, the gradient goes to a",
           [](auto a, auto b) { return min(a, b); },
           [](V g, V, V a, V b) {
             const V second = less(b, a);

@@ -189,14 +189,14 @@ std::vector<Op> leaf_ops() {
   return {
       leaf({"port", OpId::port}, "field `field` of port `port`", {.ints = {"port", "field"}}),
       leaf({"param", OpId::param}, "a param", {.ints = {"param"}}),
-      leaf({"constant", OpId::constant}, "`value` at every coordinate",
+      leaf({"constant", OpId::constant}, "`value` in every element",
            {.number = "value", .shape = true}),
       leaf({"iota", OpId::iota}, "0, 1, 2, … along its only axis, as indices", {.shape = true}),
       leaf({"dropout_mask", OpId::dropout_mask},
            "0 with probability `rate`, else 1 / (1 − rate); the `mask`-th mask of its cell",
            {.ints = {"mask"}, .number = "rate"}),
       leaf({"input", OpId::input},
-           "field `field` of what was recorded with the instance (input cells)",
+           "field `field` of the numbers that were recorded with the instance (input cells)",
            {.ints = {"field"}}),
       leaf({"output", OpId::output}, "field `field` of the instance's own outputs (backward cells)",
            {.ints = {"field"}}),
@@ -210,13 +210,14 @@ std::vector<Op> reduction_ops() {
   std::vector<Op> ops = {
       reduction({"sum", OpId::sum}, "sum over axis `axis`", Combine::sum, false),
       reduction({"max_over", OpId::max_over},
-                "largest along axis `axis`; where equal, the gradient is shared evenly",
-                Combine::max, false),
-      reduction({"sum_children", OpId::sum_children}, "sum over the children; 0 for none",
+                "largest along axis `axis`; equal maxima share the gradient evenly", Combine::max,
+                false),
+      reduction({"sum_children", OpId::sum_children}, "sum over the children; 0 without children",
                 Combine::sum, true),
-      reduction({"max_children", OpId::max_children},
-                "largest over the children, the least float for none; gradient as for max_over",
-                Combine::max, true)};
+      reduction(
+          {"max_children", OpId::max_children},
+          "largest over the children, the lowest float without children; gradient as for max_over",
+          Combine::max, true)};
   ops[0].gradient = sum_gradient<false>;
   ops[1].gradient = max_gradient<false>;
   ops[2].gradient = sum_gradient<true>;
@@ -252,8 +253,9 @@ std::vector<Op> movement_ops() {
       {{{vec}, {.ints = {0, 2}, .shape = {3}}},
        {{mat}, {.ints = {1, 1}, .shape = {4, 4}}},
        {{mat}, {.ints = {0, 2}, .shape = {2, 6}}}}));
-  ops.push_back(movement({"concat", OpId::concat}, "operands end to end along axis `axis`",
-                         {.ints = {"axis"}}, concat_type, nullptr, concat_gradient,
+  ops.push_back(movement({"concat", OpId::concat},
+                         "the operands one after another along axis `axis`", {.ints = {"axis"}},
+                         concat_type, nullptr, concat_gradient,
                          {{{vec, vec}, {.ints = {0, 0}}},
                           {{mat, mat}, {.ints = {1, 0}}},
                           {{mat, mat, mat}, {.ints = {0, 0}}}}));
@@ -302,7 +304,8 @@ std::vector<Op> movement_ops() {
        {{{DType::f32, {4, 1}, per_instance}}, {.shape = {4, 6}}}}));
   ops.push_back(movement(
       {"per_child", OpId::per_child},
-      "an instance's value, once per element of Children port `port`", {.ints = {"port"}},
+      "a value of the instance, repeated for each child of Children port `port`",
+      {.ints = {"port"}},
       [](const ShapeContext& c) -> Type {
         c.check(c.operands[0].children == per_instance,
                 "already a value per child: " + c.describe(0));
@@ -318,7 +321,8 @@ std::vector<Op> movement_ops() {
       },
       {{{vec}, {.ints = {0, 0}}}}));
   ops.push_back(movement(
-      {"row", OpId::row}, "row `index` of x: an embedding, or the element a label names", {},
+      {"row", OpId::row}, "row `index` of x, such as an embedding matrix; of a vector, one element",
+      {},
       [](const ShapeContext& c) {
         c.check(c.shape(0).rank() >= 1, "a scalar has no rows: " + c.describe(0));
         c.check(c.operands[1].dtype == DType::i32 && c.shape(1).rank() == 0 &&

@@ -1,15 +1,15 @@
-"""What gpu-check does, step by step, with the seconds that each step is given.
+"""The steps of gpu-check, with the seconds planned for each.
 
-Steps come in the order of their weight: what does not fit any more is at the end.
+The most important steps come first, so that the steps without time left are at the end.
 """
 
 from dataclasses import dataclass, field
 
 LIMIT = 480  # seconds of a call
-RESERVE = 15  # of these, for the results at the end
+RESERVE = 15  # seconds of these, for writing the results at the end
 
 TREES = "tree_lstm"
-# One by one, for the sanitizer: a training step, launched and walked.
+# Tests for the sanitizer: a training step, with launches and with a walk.
 SANITIZED = {way: f"Ways/TrainingSteps.AreThoseOfTheCpu/{way}" for way in ("launched", "walked")}
 
 
@@ -29,11 +29,11 @@ class Setting:
         return f"{model}{what} {self.hidden}/{self.embed}, batch {self.batch}"
 
     def kernels(self):
-        """Settings with the same ones compile nothing twice."""
+        """Two settings for which this is equal share their kernels."""
         return self.model, self.hidden, self.embed, self.step
 
 
-# Flags of `espalier bench step`.
+# The ways to run a setting, with the flags of `espalier bench step`.
 WAYS = {
     "auto": (),
     "no walk": ("--persistent", "off"),
@@ -44,7 +44,7 @@ WAYS = {
     "tf32": ("--precision", "tf32"),
     "bf16": ("--precision", "bf16"),
 }
-ROUNDED = ("tf32", "bf16")  # factors of products, so losses differ by that
+ROUNDED = ("tf32", "bf16")  # ways with rounded factors in contractions
 
 SETTINGS = (
     Setting(TREES, 150, 300, 25, ways=("no walk", "walk", "launches", "tile", "cublas", "bf16"),
@@ -62,7 +62,7 @@ SETTINGS = (
     Setting(TREES, 512, 512, 10, "forward"),
     Setting("lstm", 256, 256, 64, ways=("no walk", "walk"), peers=("pytorch-lstm",)),
 )
-# Of a dry run: each way and peer once, at sizes that measure nothing.
+# For a dry run: most ways and peers once, at small sizes.
 DRY_SETTINGS = (
     Setting(TREES, 8, 8, 2, ways=("walk",), peers=("pytorch-level",)),
     Setting(TREES, 8, 8, 2, "forward", ways=tuple(WAYS)[1:], peers=("pytorch-node",)),
@@ -75,7 +75,7 @@ PEER_SECONDS = {"pytorch-level": 9, "pytorch-graphs": 14, "pytorch-node": 12, "p
 class Step:
     name: str
     seconds: float
-    needed: bool = False  # whether the check fails where this does not go through
+    needed: bool = False  # whether the call fails if this step fails or does not run
     setting: Setting | None = None
     way: str = ""
     peer: str = ""
@@ -93,16 +93,16 @@ def tests_plan(settings):
 
 
 def bench_plan(settings):
-    """First all settings as they are used, then peers, then other ways."""
+    """First all settings with default options, then the peers, then the other ways."""
     steps = [Step("info", 10), Step("nvidia-smi", 5), Step("device", 10, needed=True),
              Step("compile", 50)]
     ours, peers, others = [], [], []
-    seen = set()  # of what is compiled, by kernels and how products are done
+    seen = set()  # (kernels, kind of contractions) of earlier steps: these are compiled
     for setting in settings:
         for way in ("auto", *setting.ways):
             by = "bf16" if way == "bf16" else "cublas" if way in ("cublas", "tf32") else "auto"
             key = (*setting.kernels(), by)
-            # What is met first tries and compiles products.
+            # The first step of its kind also compiles and runs trials of contractions.
             seconds = 5 if key in seen else 11 if setting.step == "train" else 6
             seen.add(key)
             step = Step(f"{setting.name()}: {way}", seconds, way == "auto", setting, way)
@@ -121,9 +121,9 @@ def of_call(call, dry):
 
 
 def text(call, dry):
-    """The plan for people, and whether it fits."""
+    """(the plan as text, whether it fits into the time of a call)"""
     steps = of_call(call, dry)
     total = sum(step.seconds for step in steps)
     lines = [f"{step.seconds:6.0f} s  {step.name}" for step in steps]
-    lines.append(f"{total:6.0f} s  of {LIMIT - RESERVE}")
+    lines.append(f"{total:6.0f} s  in total, of {LIMIT - RESERVE} s")
     return "\n".join(lines), total <= LIMIT - RESERVE

@@ -1,4 +1,4 @@
-"""The table of gpu-check, with the aims."""
+"""The report of gpu-check as Markdown: results, and the performance aimed for."""
 
 from gpu_check_plan import ROUNDED
 
@@ -10,7 +10,7 @@ def milliseconds(result):
 
 
 def aims(bench):
-    """[what, aim, what was measured or None, whether it was reached or None]"""
+    """A dict for each aim: what, aim, measured (None if not measured), reached (None likewise)."""
 
     def found(setting, program="auto"):
         return bench.get(setting, {}).get(program)
@@ -29,15 +29,20 @@ def aims(bench):
     epoch = found(large)
     walked = found(train, "walk")
     rows = [
-        ("training 150/300/25, times pytorch-level", "≥", 10, over(train, "pytorch-level")),
-        ("training 150/300/25, times pytorch-graphs", "≥", 3, over(train, "pytorch-graphs")),
-        ("training 150/300/25, times pytorch-node", "≥", 100, over(train, "pytorch-node")),
-        ("seconds for 8,544 trees at batch 256", "<", 0.5,
+        ("training 150/300, batch 25: speedup over pytorch-level", "≥", 10,
+         over(train, "pytorch-level")),
+        ("training 150/300, batch 25: speedup over pytorch-graphs", "≥", 3,
+         over(train, "pytorch-graphs")),
+        ("training 150/300, batch 25: speedup over pytorch-node", "≥", 100,
+         over(train, "pytorch-node")),
+        ("training 150/300, batch 256: seconds for 8,544 trees", "<", 0.5,
          epoch and SST_TREES / epoch["examples_per_second"]),
-        ("ms for inference, 256, batch 10", "<", 0.5, inference(256)),
-        ("ms for inference, 512, batch 10", "<", 1, inference(512)),
-        ("launches of a training step, walked", "≤", 4, walked and walked["device_launches"]),
-        ("compilations after the warm-up", "≤", 0, ours and ours["compilations_after_warmup"]),
+        ("inference 256/256, batch 10: ms per step", "<", 0.5, inference(256)),
+        ("inference 512/512, batch 10: ms per step", "<", 1, inference(512)),
+        ("training 150/300, batch 25: launches of a walked step", "≤", 4,
+         walked and walked["device_launches"]),
+        ("training 150/300, batch 25: compilations after the warm-up", "≤", 0,
+         ours and ours["compilations_after_warmup"]),
     ]
     reached = {"≥": lambda a, b: a >= b, "<": lambda a, b: a < b, "≤": lambda a, b: a <= b}
     return [
@@ -62,7 +67,7 @@ def number(value, digits=3):
 def device_lines(device):
     peak = device["peak_flops_per_second"]
     rates = ", ".join(f"{name} {number(value and value * 1e-12)}" for name, value in peak.items())
-    lines = ["", f"Peak, TFLOP/s of a large product: {rates}. Copies, read and written: "
+    lines = ["", f"Peak, TFLOP/s of a large contraction: {rates}. Copies, bytes read and written: "
              f"{number(device['copy_bytes_per_second'] * 1e-9)} GB/s."]
     if device["costs"]:
         costs = ", ".join(f"{name} {number(value)}" for name, value in device["costs"].items())
@@ -78,8 +83,8 @@ def of_peak(result, way, device):
 
 
 def bench_lines(report):
-    lines = table("setting", "program", "examples/s", "ms a step", "of peak", "launches", "replays",
-                  "walks", "barriers", "products", "host µs", "wait µs", "losses")
+    lines = table("setting", "program", "examples/s", "ms per step", "of peak", "launches",
+                  "replays", "walks", "barriers", "cuBLAS calls", "host µs", "wait µs", "losses")
     warnings = []
     for setting, programs in report["bench"].items():
         for program, result in programs.items():
@@ -92,7 +97,7 @@ def bench_lines(report):
             lines.append(row([setting, program, f"{result['examples_per_second']:.0f}",
                               f"{milliseconds(result):.3f}",
                               of_peak(result, program, report.get("device")), *counts, *micro,
-                              "same" if result["same_losses"] else "OTHERS"]))
+                              "same" if result["same_losses"] else "DIFFERENT"]))
             warnings += [f"* {setting}, {program}: {text}" for text in result.get("warnings", ())]
     return [*lines, *(["", "Warnings:", "", *warnings] if warnings else [])]
 
@@ -111,8 +116,8 @@ def markdown(report):
              f"{report['gpu'] or 'no GPU'}", "",
              f"{report['seconds']:.0f} s of {report['limit']:.0f}."]
     if report["dry_run"] or not report["gpu"]:
-        lines += ["", "**Not measured on a GPU: a dry run at small sizes. No figure here means "
-                  "anything.**"]
+        lines += ["", "**Not measured on a GPU: a dry run at small sizes. The figures have no "
+                  "meaning.**"]
     if "tests" in report:
         lines += tests_lines(report["tests"])
     if report.get("device"):
@@ -124,7 +129,7 @@ def markdown(report):
             reached = {None: "", True: "yes", False: "no"}[aim["reached"]]
             lines.append(row([aim["what"], aim["aim"], value, reached]))
     if report.get("bench"):
-        lines += ["", "Whole steps in shuffled order, medians; replays are means."]
+        lines += ["", "Medians over whole steps, minibatches in shuffled order; replays are means."]
         lines += bench_lines(report)
     lines += table("step", "result", "seconds")
     for step in report["steps"]:

@@ -1,7 +1,7 @@
-"""Runs the steps of a plan within the time of a call, and keeps what they gave as they end.
+"""Runs the steps of a plan within the time of a call, and writes the results after each step.
 
-Each step runs under `timeout`. Its time is what the plan gives it, and what steps before it left
-over; a step that has less than the plan gives it is not run, which is said.
+Each step runs under `timeout`. It gets its planned time and the time that earlier steps did not use.
+A step for which less than its planned time is left does not run, and the report says so.
 """
 
 import io
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import gpu_check_plan as plan
 
-MOST_BYTES = 15 << 20  # of the archive
+MOST_BYTES = 15 << 20  # of the archive; larger ones leave out the kernels
 
 
 class Steps:
     def __init__(self, call, folder, limit, dry=False, cache=None):
         self.call, self.folder = call, folder
         self.begin = time.monotonic()
-        scale = limit / plan.LIMIT  # another limit is for slower machines
+        scale = limit / plan.LIMIT  # a longer limit gives every step of a slow machine more time
         self.deadline = self.begin + limit - plan.RESERVE * scale
         self.steps = plan.of_call(call, dry)
         for step in self.steps:
@@ -40,7 +40,7 @@ class Steps:
         self.stopped = False
 
     def given(self, step):
-        """The seconds that it has; nothing if these are fewer than planned."""
+        """The seconds that the step may take; None if fewer than planned are left."""
         step.begun = True
         left = self.deadline - time.monotonic()
         planned = step.seconds + sum(s.seconds for s in self.steps if not s.begun)
@@ -81,13 +81,14 @@ class Steps:
                         log=log), text
 
     def stop(self):
-        """What is under way; nothing begins after it."""
-        self.stopped = True  # without the lock: whoever is interrupted may hold it
+        """Ends the running steps; no step begins after this."""
+        self.stopped = True  # without the lock: the code that a signal interrupts may hold it
         for process in list(self.running):
             process.terminate()
 
     def write(self, markdown, last=False):
-        """JSON, table and archive, each whole at any moment. The kernels are archived at the end."""
+        """Replaces the JSON file, the table and the archive atomically. Only the last archive has
+        the kernels."""
         self.report["seconds"] = round(time.monotonic() - self.begin, 1)
         kept = self.cache.parent != self.work
         self.report["kernel_cache"] = str(self.cache) if kept else self.archive(kernels=last)

@@ -16,19 +16,21 @@ struct Section {
 
 constexpr Section sections[] = {
     {OpClass::elementwise, "Element-wise ops",
-     "The same scalar function at every coordinate. Operands are broadcast against each other: "
-     "axes are aligned at the end, extents are equal or 1."},
+     "The same scalar function for every element. Operands are broadcast against each other: axes "
+     "are aligned at the end; extents must be equal or 1."},
     {OpClass::reduction, "Reductions",
-     "Combine the elements of an axis, or the values of all children. The bound is per term."},
+     "Combine the elements of an axis, or the values of all children. The error bound is per "
+     "term."},
     {OpClass::movement, "Movements",
-     "Say from where a coordinate is read. They move nothing: a kernel reads through them."},
+     "Rearrange or repeat elements. Nothing is copied: kernels only compute other addresses."},
     {OpClass::contraction, "Contractions",
-     "Products, summed over the axes that meet. Sums run over k = 0, 1, 2, … in this order; the "
-     "bound is per term."},
+     "Multiply, and sum over the shared axis, if there is one, in the order k = 0, 1, 2, …. The "
+     "error bound is per term."},
     {OpClass::composite, "Composites",
-     "Written with the ops above and expanded when they are recorded, so that gradients and "
-     "kernels come from their parts."},
-    {OpClass::leaf, "Leaves", "Where values come from. Programs contain them; no one calls them."}};
+     "Made of the ops above, into which they are expanded when a cell is traced. Their gradients "
+     "and kernels are those of these ops."},
+    {OpClass::leaf, "Leaves",
+     "Sources of values. They occur in printed programs; user code does not call them."}};
 
 /// `slice(x; axis, begin, shape)`.
 std::string signature(const Op& op) {
@@ -76,12 +78,13 @@ std::string_view gradient(const Op& op) {
 std::string op_reference() {
   std::string text =
       "# Ops\n\n"
-      "<!-- Generated from the op table (ir/ops_*.cpp). ESPALIER_UPDATE_GOLDEN=1 ir_tests writes "
-      "it anew. -->\n\n"
-      "What a cell's body may compute. Every op is one record in `ir/ops_*.cpp`; shape rules, "
-      "gradients, kernels and tests come from there, and so does this page. Attributes stand "
-      "behind the semicolon. A value per child of a `Children` port goes through every op but the "
-      "reductions over children.\n";
+      "<!-- Generated from the op table (ir/ops_*.cpp). ESPALIER_UPDATE_GOLDEN=1 ir_tests "
+      "regenerates it. -->\n\n"
+      "The ops that the body of a cell may use. Every op is one record in `ir/ops_*.cpp`, from "
+      "which shape rules, gradients, kernels, tests and this page are derived. In a signature, "
+      "operands come before the semicolon and attributes after it. The result of an op is a value "
+      "per child if an operand is one; only the reductions over children give one value per "
+      "instance.\n";
   for (const Section& section : sections) {
     const bool leaf = section.kind == OpClass::leaf;
     text += fmt::format("\n## {}\n\n{}\n\n", section.title, section.text);
