@@ -11,7 +11,6 @@
 // threads wait forever aborts.
 #pragma once
 
-#include <setjmp.h>
 #include <ucontext.h>
 
 #include <atomic>
@@ -83,6 +82,13 @@ struct Copy {
   unsigned grid_barriers;
 };
 
+/// Asynchronous copies of a thread that have not happened yet, in groups. Keeps its memory.
+struct Copies {
+  std::vector<Copy> list;
+  std::vector<std::size_t> group_ends;  // of the groups that are complete
+  std::size_t landed = 0, groups_landed = 0;
+};
+
 /// A stack on which threads of a block run, one after another.
 struct Fiber {
   static constexpr std::size_t stack_bytes = 128 << 10;
@@ -90,9 +96,9 @@ struct Fiber {
   unsigned thread = 0;
   std::unique_ptr<char[]> stack{new char[stack_bytes]};
   ucontext_t begin;
-  jmp_buf place;
+  void* place[5];        // of __builtin_setjmp: sanitizers do not slow it down
   bool running = false;  // whether `place` is set
-  std::vector<std::vector<Copy>> copies;
+  Copies copies;
 };
 
 struct Launch {
@@ -135,13 +141,19 @@ inline void enter(Fiber* fiber) {
   threadIdx.x = fiber->thread;
 }
 
-inline void land(std::vector<Copy>& group) {
-  for (const Copy& copy : group) {
+/// Lets copies happen up to number `end`.
+inline void land(Copies& copies, std::size_t end) {
+  for (; copies.landed < end; ++copies.landed) {
+    const Copy& copy = copies.list[copies.landed];
     const int bytes = static_cast<int>(sizeof(float)) * copy.count;
     watch(copy.from, bytes, false, &copy);
     watch(copy.to, bytes, true, &copy);
-    std::memcpy(copy.to, copy.from, bytes);
+    for (int i = 0; i < copy.count; ++i) copy.to[i] = copy.from[i];
   }
+  if (copies.landed < copies.list.size()) return;
+  copies.list.clear();
+  copies.group_ends.clear();
+  copies.landed = copies.groups_landed = 0;
 }
 
 /// Runs threads of the block until none is left to start.
@@ -155,8 +167,7 @@ inline void work() {
     run_text(true);
     launch_.kernel(launch_.argument);
     run_text(false);
-    for (auto& group : fiber->copies) land(group);
-    fiber->copies.clear();
+    land(fiber->copies, fiber->copies.list.size());
     --block.alive;
     ++launch_.progress;
     if (block.alive && block.barrier.arrived == block.alive) {
@@ -199,8 +210,9 @@ inline void start(Block& block) {
 }
 
 /// Switches to the fiber of this block that has waited longest, or else to one of the next block,
-/// or ends the launch if none waits.
-inline void go_on() {
+/// or ends the launch if none waits. Not inlined: __builtin_longjmp must not stand in the function
+/// that called __builtin_setjmp.
+[[gnu::noinline]] inline void go_on() {
   if (launch_.waiting == 0) setcontext(&launch_.home);
   std::vector<Block>& blocks = *launch_.blocks;
   while (blocks[launch_.turn].waiting.empty()) launch_.turn = (launch_.turn + 1) % blocks.size();
@@ -209,7 +221,7 @@ inline void go_on() {
   waiting.pop_front();
   --launch_.waiting;
   enter(fiber);
-  if (fiber->running) _longjmp(fiber->place, 1);
+  if (fiber->running) __builtin_longjmp(fiber->place, 1);
   fiber->running = true;
   setcontext(&fiber->begin);
 }
@@ -226,7 +238,7 @@ inline void pause(bool of_next = false) {
     std::abort();
   }
   if (of_next) launch_.turn = (launch_.turn + 1) % launch_.blocks->size();
-  if (_setjmp(fiber->place) == 0) go_on();
+  if (__builtin_setjmp(fiber->place) == 0) go_on();
 }
 
 inline void arrive_and_wait(Barrier& barrier, unsigned count) {
@@ -340,9 +352,8 @@ namespace {
 [[maybe_unused]] inline void copy_async(float* to, const float* from, int count) {
   const shim::Machinery here;
   const shim::Block& block = *shim::launch_.current->block;
-  auto& groups = shim::launch_.current->copies;
-  if (groups.empty()) groups.emplace_back();
-  groups.back().push_back({to, from, count, block.barrier.generation, block.grid_barriers});
+  shim::launch_.current->copies.list.push_back(
+      {to, from, count, block.barrier.generation, block.grid_barriers});
   shim::watch(from, 4 * count, false);
   shim::watch(to, 4 * count, true);
 }
@@ -356,9 +367,8 @@ namespace {
 }
 [[maybe_unused]] inline void copy_group() {
   const shim::Machinery here;
-  auto& groups = shim::launch_.current->copies;
-  if (groups.empty()) groups.emplace_back();
-  groups.emplace_back();
+  shim::Copies& copies = shim::launch_.current->copies;
+  copies.group_ends.push_back(copies.list.size());
 }
 [[maybe_unused]] inline void arrive(unsigned* count) {
   const shim::Machinery here;
@@ -378,12 +388,9 @@ namespace {
 template <int kLeft>
 inline void copy_wait() {
   const shim::Machinery here;
-  // The last group is still being filled.
-  auto& groups = shim::launch_.current->copies;
-  while (groups.size() > kLeft + 1) {
-    shim::land(groups.front());
-    groups.erase(groups.begin());
-  }
+  shim::Copies& copies = shim::launch_.current->copies;
+  while (copies.group_ends.size() > copies.groups_landed + kLeft)
+    shim::land(copies, copies.group_ends[copies.groups_landed++]);
 }
 
 }  // namespace
